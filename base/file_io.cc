@@ -1,0 +1,158 @@
+#include "base/file_io.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+
+#include <filesystem>
+
+#include "base/fd.h"
+
+namespace shufflefs {
+namespace {
+
+class PosixFile final : public File {
+ public:
+  PosixFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
+    std::size_t done = 0;
+    while (done < into.size()) {
+      const ssize_t n = ::pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return errno_error(fmt::format("cannot read {} at offset {}", path_, offset + done));
+      if (n == 0) break;
+      done += static_cast<std::size_t>(n);
+    }
+    return done;
+  }
+
+  Status write_at(uint64_t offset, std::span<const std::byte> bytes) override {
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t n = ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return errno_error(fmt::format("cannot write {} at offset {}", path_, offset + done));
+      done += static_cast<std::size_t>(n);
+    }
+    return ok();
+  }
+
+  Result<uint64_t> size() override {
+    struct stat st {};
+    if (::fstat(fd_.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path_));
+    return static_cast<uint64_t>(st.st_size);
+  }
+
+  Status truncate(uint64_t size) override {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
+      return errno_error(fmt::format("cannot truncate {} to {} bytes", path_, size));
+    }
+    return ok();
+  }
+
+  [[nodiscard]] int native_fd() const override { return fd_.get(); }
+
+ private:
+  Fd fd_;
+  std::string path_;
+};
+
+class PosixFileIo final : public FileIo {
+ public:
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    const int flags = mode == OpenMode::kRead ? O_RDONLY : O_RDWR | O_CREAT;
+    Fd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd) return errno_error(fmt::format("cannot open {}", path));
+    return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(fd), path));
+  }
+
+  Result<FileInfo> stat(const std::string& path) override {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
+    return FileInfo{static_cast<uint64_t>(st.st_size), S_ISDIR(st.st_mode), S_ISREG(st.st_mode)};
+  }
+
+  Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
+    std::error_code error;
+    std::vector<DirectoryEntry> entries;
+    std::filesystem::directory_iterator it(path, error);
+    for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
+      std::error_code ignored;
+      const bool is_directory = it->symlink_status(ignored).type() == std::filesystem::file_type::directory;
+      entries.push_back({it->path().filename().string(), is_directory});
+    }
+    if (error) return errno_error(fmt::format("cannot list {}", path), error.value());
+    return entries;
+  }
+
+  Status make_directories(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error) return errno_error(fmt::format("cannot create the directory {}", path), error.value());
+    return ok();
+  }
+
+  Status rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) return errno_error(fmt::format("cannot rename {} to {}", from, to));
+    return ok();
+  }
+
+  Status remove_file(const std::string& path) override {
+    if (::unlink(path.c_str()) != 0) return errno_error(fmt::format("cannot remove {}", path));
+    return ok();
+  }
+
+  Status remove_tree(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    if (error) return errno_error(fmt::format("cannot remove the directory {}", path), error.value());
+    return ok();
+  }
+
+  Result<std::optional<std::string>> extended_attribute(const std::string& path, const std::string& name) override {
+    std::string value(4096, '\0');
+    const ssize_t n = ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
+    if (n < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) return std::optional<std::string>{};
+    if (n < 0) return errno_error(fmt::format("cannot read the attribute {} of {}", name, path));
+    value.resize(static_cast<std::size_t>(n));
+    return std::optional<std::string>(std::move(value));
+  }
+
+  Result<DiskSpace> space(const std::string& path) override {
+    struct statvfs st {};
+    if (::statvfs(path.c_str(), &st) != 0) return errno_error(fmt::format("cannot statvfs {}", path));
+    return DiskSpace{st.f_blocks * st.f_frsize, st.f_bavail * st.f_frsize};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<FileIo> make_posix_file_io() { return std::make_unique<PosixFileIo>(); }
+
+Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path, uint64_t limit) {
+  TRY_ASSIGN(const std::unique_ptr<File> file, io.open(path, OpenMode::kRead));
+  TRY_ASSIGN(const uint64_t size, file->size());
+  if (size > limit) {
+    return make_error(Code::kTooLarge, fmt::format("{} has {} bytes, more than the {} that are allowed", path, size, limit));
+  }
+  std::vector<std::byte> bytes(size);
+  TRY_ASSIGN(const std::size_t n, file->read_at(0, bytes));
+  bytes.resize(n);
+  return bytes;
+}
+
+Status replace_file(FileIo& io, const std::string& path, std::span<const std::byte> bytes) {
+  const std::string temporary = path + ".new";
+  {
+    TRY_ASSIGN(const std::unique_ptr<File> file, io.open(temporary, OpenMode::kWriteCreate));
+    TRY(file->truncate(0));
+    TRY(file->write_at(0, bytes));
+  }
+  return io.rename(temporary, path);
+}
+
+}  // namespace shufflefs

@@ -1,0 +1,74 @@
+// All disk I/O of the domain behind one small interface, so that a full, sick or torn disk is a class in a test and not
+// a mock framework. The kernel-facing side (fs/) talks to the kernel itself: it must pass on what the disk says.
+//
+// Paths are absolute. Threads: both interfaces are safe for concurrent calls. Failure: errors carry the errno and name
+// the path. Cost: what the system call costs; everything blocks, so call from disk threads only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace shufflefs {
+
+class File {
+ public:
+  virtual ~File() = default;
+  // Reads until `into` is full or the file ends; the count is short only at the end.
+  virtual Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) = 0;
+  // Writes everything or fails; after a failure any part may have been written.
+  virtual Status write_at(uint64_t offset, std::span<const std::byte> bytes) = 0;
+  virtual Result<uint64_t> size() = 0;
+  virtual Status truncate(uint64_t size) = 0;
+  // The descriptor below, for FUSE passthrough and sendfile; -1 where there is none (simulation).
+  [[nodiscard]] virtual int native_fd() const = 0;
+};
+
+struct FileInfo {
+  uint64_t size = 0;
+  bool is_directory = false;
+  bool is_regular = false;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  bool is_directory = false;
+};
+
+struct DiskSpace {
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;  // for unprivileged writers, as statvfs's f_bavail
+};
+
+enum class OpenMode { kRead, kWriteCreate };
+
+class FileIo {
+ public:
+  virtual ~FileIo() = default;
+  // Symbolic links in the last component are refused (ELOOP): nobody leads us out of our directories.
+  virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
+  virtual Result<FileInfo> stat(const std::string& path) = 0;
+  virtual Result<std::vector<DirectoryEntry>> list(const std::string& path) = 0;  // without . and ..; unsorted
+  virtual Status make_directories(const std::string& path) = 0;                   // succeeds if it is there
+  virtual Status rename(const std::string& from, const std::string& to) = 0;
+  virtual Status remove_file(const std::string& path) = 0;
+  virtual Status remove_tree(const std::string& path) = 0;  // succeeds if it is not there; never follows links
+  virtual Result<std::optional<std::string>> extended_attribute(const std::string& path, const std::string& name) = 0;
+  virtual Result<DiskSpace> space(const std::string& path) = 0;
+};
+
+// The real thing.
+[[nodiscard]] std::unique_ptr<FileIo> make_posix_file_io();
+
+// Reads a whole file of at most `limit` bytes (kTooLarge above it).
+[[nodiscard]] Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path, uint64_t limit);
+
+// Replaces a small file: written under a temporary name in the same directory, then renamed.
+[[nodiscard]] Status replace_file(FileIo& io, const std::string& path, std::span<const std::byte> bytes);
+
+}  // namespace shufflefs

@@ -1,0 +1,44 @@
+// The owner of coroutines: every spawn belongs to a gate, and closing the gate cancels what is inside and waits until
+// it has left. So no coroutine outlives what it refers to. (The idea is Seastar's gate; cancellation is Asio's.)
+//
+// Threads: spawn() from any thread; close() and the destructor on the reactor. Failure: an exception that leaves a task
+// is logged (internal.exception), cancellation is not. A task spawned after close() is dropped unrun.
+#pragma once
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "base/runtime.h"
+
+namespace shufflefs {
+
+class Gate {
+ public:
+  // `name` appears in the log when a task of this gate fails.
+  Gate(Runtime& runtime, std::string name);
+  ~Gate();
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  void spawn(Task<void> task);
+  // Cancels everything inside and returns when all of it has ended. Idempotent.
+  [[nodiscard]] Task<void> close();
+  [[nodiscard]] std::size_t inside() const { return state_->inside.size(); }
+
+ private:
+  struct State {
+    std::string name;
+    bool closed = false;
+    std::list<asio::cancellation_signal> inside;
+    std::unique_ptr<Timer> all_left;
+  };
+
+  static void start(asio::any_io_executor executor, const std::shared_ptr<State>& state, Task<void> task);
+
+  Runtime& runtime_;
+  std::shared_ptr<State> state_;  // reactor thread only; shared with posted starts
+};
+
+}  // namespace shufflefs

@@ -1,0 +1,158 @@
+// What one node asks another. The same interface is implemented by merge::LocalNode (answers from this node's disks),
+// by net::RemotePeer (asks over a connection) and by simulated peers, so that the pusher, the catalog and the readers
+// do not know where an owner lives.
+//
+// Threads: reactor only. Deadlines: every implementation bounds its own waits (kTimeout, kPeerUnreachable); callers
+// may wait for an answer without a clock of their own. Errors of the asked node arrive with its code and message.
+// Wire format: docs/formats.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/runtime.h"
+#include "merge/ids.h"
+
+namespace shufflefs::merge {
+
+// ---- push: a chunk is a run of blocks of one map output for one owner --------------------------------------------
+
+struct PushBlock {
+  PartitionId partition{};
+  uint32_t crc = 0;     // crc32c of the block's bytes
+  uint64_t length = 0;  // > 0: empty blocks are never pushed
+};
+
+struct PushRequest {
+  ShuffleKey shuffle;
+  MapId map{};
+  NodeName origin;  // the node that wrote the map output
+  std::vector<PushBlock> blocks;
+  Buffer payload;  // the blocks' bytes, one after the other
+};
+
+// A refused chunk is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoMemory, kIo, kTimeout: try later).
+struct PushReply {
+  uint32_t merged = 0;
+  uint32_t duplicates = 0;  // were there already: acknowledged and dropped
+};
+
+// ---- announce: what exists, so that a missing block is noticed even if its origin dies ------------------------------
+
+// The partitions [first, first + count) and which of them have bytes, least significant bit first.
+struct PartitionBits {
+  uint32_t first = 0;
+  uint32_t count = 0;
+  std::vector<uint8_t> non_empty;  // (count + 7) / 8 bytes
+};
+
+struct AnnouncedMap {
+  ShuffleKey shuffle;
+  MapId map{};
+  uint32_t partition_count = 0;
+  std::vector<PartitionBits> ranges;  // those for which the asked node is a candidate
+};
+
+struct AnnounceRequest {
+  NodeName origin;
+  std::vector<AnnouncedMap> committed;
+  std::vector<std::pair<ShuffleKey, MapId>> removed;  // unlinked at the origin
+};
+
+// ---- questions ------------------------------------------------------------------------------------------------
+
+struct BlockAtOrigin {
+  MapId map{};
+  uint64_t length = 0;  // 0: the map output exists and this partition of it is empty
+};
+
+// A merged block; `offset` is within the partition's merged view: the blocks one after the other in index order.
+struct MergedBlock {
+  MapId map{};
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  uint32_t crc = 0;
+};
+
+// A map output of another node that this node was told of.
+struct HeardBlock {
+  MapId map{};
+  NodeName origin;
+  bool non_empty = false;
+};
+
+// What a node knows of one partition.
+struct PartitionInfo {
+  std::vector<BlockAtOrigin> at_origin;  // its own map outputs, all of them
+  std::vector<MergedBlock> merged;       // in index order
+  std::vector<HeardBlock> heard;         // only of partitions that it is a candidate for
+  bool dropped = false;                  // this node knows that the shuffle was dropped
+};
+
+struct GivenUp {
+  std::string reason;  // e.g. "owner node3: connection refused"
+  uint64_t chunks = 0;
+  uint64_t blocks = 0;
+  uint64_t bytes = 0;
+};
+
+// What a node knows of one shuffle: its own map outputs and how far they are, and what it has merged as an owner.
+struct ShuffleInfo {
+  uint64_t maps = 0;             // committed here
+  uint64_t maps_settled = 0;     // every block merged, empty, or left at home because of its size
+  uint64_t maps_given_up = 0;    // some block will not be merged
+  uint64_t maps_unpushed = 0;    // pushing is switched off
+  uint32_t partition_count = 0;  // the largest of its map outputs and merged partitions
+  uint64_t bytes = 0;            // of its map outputs
+  uint64_t blocks_left_home = 0;
+  uint64_t bytes_left_home = 0;
+  std::vector<GivenUp> given_up;
+  uint64_t merged_partitions = 0;
+  uint64_t merged_blocks = 0;
+  uint64_t merged_bytes = 0;
+  uint64_t duplicate_blocks = 0;
+  std::vector<std::string> refused_commits;  // the last few messages
+};
+
+struct ShuffleListing {
+  ShuffleKey shuffle;
+  std::vector<MapId> maps;                // own map outputs; only filled by list_shuffle
+  std::vector<PartitionId> merged;        // only filled by list_shuffle
+};
+
+// Which of the two files of a map output in Spark's format.
+enum class MapFile : uint8_t { kData = 0, kIndex = 1 };
+
+class NodeApi {
+ public:
+  virtual ~NodeApi() = default;
+
+  virtual Task<Result<PushReply>> push(PushRequest request) = 0;
+  virtual Task<Status> announce(AnnounceRequest request) = 0;
+
+  virtual Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) = 0;
+  virtual Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) = 0;
+  // All shuffles that the node has anything of.
+  virtual Task<Result<std::vector<ShuffleKey>>> list_shuffles() = 0;
+  virtual Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) = 0;
+
+  // Exactly `length` bytes, or an error. REQUIRES: 0 < length <= kMaxReadBytes.
+  virtual Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset, uint32_t length) = 0;
+  virtual Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition, uint64_t offset,
+                                          uint32_t length) = 0;
+  // A map output as Spark's two files (one made of a directory is laid out on the fly).
+  virtual Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) = 0;
+  virtual Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
+                                             uint32_t length) = 0;
+
+  // Drops what the node has of the application, or of one shuffle of it: map outputs of generic engines and merged
+  // partitions. Idempotent.
+  virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle) = 0;
+};
+
+inline constexpr uint32_t kMaxReadBytes = 4U << 20U;
+
+}  // namespace shufflefs::merge
