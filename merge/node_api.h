@@ -30,6 +30,7 @@ struct PushRequest {
   ShuffleKey shuffle;
   MapId map{};
   NodeName origin;  // the node that wrote the map output
+  uint64_t epoch = 0;  // see Drop below
   std::vector<PushBlock> blocks;
   Buffer payload;  // the blocks' bytes, one after the other
 };
@@ -52,6 +53,7 @@ struct PartitionBits {
 struct AnnouncedMap {
   ShuffleKey shuffle;
   MapId map{};
+  uint64_t epoch = 0;  // see Drop below
   uint32_t partition_count = 0;
   std::vector<PartitionBits> ranges;  // those for which the asked node is a candidate
 };
@@ -148,9 +150,12 @@ class NodeApi {
   virtual Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
                                              uint32_t length) = 0;
 
-  // Drops what the node has of the application, or of one shuffle of it: map outputs of generic engines and merged
-  // partitions. Idempotent.
-  virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle) = 0;
+  // Drop: the node gives up what it has of the application, or of one shuffle of it: map outputs of generic engines and
+  // merged partitions. Idempotent. A name may be used again afterwards, so a drop has an epoch (milliseconds since 1970,
+  // and above any epoch that the dropping node has seen for the name); pushes and announcements carry the epoch of the
+  // last drop that their origin knows of. An owner refuses what is older than the last drop it has seen (kDropped), and
+  // takes what is newer as the news of a drop that it has missed.
+  virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) = 0;
 };
 
 inline constexpr uint32_t kMaxReadBytes = 4U << 20U;
