@@ -1,0 +1,62 @@
+# Shared by the scripts in this folder; sourced, never run.
+# Gives: where libfuse lives, messages in colour on a terminal, numbered steps with their time.
+# shellcheck shell=bash
+
+# The one place that knows where scripts/setup puts libfuse. CMake finds it through pkg-config.
+LIBFUSE_PREFIX=/opt/shufflefs/libfuse
+export PKG_CONFIG_PATH=$LIBFUSE_PREFIX/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+
+if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
+  BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' YELLOW=$'\e[33m' RESET=$'\e[0m'
+else
+  BOLD='' RED='' GREEN='' YELLOW='' RESET=''
+fi
+
+say() { printf '%s\n' "${BOLD}$*${RESET}"; }
+warn() { printf '%s\n' "${YELLOW}warning:${RESET} $*" >&2; }
+die() {
+  printf '%s\n' "${RED}error:${RESET} $*" >&2
+  exit 1
+}
+
+# The comment block at the head of the calling script, without its hashes: the text of --help.
+usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
+
+# Seconds with one decimal since $1, a value of $EPOCHREALTIME.
+elapsed() { awk -v a="${1/,/.}" -v b="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.1f", b - a }'; }
+
+# step TEXT COMMAND...: runs the command with its output in $STEP_LOG, prints one numbered line with
+# the time it took. On failure shows the end of the log and leaves.
+# REQUIRES: STEP_LOG is set to a file that can be written, STEP_COUNT to the number of steps.
+STEP_NUMBER=0
+step() {
+  local text=$1 start=$EPOCHREALTIME started=$SECONDS label pid
+  shift
+  STEP_NUMBER=$((STEP_NUMBER + 1))
+  label="[$STEP_NUMBER/$STEP_COUNT] $text"
+  printf '\n==== %s\n' "$label" >>"$STEP_LOG"
+  (
+    set -euo pipefail
+    "$@"
+  ) >>"$STEP_LOG" 2>&1 </dev/null 9>&- & # 9: a lock of the caller; daemons must not inherit it
+  pid=$!
+  if [[ -t 1 ]]; then
+    while kill -0 "$pid" 2>/dev/null; do
+      printf '\r%s ... %d s ' "$label" "$((SECONDS - started))"
+      sleep 0.2
+    done
+    printf '\r'
+  else
+    printf '%s ... ' "$label"
+  fi
+  local status=0
+  wait "$pid" || status=$?
+  if [[ -t 1 ]]; then printf '%s ... ' "$label"; fi
+  if ((status == 0)); then
+    printf '%s s\n' "${GREEN}done${RESET} $(elapsed "$start")"
+    return 0
+  fi
+  printf '%s after %s s; the end of %s:\n' "${RED}FAILED${RESET}" "$(elapsed "$start")" "$STEP_LOG"
+  tail -n 30 "$STEP_LOG" | sed 's/^/    /'
+  exit 1
+}
