@@ -1,0 +1,71 @@
+// Who has what, over all nodes: listings, totals, and the plan of a partition. Asks the members when it is asked; a
+// node that is down is left out within the peer timeout, nothing hangs. There is no coordinator and no stored state.
+//
+// Threads: reactor only. Failure: an unreachable node is named in the answer, never an error of the whole.
+// Cost: one question to each live member, all at the same time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "merge/cluster.h"
+#include "merge/partition_plan.h"
+
+namespace shufflefs::merge {
+
+struct UnreachableNode {
+  NodeName node;
+  std::string reason;
+};
+
+// The sum of the nodes' ShuffleInfo.
+struct ShuffleTotals {
+  ShuffleKey shuffle;
+  ShuffleInfo sum;  // given_up and refused_commits are left empty here: see below
+  std::vector<std::pair<NodeName, GivenUp>> given_up;
+  std::vector<std::string> refused_commits;
+  std::vector<UnreachableNode> unreachable;
+  bool known = false;  // some node has something of it
+};
+
+class Catalog {
+ public:
+  Catalog(Runtime& runtime, Cluster& cluster) : runtime_(runtime), cluster_(cluster) {}
+
+  // Sorted, without doubles. All shuffles that any live node has something of.
+  [[nodiscard]] Task<std::vector<ShuffleKey>> shuffles();
+  // How many partitions the shuffle has (0 if it is unknown): partitions/ lists 0 .. count - 1.
+  [[nodiscard]] Task<uint32_t> partition_count(ShuffleKey shuffle);
+  [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
+  // The partition as of now.
+  [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
+  // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show. Empty if none.
+  [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
+  // Drops on every node. An error names the nodes that could not be told (they are told when they come back, by the
+  // epoch of the next push that they see).
+  [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
+
+ private:
+  template <class T>
+  struct Answers {
+    std::vector<std::pair<NodeName, T>> good;
+    std::vector<UnreachableNode> bad;
+  };
+  template <class T, class Ask>
+  Task<Answers<T>> ask_all(Ask ask);
+
+  Runtime& runtime_;
+  Cluster& cluster_;
+};
+
+// The pure part of Catalog::plan, for tests: puts the answers of the nodes together. `members` are all configured nodes.
+[[nodiscard]] PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
+                                      const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
+                                      const std::vector<UnreachableNode>& unreachable, uint32_t partition_count);
+// As above, but only the merged blocks of the one node that has most.
+[[nodiscard]] PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
+                                             const std::vector<std::pair<NodeName, PartitionInfo>>& answers);
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,90 @@
+// The domain of one node put together: what the mount, the peer server and the status page talk to.
+//
+// Life: construct; start() once the cluster is known (scans the disks, begins to push); stop() before destruction.
+// Threads: named at each member. Ownership: the references given must outlive it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/byte_budget.h"
+#include "base/fd.h"
+#include "base/file_io.h"
+#include "base/gate.h"
+#include "base/metrics.h"
+#include "merge/catalog.h"
+#include "merge/cluster.h"
+#include "merge/commits.h"
+#include "merge/partition_stream.h"
+
+namespace shufflefs::merge {
+
+struct PushOptions {
+  bool enabled = true;
+  uint64_t chunk_bytes = 2U << 20U;
+  uint64_t max_block_bytes = 64U << 20U;
+  uint32_t max_retries = 6;
+  Duration jitter = std::chrono::milliseconds(20);
+  Duration first_backoff = std::chrono::milliseconds(100);
+  Duration longest_backoff = std::chrono::seconds(5);
+  uint32_t per_owner = 2;   // chunks under way to one owner at a time
+  uint32_t at_once = 8;     // chunks under way in all
+  Duration memory_patience = std::chrono::seconds(30);
+};
+
+struct EngineOptions {
+  NodeName self;
+  std::vector<std::string> data_dirs;  // absolute; disk i is shown as local/disk<i>
+  PushOptions push;
+  StreamOptions stream;
+  Duration trash_grace = std::chrono::seconds(60);
+};
+
+class Engine {
+ public:
+  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, EngineOptions options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Makes the directories below each data dir. Before the mount is up; blocks.
+  [[nodiscard]] Status prepare();
+  // Reactor. Scans the disks for committed map outputs and begins to announce and push. `cluster` outlives the engine.
+  void start(Cluster& cluster);
+  [[nodiscard]] Task<void> stop();
+
+  // For the peer server and as the cluster's own node. Reactor.
+  [[nodiscard]] std::shared_ptr<NodeApi> local_node();
+  // For the mount's hooks. Any thread.
+  [[nodiscard]] CommitSink& commits();
+  // Reactor; after start().
+  [[nodiscard]] Catalog& catalog();
+
+  // ---- for the namespace; any thread ----------------------------------------------------------------------------
+  [[nodiscard]] std::string local_root(std::size_t disk) const;  // the directory behind local/disk<i>
+  [[nodiscard]] std::size_t disks() const;
+  [[nodiscard]] std::vector<ShuffleKey> local_shuffles() const;
+  // Spark's committed map outputs of this node in the shuffle (generic ones are in generic_directory()), by map id.
+  [[nodiscard]] std::vector<MapOutput> local_maps(const ShuffleKey& shuffle) const;
+  // The merged file of a partition that this node owns, read-only and never to grow again, if it is one gapless file of
+  // exactly `bytes` bytes; nothing otherwise (then it is streamed). Blocks on the disk for one open.
+  [[nodiscard]] std::optional<Fd> seal_for_passthrough(const ShuffleKey& shuffle, PartitionId partition, uint64_t bytes);
+
+  // ---- reactor ------------------------------------------------------------------------------------------------
+  [[nodiscard]] std::shared_ptr<PartitionStream> open_stream(PartitionPlan plan);
+  // The text of shuffles/<app>/<shuffle>/status.
+  [[nodiscard]] Task<std::string> status_text(ShuffleKey shuffle);
+  [[nodiscard]] Runtime& runtime();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The records of a merged plan as <p>.index shows them (docs/formats.md): offsets are within <p>.merged.
+[[nodiscard]] std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan);
+
+}  // namespace shufflefs::merge
