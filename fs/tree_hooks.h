@@ -20,12 +20,17 @@ struct NameInTree {
   std::string_view name;
 
   // The absolute path on the disk below (not through the mount); asks the kernel, so only when it is needed.
+  // (fs/tree_hooks.cc)
   [[nodiscard]] Result<std::string> backing_path() const;
 };
 
 class TreeHooks {
  public:
   virtual ~TreeHooks() = default;
+
+  // False: before_change() need not be called for files that are opened for writing or truncated. Those requests name
+  // an inode, and finding its directory and name costs four system calls.
+  [[nodiscard]] virtual bool guards_writes() const { return true; }
 
   // Before something is created, opened for writing, truncated, removed or renamed. An error refuses it with its errno.
   virtual Status before_change(const NameInTree& /*target*/) { return ok(); }

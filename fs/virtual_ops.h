@@ -33,7 +33,9 @@ class VirtualOps {
   virtual void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
 
   virtual void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
-  virtual void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* info) = 0;
+  // Answered with a DirectoryReply(req, size, plus), which knows both formats: the kernel asks for `plus` (READDIRPLUS)
+  // at the start of any directory, also of virtual ones.
+  virtual void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus, fuse_file_info* info) = 0;
   virtual void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
 
   virtual void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) = 0;
