@@ -73,7 +73,8 @@ class PosixFileIo final : public FileIo {
   Result<FileInfo> stat(const std::string& path) override {
     struct stat st {};
     if (::lstat(path.c_str(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
-    return FileInfo{static_cast<uint64_t>(st.st_size), S_ISDIR(st.st_mode), S_ISREG(st.st_mode)};
+    const auto modified_ms = static_cast<uint64_t>(st.st_mtim.tv_sec) * 1000 + static_cast<uint64_t>(st.st_mtim.tv_nsec) / 1'000'000;
+    return FileInfo{static_cast<uint64_t>(st.st_size), S_ISDIR(st.st_mode), S_ISREG(st.st_mode), modified_ms};
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
@@ -93,6 +94,11 @@ class PosixFileIo final : public FileIo {
     std::error_code error;
     std::filesystem::create_directories(path, error);
     if (error) return errno_error(fmt::format("cannot create the directory {}", path), error.value());
+    return ok();
+  }
+
+  Status set_mode(const std::string& path, uint32_t mode) override {
+    if (::chmod(path.c_str(), mode) != 0) return errno_error(fmt::format("cannot change the mode of {}", path));
     return ok();
   }
 

@@ -33,6 +33,7 @@ struct FileInfo {
   uint64_t size = 0;
   bool is_directory = false;
   bool is_regular = false;
+  uint64_t modified_ms = 0;  // since 1970
 };
 
 struct DirectoryEntry {
@@ -55,6 +56,7 @@ class FileIo {
   virtual Result<FileInfo> stat(const std::string& path) = 0;
   virtual Result<std::vector<DirectoryEntry>> list(const std::string& path) = 0;  // without . and ..; unsorted
   virtual Status make_directories(const std::string& path) = 0;                   // succeeds if it is there
+  virtual Status set_mode(const std::string& path, uint32_t mode) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   virtual Status remove_file(const std::string& path) = 0;
   virtual Status remove_tree(const std::string& path) = 0;  // succeeds if it is not there; never follows links

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/gate.h"
 #include "merge/cluster.h"
 #include "merge/partition_plan.h"
 
@@ -32,11 +33,15 @@ struct ShuffleTotals {
 
 class Catalog {
  public:
-  Catalog(Runtime& runtime, Cluster& cluster) : runtime_(runtime), cluster_(cluster) {}
+  Catalog(Runtime& runtime, Cluster& cluster);
+
+  // Ends the questions under way.
+  [[nodiscard]] Task<void> close() { return gate_.close(); }
 
   // Sorted, without doubles. All shuffles that any live node has something of.
   [[nodiscard]] Task<std::vector<ShuffleKey>> shuffles();
-  // How many partitions the shuffle has (0 if it is unknown): partitions/ lists 0 .. count - 1.
+  // How many partitions the shuffle has (0 if it is unknown): partitions/ lists 0 .. count - 1. The largest that any
+  // node knows of.
   [[nodiscard]] Task<uint32_t> partition_count(ShuffleKey shuffle);
   [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
   // The partition as of now.
@@ -58,12 +63,13 @@ class Catalog {
 
   Runtime& runtime_;
   Cluster& cluster_;
+  Gate gate_;
 };
 
 // The pure part of Catalog::plan, for tests: puts the answers of the nodes together. `members` are all configured nodes.
 [[nodiscard]] PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
                                       const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
-                                      const std::vector<UnreachableNode>& unreachable, uint32_t partition_count);
+                                      const std::vector<UnreachableNode>& unreachable);
 // As above, but only the merged blocks of the one node that has most.
 [[nodiscard]] PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
                                              const std::vector<std::pair<NodeName, PartitionInfo>>& answers);

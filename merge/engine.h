@@ -31,7 +31,6 @@ struct PushOptions {
   Duration first_backoff = std::chrono::milliseconds(100);
   Duration longest_backoff = std::chrono::seconds(5);
   uint32_t per_owner = 2;   // chunks under way to one owner at a time
-  uint32_t at_once = 8;     // chunks under way in all
   Duration memory_patience = std::chrono::seconds(30);
 };
 

@@ -91,7 +91,7 @@ struct PartitionInfo {
   std::vector<BlockAtOrigin> at_origin;  // its own map outputs, all of them
   std::vector<MergedBlock> merged;       // in index order
   std::vector<HeardBlock> heard;         // only of partitions that it is a candidate for
-  bool dropped = false;                  // this node knows that the shuffle was dropped
+  uint32_t partition_count = 0;          // of the shuffle, as far as this node knows; 0 if it does not know it
 };
 
 struct GivenUp {

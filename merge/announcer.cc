@@ -1,0 +1,121 @@
+#include "merge/announcer.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace shufflefs::merge {
+namespace {
+
+constexpr std::size_t kBatch = 200;  // map outputs in one message
+
+}  // namespace
+
+std::vector<PartitionBits> candidate_bits(const Placement& placement, const NodeName& node,
+                                          const std::vector<uint64_t>& block_lengths) {
+  std::vector<PartitionBits> ranges;
+  const auto count = static_cast<uint32_t>(block_lengths.size());
+  for (uint32_t first = 0; first < count; first += placement.bucket_width()) {
+    if (!placement.is_candidate(node, static_cast<PartitionId>(first))) continue;
+    PartitionBits bits{first, std::min(placement.bucket_width(), count - first), {}};
+    bits.non_empty.resize((bits.count + 7) / 8, 0);
+    for (uint32_t i = 0; i < bits.count; ++i) {
+      if (block_lengths[first + i] > 0) bits.non_empty[i / 8] = static_cast<uint8_t>(bits.non_empty[i / 8] | (1U << (i % 8U)));
+    }
+    ranges.push_back(std::move(bits));
+  }
+  return ranges;
+}
+
+Announcer::Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps, PlacementCache& placements)
+    : runtime_(runtime), io_(io), cluster_(cluster), maps_(maps), placements_(placements), gate_(runtime, "announcer") {}
+
+Announcer::Peer& Announcer::peer(const NodeName& node) {
+  std::shared_ptr<Peer>& place = peers_[node];
+  if (!place) {
+    place = std::make_shared<Peer>();
+    place->news = runtime_.make_timer();
+    gate_.spawn(run(node, place));
+  }
+  return *place;
+}
+
+void Announcer::tell(const NodeName& node, News news) {
+  Peer& to = peer(node);
+  to.queue.push_back(std::move(news));
+  to.news->wake();
+}
+
+void Announcer::tell_members(const News& news) {
+  for (const NodeName& node : cluster_.names()) {
+    if (node != cluster_.self()) tell(node, news);
+  }
+}
+
+void Announcer::committed(const ShuffleKey& shuffle, MapId map) { tell_members({shuffle, map, false}); }
+
+void Announcer::removed(const ShuffleKey& shuffle, MapId map) { tell_members({shuffle, map, true}); }
+
+void Announcer::tell_all(const NodeName& node) {
+  if (node == cluster_.self()) return;
+  Peer& to = peer(node);
+  to.queue.clear();
+  for (const ShuffleKey& shuffle : maps_.shuffles()) {
+    for (const MapOutput& output : maps_.of(shuffle)) to.queue.push_back({shuffle, output.map, false});
+  }
+  to.news->wake();
+}
+
+Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> batch) {
+  AnnounceRequest request;
+  request.origin = cluster_.self();
+  for (const News& news : batch) {
+    if (news.removed) {
+      request.removed.emplace_back(news.shuffle, news.map);
+      continue;
+    }
+    const auto output = maps_.find(news.shuffle, news.map);
+    if (!output || output->partition_count == 0) continue;  // gone meanwhile, or without any partition
+    const auto lengths = co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
+    if (!lengths) {
+      log_limited(LogLevel::kWarning, "announce.unreadable",
+                  {{"shuffle", to_string(news.shuffle)}, {"map", number(news.map)}, {"reason", lengths.error().message}});
+      continue;
+    }
+    const auto placement = placements_.get(news.shuffle, output->partition_count);
+    request.committed.push_back({news.shuffle, news.map, output->epoch, output->partition_count,
+                                 candidate_bits(*placement, node, *lengths)});
+  }
+  co_return request;
+}
+
+Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
+  constexpr auto kFirstBackoff = std::chrono::milliseconds(50);
+  constexpr auto kLongestBackoff = std::chrono::seconds(2);
+  Duration backoff = kFirstBackoff;
+  while (true) {
+    if (peer->queue.empty()) {
+      co_await peer->news->wait_for(std::chrono::hours(1));
+      continue;
+    }
+    std::vector<News> batch(peer->queue.begin(), peer->queue.begin() + static_cast<std::ptrdiff_t>(std::min(kBatch, peer->queue.size())));
+    peer->queue.erase(peer->queue.begin(), peer->queue.begin() + static_cast<std::ptrdiff_t>(batch.size()));
+    const std::shared_ptr<NodeApi> api = cluster_.node(node);
+    if (!api) {  // it has left the cluster
+      peer->queue.clear();
+      continue;
+    }
+    AnnounceRequest request = co_await make_request(node, batch);
+    const Status told = co_await api->announce(std::move(request));
+    if (told) {
+      backoff = kFirstBackoff;
+      continue;
+    }
+    log_debug("announce.retry", {{"node", node.str()}, {"reason", told.error().message}});
+    peer->queue.insert(peer->queue.begin(), batch.begin(), batch.end());
+    co_await sleep_for(runtime_, backoff);
+    backoff = std::min<Duration>(backoff * 2, kLongestBackoff);
+  }
+}
+
+}  // namespace shufflefs::merge

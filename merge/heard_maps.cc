@@ -1,0 +1,60 @@
+#include "merge/heard_maps.h"
+
+#include <algorithm>
+
+namespace shufflefs::merge {
+
+std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId partition) {
+  for (const PartitionBits& range : ranges) {
+    if (number(partition) < range.first || number(partition) - range.first >= range.count) continue;
+    const uint32_t at = number(partition) - range.first;
+    return (range.non_empty[at / 8] >> (at % 8U) & 1U) != 0;
+  }
+  return std::nullopt;
+}
+
+void HeardMaps::add(const NodeName& origin, AnnouncedMap announced) {
+  heard_[announced.shuffle][announced.map] = Heard{origin, announced.partition_count, std::move(announced.ranges)};
+}
+
+bool HeardMaps::remove(const NodeName& origin, const ShuffleKey& shuffle, MapId map) {
+  const auto of_shuffle = heard_.find(shuffle);
+  if (of_shuffle == heard_.end()) return false;
+  const auto it = of_shuffle->second.find(map);
+  if (it == of_shuffle->second.end() || it->second.origin != origin) return false;
+  of_shuffle->second.erase(it);
+  if (!of_shuffle->second.empty()) return false;
+  heard_.erase(of_shuffle);
+  return true;
+}
+
+void HeardMaps::drop(const ShuffleKey& shuffle) { heard_.erase(shuffle); }
+
+std::vector<HeardBlock> HeardMaps::of(const ShuffleKey& shuffle, PartitionId partition) const {
+  std::vector<HeardBlock> blocks;
+  const auto of_shuffle = heard_.find(shuffle);
+  if (of_shuffle == heard_.end()) return blocks;
+  for (const auto& [map, heard] : of_shuffle->second) {
+    // A partition beyond the output's count is an empty block of it.
+    const auto bit = number(partition) < heard.partition_count ? bit_of(heard.ranges, partition) : std::optional(false);
+    if (bit) blocks.push_back({map, heard.origin, *bit});
+  }
+  return blocks;
+}
+
+uint32_t HeardMaps::partition_count(const ShuffleKey& shuffle) const {
+  uint32_t count = 0;
+  const auto of_shuffle = heard_.find(shuffle);
+  if (of_shuffle == heard_.end()) return 0;
+  for (const auto& [map, heard] : of_shuffle->second) count = std::max(count, heard.partition_count);
+  return count;
+}
+
+std::vector<ShuffleKey> HeardMaps::shuffles() const {
+  std::vector<ShuffleKey> keys;
+  keys.reserve(heard_.size());
+  for (const auto& [key, maps] : heard_) keys.push_back(key);
+  return keys;
+}
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,75 @@
+#include "merge/local_maps.h"
+
+namespace shufflefs::merge {
+
+bool LocalMaps::add(MapOutput output) {
+  const std::lock_guard lock(mu_);
+  const auto [it, added] = outputs_[output.shuffle].try_emplace(output.map, output);
+  if (!added) return false;
+  by_path_[output.data_path] = {output.shuffle, output.map};
+  if (!output.index_path.empty()) by_path_[output.index_path] = {output.shuffle, output.map};
+  return true;
+}
+
+std::optional<MapOutput> LocalMaps::remove(const ShuffleKey& shuffle, MapId map) {
+  const std::lock_guard lock(mu_);
+  const auto of_shuffle = outputs_.find(shuffle);
+  if (of_shuffle == outputs_.end()) return std::nullopt;
+  const auto it = of_shuffle->second.find(map);
+  if (it == of_shuffle->second.end()) return std::nullopt;
+  MapOutput removed = std::move(it->second);
+  of_shuffle->second.erase(it);
+  if (of_shuffle->second.empty()) outputs_.erase(of_shuffle);
+  by_path_.erase(removed.data_path);
+  by_path_.erase(removed.index_path);
+  return removed;
+}
+
+std::optional<MapOutput> LocalMaps::remove_by_path(const std::string& path) {
+  std::pair<ShuffleKey, MapId> key;
+  {
+    const std::lock_guard lock(mu_);
+    const auto it = by_path_.find(path);
+    if (it == by_path_.end()) return std::nullopt;
+    key = it->second;
+  }
+  return remove(key.first, key.second);
+}
+
+std::optional<MapOutput> LocalMaps::find(const ShuffleKey& shuffle, MapId map) const {
+  const std::lock_guard lock(mu_);
+  const auto of_shuffle = outputs_.find(shuffle);
+  if (of_shuffle == outputs_.end()) return std::nullopt;
+  const auto it = of_shuffle->second.find(map);
+  if (it == of_shuffle->second.end()) return std::nullopt;
+  return it->second;
+}
+
+std::vector<MapOutput> LocalMaps::of(const ShuffleKey& shuffle) const {
+  const std::lock_guard lock(mu_);
+  std::vector<MapOutput> outputs;
+  const auto of_shuffle = outputs_.find(shuffle);
+  if (of_shuffle == outputs_.end()) return outputs;
+  outputs.reserve(of_shuffle->second.size());
+  for (const auto& [map, output] : of_shuffle->second) outputs.push_back(output);
+  return outputs;
+}
+
+std::vector<ShuffleKey> LocalMaps::shuffles() const {
+  const std::lock_guard lock(mu_);
+  std::vector<ShuffleKey> keys;
+  keys.reserve(outputs_.size());
+  for (const auto& [key, outputs] : outputs_) keys.push_back(key);
+  return keys;
+}
+
+std::vector<ShuffleKey> LocalMaps::shuffles_of(const AppId& app) const {
+  const std::lock_guard lock(mu_);
+  std::vector<ShuffleKey> keys;
+  for (auto it = outputs_.lower_bound(ShuffleKey{app, ShuffleId{0}}); it != outputs_.end() && it->first.app == app; ++it) {
+    keys.push_back(it->first);
+  }
+  return keys;
+}
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,36 @@
+// The committed map outputs of this node. What is on disk is the truth; this is the list of it.
+//
+// Threads: any. Memory: about 500 bytes for a map output, whatever its partition count.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "merge/map_output.h"
+
+namespace shufflefs::merge {
+
+class LocalMaps {
+ public:
+  // False if the map id is there already (the first commit wins; map ids are unique, as Spark's attempt ids are).
+  bool add(MapOutput output);
+  std::optional<MapOutput> remove(const ShuffleKey& shuffle, MapId map);
+  // Forgets the map output whose data or index file this is.
+  std::optional<MapOutput> remove_by_path(const std::string& path);
+  [[nodiscard]] std::optional<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
+  [[nodiscard]] std::vector<MapOutput> of(const ShuffleKey& shuffle) const;  // by map id
+  [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
+  [[nodiscard]] std::vector<ShuffleKey> shuffles_of(const AppId& app) const;
+
+ private:
+  mutable std::mutex mu_;
+  // All GUARDED_BY(mu_):
+  std::map<ShuffleKey, std::map<MapId, MapOutput>> outputs_;
+  std::unordered_map<std::string, std::pair<ShuffleKey, MapId>> by_path_;
+};
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,57 @@
+#include "merge/trash.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+
+namespace shufflefs::merge {
+
+Status Trash::add_disk(const std::string& data_dir) {
+  const std::string trash = data_dir + "/trash";
+  TRY(io_.make_directories(trash));
+  TRY_ASSIGN(const std::vector<DirectoryEntry> left, io_.list(trash));
+  const std::lock_guard lock(mu_);
+  data_dirs_.push_back(data_dir);
+  for (const DirectoryEntry& entry : left) items_.push_back({trash + "/" + entry.name, runtime_.now() + grace_});
+  return ok();
+}
+
+Status Trash::discard(const std::string& path) {
+  const auto disk = std::find_if(data_dirs_.begin(), data_dirs_.end(), [&](const std::string& dir) { return path.starts_with(dir + "/"); });
+  if (disk == data_dirs_.end()) return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
+  const std::lock_guard lock(mu_);
+  // Unique over restarts: the wall clock in front of a counter.
+  const auto stamp = std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  const std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
+  const auto moved = io_.rename(path, place);
+  if (!moved && moved.error().code == Code::kNotFound) return ok();
+  if (moved) items_.push_back({place, runtime_.now() + grace_});
+  return moved;
+}
+
+std::vector<std::string> Trash::take_due() {
+  const std::lock_guard lock(mu_);
+  std::vector<std::string> due;
+  const TimePoint now = runtime_.now();
+  std::erase_if(items_, [&](const Item& item) {
+    if (item.due > now) return false;
+    due.push_back(item.path);
+    return true;
+  });
+  return due;
+}
+
+Task<void> Trash::run() {
+  while (true) {
+    for (const std::string& path : take_due()) {
+      const Status removed = co_await offload(runtime_, [this, path] { return io_.remove_tree(path); });
+      if (!removed) log_warning("trash.not_removed", {{"path", path}, {"reason", removed.error().message}});
+    }
+    co_await sleep_for(runtime_, std::max<Duration>(std::chrono::milliseconds(100), std::min<Duration>(grace_ / 4, std::chrono::seconds(5))));
+  }
+}
+
+}  // namespace shufflefs::merge
