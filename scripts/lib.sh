@@ -34,6 +34,8 @@ step() {
   shift
   STEP_NUMBER=$((STEP_NUMBER + 1))
   label="[$STEP_NUMBER/$STEP_COUNT] $text"
+  local lines_before
+  lines_before=$(wc -l <"$STEP_LOG")
   printf '\n==== %s\n' "$label" >>"$STEP_LOG"
   (
     set -euo pipefail
@@ -57,6 +59,6 @@ step() {
     return 0
   fi
   printf '%s after %s s; the end of %s:\n' "${RED}FAILED${RESET}" "$(elapsed "$start")" "$STEP_LOG"
-  tail -n 30 "$STEP_LOG" | sed 's/^/    /'
+  tail -n "+$((lines_before + 1))" "$STEP_LOG" | tail -n 30 | sed 's/^/    /'
   exit 1
 }
