@@ -18,29 +18,10 @@
 #include "merge/catalog.h"
 #include "merge/cluster.h"
 #include "merge/commits.h"
+#include "merge/engine_options.h"
 #include "merge/partition_stream.h"
 
 namespace shufflefs::merge {
-
-struct PushOptions {
-  bool enabled = true;
-  uint64_t chunk_bytes = 2U << 20U;
-  uint64_t max_block_bytes = 64U << 20U;
-  uint32_t max_retries = 6;
-  Duration jitter = std::chrono::milliseconds(20);
-  Duration first_backoff = std::chrono::milliseconds(100);
-  Duration longest_backoff = std::chrono::seconds(5);
-  uint32_t per_owner = 2;   // chunks under way to one owner at a time
-  Duration memory_patience = std::chrono::seconds(30);
-};
-
-struct EngineOptions {
-  NodeName self;
-  std::vector<std::string> data_dirs;  // absolute; disk i is shown as local/disk<i>
-  PushOptions push;
-  StreamOptions stream;
-  Duration trash_grace = std::chrono::seconds(60);
-};
 
 class Engine {
  public:

@@ -70,23 +70,23 @@ Result<std::shared_ptr<MergedPartition>> MergeStore::use(const ShuffleKey& key, 
   return made;
 }
 
-Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, PartitionId partition, MapId map, uint32_t crc,
-                                                     std::span<const std::byte> bytes) {
+Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, const Block& block,
+                                                     const std::function<bool()>& is_current) {
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, true);
   const std::shared_lock not_gone(shuffle->gone_mu);
-  if (shuffle->gone) return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(key)));
+  if (shuffle->gone || !is_current()) return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(key)));
   std::shared_ptr<Slot> slot;
   {
     const std::lock_guard lock(shuffle->mu);
-    std::shared_ptr<Slot>& place = shuffle->slots[partition];
+    std::shared_ptr<Slot>& place = shuffle->slots[block.partition];
     if (!place) {
       place = std::make_shared<Slot>();
-      place->disk = number(partition) % data_dirs_.size();
+      place->disk = number(block.partition) % data_dirs_.size();
     }
     slot = place;
   }
-  TRY_ASSIGN(const std::shared_ptr<MergedPartition> merged, use(key, partition, *slot));
-  auto appended = merged->append(map, crc, bytes);
+  TRY_ASSIGN(const std::shared_ptr<MergedPartition> merged, use(key, block.partition, *slot));
+  auto appended = merged->append(block.map, block.crc, block.bytes);
   if (appended && *appended == MergedPartition::Appended::kDuplicate) shuffle->duplicates.fetch_add(1);
   return appended;
 }
@@ -124,8 +124,10 @@ MergedTotals MergeStore::totals(const ShuffleKey& key) {
 std::vector<ShuffleKey> MergeStore::shuffles() const {
   const std::lock_guard lock(mu_);
   std::vector<ShuffleKey> keys;
-  keys.reserve(shuffles_.size());
-  for (const auto& [key, shuffle] : shuffles_) keys.push_back(key);
+  for (const auto& [key, shuffle] : shuffles_) {
+    const std::lock_guard slots_lock(shuffle->mu);
+    if (!shuffle->slots.empty()) keys.push_back(key);
+  }
   return keys;
 }
 

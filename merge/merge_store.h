@@ -4,6 +4,8 @@
 // Failure: a shuffle that was dropped is kDropped; a partition that is not here is kNotFound.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,8 +35,16 @@ class MergeStore {
   // alone and logged.
   [[nodiscard]] Status load();
 
-  [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& shuffle, PartitionId partition, MapId map,
-                                                         uint32_t crc, std::span<const std::byte> bytes);
+  // A block for a partition of the shuffle. `is_current` is asked while drops are excluded; if it says no, the shuffle
+  // has been dropped since the block was written (kDropped).
+  struct Block {
+    PartitionId partition{};
+    MapId map{};
+    uint32_t crc = 0;
+    std::span<const std::byte> bytes;
+  };
+  [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& shuffle, const Block& block,
+                                                         const std::function<bool()>& is_current);
   [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& shuffle, PartitionId partition);
   [[nodiscard]] MergedTotals totals(const ShuffleKey& shuffle);
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;

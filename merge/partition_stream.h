@@ -13,14 +13,10 @@
 #include "base/gate.h"
 #include "base/metrics.h"
 #include "merge/cluster.h"
+#include "merge/engine_options.h"
 #include "merge/partition_plan.h"
 
 namespace shufflefs::merge {
-
-struct StreamOptions {
-  uint64_t ahead_bytes = 4U << 20U;
-  Duration patience = std::chrono::seconds(10);  // for the memory budget and for one unit to arrive
-};
 
 class PartitionStream {
  public:

@@ -1,0 +1,120 @@
+#include "merge/catalog.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "merge/placement.h"
+
+namespace shufflefs::merge {
+
+Catalog::Catalog(Runtime& runtime, Cluster& cluster) : runtime_(runtime), cluster_(cluster), gate_(runtime, "catalog") {}
+
+namespace {
+
+template <class T>
+struct Asked {
+  std::vector<std::optional<Result<T>>> answers;
+  std::size_t open = 0;
+  std::unique_ptr<Timer> all_in;
+};
+
+template <class T, class Ask>
+Task<void> ask_one(std::shared_ptr<Asked<T>> asked, std::size_t place, std::shared_ptr<NodeApi> node, Ask ask) {
+  asked->answers[place] = co_await ask(*node);
+  if (--asked->open == 0) asked->all_in->wake();
+}
+
+Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
+  CO_TRY(co_await node.drop(std::move(app), shuffle, epoch));
+  co_return true;
+}
+
+}  // namespace
+
+template <class T, class Ask>
+Task<Catalog::Answers<T>> Catalog::ask_all(Ask ask) {
+  const std::vector<NodeName> names = cluster_.names();
+  auto asked = std::make_shared<Asked<T>>();
+  asked->answers.resize(names.size());
+  asked->all_in = runtime_.make_timer();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    std::shared_ptr<NodeApi> node = cluster_.node(names[i]);
+    if (!node) continue;
+    ++asked->open;
+    gate_.spawn(ask_one<T>(asked, i, std::move(node), ask));
+  }
+  // Each answer is bounded by the node's own deadline; this one only guards against a bug there.
+  while (asked->open > 0) {
+    if (co_await asked->all_in->wait_for(std::chrono::seconds(60))) break;
+  }
+  Answers<T> result;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    auto& answer = asked->answers[i];
+    if (answer && *answer) result.good.emplace_back(names[i], std::move(**answer));
+    else result.bad.push_back({names[i], answer ? answer->error().message : "it did not answer"});
+  }
+  co_return result;
+}
+
+Task<std::vector<ShuffleKey>> Catalog::shuffles() {
+  const auto answers = co_await ask_all<std::vector<ShuffleKey>>([](NodeApi& node) { return node.list_shuffles(); });
+  std::set<ShuffleKey> keys;
+  for (const auto& [name, listed] : answers.good) keys.insert(listed.begin(), listed.end());
+  co_return std::vector<ShuffleKey>(keys.begin(), keys.end());
+}
+
+Task<uint32_t> Catalog::partition_count(ShuffleKey shuffle) {
+  const ShuffleTotals totals = co_await this->totals(std::move(shuffle));
+  co_return totals.sum.partition_count;
+}
+
+Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
+  auto answers = co_await ask_all<ShuffleInfo>([shuffle](NodeApi& node) { return node.shuffle_info(shuffle); });
+  ShuffleTotals totals;
+  totals.shuffle = shuffle;
+  totals.unreachable = std::move(answers.bad);
+  ShuffleInfo& sum = totals.sum;
+  for (auto& [name, info] : answers.good) {
+    sum.maps += info.maps;
+    sum.maps_settled += info.maps_settled;
+    sum.maps_given_up += info.maps_given_up;
+    sum.maps_unpushed += info.maps_unpushed;
+    sum.partition_count = std::max(sum.partition_count, info.partition_count);
+    sum.bytes += info.bytes;
+    sum.blocks_left_home += info.blocks_left_home;
+    sum.bytes_left_home += info.bytes_left_home;
+    sum.merged_partitions += info.merged_partitions;
+    sum.merged_blocks += info.merged_blocks;
+    sum.merged_bytes += info.merged_bytes;
+    sum.duplicate_blocks += info.duplicate_blocks;
+    for (GivenUp& given_up : info.given_up) totals.given_up.emplace_back(name, std::move(given_up));
+    for (std::string& refused : info.refused_commits) totals.refused_commits.push_back(name.str() + ": " + refused);
+  }
+  totals.known = sum.maps > 0 || sum.merged_partitions > 0 || sum.partition_count > 0 || !totals.refused_commits.empty();
+  co_return totals;
+}
+
+Task<PartitionPlan> Catalog::plan(ShuffleKey shuffle, PartitionId partition) {
+  const auto answers = co_await ask_all<PartitionInfo>(
+      [shuffle, partition](NodeApi& node) { return node.partition_info(shuffle, partition); });
+  co_return make_plan(shuffle, partition, cluster_.names(), answers.good, answers.bad);
+}
+
+Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partition) {
+  const auto answers = co_await ask_all<PartitionInfo>(
+      [shuffle, partition](NodeApi& node) { return node.partition_info(shuffle, partition); });
+  co_return make_merged_plan(shuffle, partition, answers.good);
+}
+
+Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
+  // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose clock is sane.
+  const auto epoch = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch() / std::chrono::milliseconds(1));
+  const auto answers = co_await ask_all<bool>([app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
+  if (answers.bad.empty()) co_return ok();
+  std::string who;
+  for (const UnreachableNode& node : answers.bad) who += (who.empty() ? "" : ", ") + node.node.str() + " (" + node.reason + ")";
+  co_return make_error(Code::kPeerUnreachable, "could not be dropped on " + who);
+}
+
+}  // namespace shufflefs::merge

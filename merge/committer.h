@@ -1,0 +1,84 @@
+// Recognises committed map outputs (CommitSink) and keeps the list of them: looks at the files, checks them, and tells
+// the rest of the domain what was committed and what was removed. After a restart scan() finds everything again.
+//
+// Threads: any. spark_* and application_named work on a disk thread; generic_appeared works at once, so that a generic
+// map output is known when its rename returns.
+// Failure: a bad output is logged (commit.refused), remembered for the shuffle's status, and left where it is.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/runtime.h"
+#include "merge/commits.h"
+#include "merge/epochs.h"
+#include "merge/local_maps.h"
+#include "merge/trash.h"
+
+namespace shufflefs::merge {
+
+class Committer final : public CommitSink {
+ public:
+  struct Parts {
+    Runtime& runtime;
+    FileIo& io;
+    Metrics& metrics;
+    LocalMaps& maps;
+    Epochs& epochs;
+    Trash& trash;
+    std::vector<std::string> data_dirs;
+    // Called on any thread, after the list has changed.
+    std::function<void(const ShuffleKey&, MapId)> on_committed;
+    std::function<void(const ShuffleKey&, MapId)> on_removed;
+  };
+  explicit Committer(Parts parts);
+
+  void spark_file_appeared(std::string path) override;
+  void spark_file_removed(std::string path) override;
+  void application_named(std::string directory) override;
+  Result<std::string> generic_directory(const ShuffleKey& shuffle, bool create) override;
+  Status check_generic(const ShuffleKey& shuffle, const std::string& path, std::string_view name) override;
+  void generic_appeared(const ShuffleKey& shuffle, std::string name) override;
+  void generic_removed(const ShuffleKey& shuffle, std::string name) override;
+  [[nodiscard]] bool is_committed(const ShuffleKey& shuffle, MapId map) const override;
+
+  // Finds what is committed on the disks. Blocks; before the mount is up, or on a disk thread.
+  void scan();
+  // Forgets the shuffle's map outputs and moves the generic ones into the trash. Blocks.
+  [[nodiscard]] Status drop(const ShuffleKey& shuffle);
+  // The last few refusals, newest last.
+  [[nodiscard]] std::vector<std::string> refused(const ShuffleKey& shuffle) const;
+  // Shuffles for which this node has a place for generic map outputs, with or without any.
+  [[nodiscard]] std::vector<ShuffleKey> generic_shuffles() const;
+
+ private:
+  struct Halves {  // one of Spark's two files, waiting for the other
+    std::string data_path;
+    std::string index_path;
+  };
+  using SparkKey = std::pair<ShuffleKey, MapId>;
+
+  void look_at_spark_file(const std::string& path, bool during_scan);
+  void scan_tree(const std::string& directory);
+  [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
+  [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
+  void commit(MapOutput output);
+  void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
+  void removed(const std::optional<MapOutput>& output);
+
+  Parts parts_;
+  Counter& commits_;
+  Counter& refusals_;
+  std::mutex spark_mu_;                 // one Spark file is looked at at a time
+  std::map<SparkKey, Halves> halves_;   // GUARDED_BY(spark_mu_)
+  mutable std::mutex refused_mu_;
+  std::map<ShuffleKey, std::deque<std::string>> refused_;  // GUARDED_BY(refused_mu_)
+};
+
+}  // namespace shufflefs::merge

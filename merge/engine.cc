@@ -1,0 +1,203 @@
+#include "merge/engine.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "merge/announcer.h"
+#include "merge/committer.h"
+#include "merge/epochs.h"
+#include "merge/heard_maps.h"
+#include "merge/local_maps.h"
+#include "merge/local_node.h"
+#include "merge/merge_store.h"
+#include "merge/partition_index.h"
+#include "merge/placement_cache.h"
+#include "merge/push_ledger.h"
+#include "merge/pusher.h"
+#include "merge/trash.h"
+
+namespace shufflefs::merge {
+
+struct Engine::Impl {
+  Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, Metrics& metrics_in, EngineOptions options_in)
+      : runtime(runtime_in),
+        io(io_in),
+        budget(budget_in),
+        metrics(metrics_in),
+        options(std::move(options_in)),
+        trash(runtime, io, options.trash_grace),
+        epochs(io, options.data_dirs.front() + "/epochs"),
+        store(io, trash, options.data_dirs),
+        committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
+                   [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
+                   [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); }}),
+        node(std::make_shared<LocalNode>(LocalNode::Parts{
+            runtime, io, budget, metrics, maps, store, heard, epochs, ledger, options.push.max_block_bytes,
+            [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
+            [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); }})),
+        gate(runtime, "engine") {}
+
+  // On any thread; before start() the scan's finds wait in the list and are picked up there.
+  void committed(const ShuffleKey& shuffle, MapId map) {
+    asio::post(runtime.executor(), [this, shuffle, map] {
+      if (!pusher) return;
+      announcer->committed(shuffle, map);
+      pusher->submit(shuffle, map);
+    });
+  }
+  void removed(const ShuffleKey& shuffle, MapId map) {
+    asio::post(runtime.executor(), [this, shuffle, map] {
+      ledger.forget(shuffle, map);
+      if (announcer) announcer->removed(shuffle, map);
+      if (pusher && maps.of(shuffle).empty()) gate.spawn(end_if_last(shuffle));
+    });
+  }
+  // The last map output of the shuffle is gone from the whole cluster, as far as this node knows.
+  Task<void> end_if_last(ShuffleKey shuffle) {
+    const auto heard_of = heard.shuffles();
+    if (std::find(heard_of.begin(), heard_of.end(), shuffle) != heard_of.end()) co_return;
+    const Status dropped = co_await offload(runtime, [&] { return store.drop(shuffle); });
+    if (!dropped) log_warning("shuffle.not_dropped", {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
+  }
+
+  Runtime& runtime;
+  FileIo& io;
+  ByteBudget& budget;
+  Metrics& metrics;
+  const EngineOptions options;
+  LocalMaps maps;
+  HeardMaps heard;
+  PushLedger ledger;
+  Trash trash;
+  Epochs epochs;
+  MergeStore store;
+  Committer committer;
+  std::shared_ptr<LocalNode> node;
+  // From start() on:
+  Cluster* cluster = nullptr;
+  std::unique_ptr<PlacementCache> placements;
+  std::unique_ptr<Announcer> announcer;
+  std::unique_ptr<Pusher> pusher;
+  std::unique_ptr<Catalog> catalog;
+  Gate gate;
+};
+
+Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, EngineOptions options)
+    : impl_(std::make_unique<Impl>(runtime, io, budget, metrics, std::move(options))) {}
+
+Engine::~Engine() = default;
+
+Status Engine::prepare() {
+  constexpr uint32_t kSharedDirectory = 01777;
+  for (std::size_t disk = 0; disk < disks(); ++disk) {
+    const std::string& data_dir = impl_->options.data_dirs[disk];
+    if (!impl_->io.stat(local_root(disk))) {
+      TRY(impl_->io.make_directories(local_root(disk)));
+      TRY(impl_->io.set_mode(local_root(disk), kSharedDirectory));
+    }
+    TRY(impl_->io.make_directories(data_dir + "/maps"));
+    TRY(impl_->trash.add_disk(data_dir));
+  }
+  impl_->epochs.load();
+  TRY(impl_->store.load());
+  impl_->committer.scan();
+  return ok();
+}
+
+void Engine::start(Cluster& cluster) {
+  Impl& impl = *impl_;
+  impl.cluster = &cluster;
+  impl.placements = std::make_unique<PlacementCache>(cluster);
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster);
+  impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
+  impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io, impl.budget, impl.metrics, cluster, impl.maps, *impl.placements,
+                                         impl.ledger, impl.options.push);
+  cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
+  impl.gate.spawn(impl.trash.run());
+  for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
+    for (const MapOutput& output : impl.maps.of(shuffle)) impl.committed(shuffle, output.map);
+  }
+}
+
+Task<void> Engine::stop() {
+  if (impl_->pusher) co_await impl_->pusher->close();
+  if (impl_->announcer) co_await impl_->announcer->close();
+  if (impl_->catalog) co_await impl_->catalog->close();
+  co_await impl_->gate.close();
+}
+
+std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
+CommitSink& Engine::commits() { return impl_->committer; }
+Catalog& Engine::catalog() { return *impl_->catalog; }
+Runtime& Engine::runtime() { return impl_->runtime; }
+std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
+std::string Engine::local_root(std::size_t disk) const { return impl_->options.data_dirs.at(disk) + "/local"; }
+
+std::vector<ShuffleKey> Engine::local_shuffles() const {
+  std::vector<ShuffleKey> keys = impl_->maps.shuffles();
+  for (const auto& more : {impl_->committer.generic_shuffles(), impl_->store.shuffles()}) keys.insert(keys.end(), more.begin(), more.end());
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+std::vector<MapOutput> Engine::local_maps(const ShuffleKey& shuffle) const {
+  std::vector<MapOutput> outputs = impl_->maps.of(shuffle);
+  // Generic ones are seen in their own directory.
+  std::erase_if(outputs, [&](const MapOutput& output) {
+    return std::any_of(impl_->options.data_dirs.begin(), impl_->options.data_dirs.end(),
+                       [&](const std::string& dir) { return output.data_path.starts_with(dir + "/maps/"); });
+  });
+  return outputs;
+}
+
+std::optional<Fd> Engine::seal_for_passthrough(const ShuffleKey& shuffle, PartitionId partition, uint64_t bytes) {
+  const auto merged = impl_->store.find(shuffle, partition);
+  if (!merged) return std::nullopt;
+  return (*merged)->seal_for_passthrough(bytes);
+}
+
+std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
+  return std::make_shared<PartitionStream>(impl_->runtime, *impl_->cluster, impl_->budget, impl_->metrics, impl_->options.stream, std::move(plan));
+}
+
+Task<std::string> Engine::status_text(ShuffleKey shuffle) {
+  const ShuffleTotals totals = co_await impl_->catalog->totals(shuffle);
+  const ShuffleInfo& sum = totals.sum;
+  const double ratio = sum.bytes > 0 ? 100.0 * static_cast<double>(sum.merged_bytes) / static_cast<double>(sum.bytes) : 100.0;
+  std::string text = fmt::format(
+      "shuffle        {}\npartitions     {}\nmaps           {} committed, {} settled, {} given up, {} not pushed\n"
+      "bytes          {} ({})\nmerged         {} blocks in {} partitions, {} ({:.1f} %)\nleft at origin {} blocks, {}\n",
+      to_string(shuffle), sum.partition_count, sum.maps, sum.maps_settled, sum.maps_given_up, sum.maps_unpushed, sum.bytes,
+      format_bytes(sum.bytes), sum.merged_blocks, sum.merged_partitions, format_bytes(sum.merged_bytes), ratio, sum.blocks_left_home,
+      format_bytes(sum.bytes_left_home));
+  for (const auto& [node, given_up] : totals.given_up) {
+    text += fmt::format("given up       {}: {} chunks, {} blocks, {}: {}\n", node.str(), given_up.chunks, given_up.blocks,
+                        format_bytes(given_up.bytes), given_up.reason);
+  }
+  for (const UnreachableNode& node : totals.unreachable) text += fmt::format("unreachable    {}: {}\n", node.node.str(), node.reason);
+  for (const std::string& message : totals.refused_commits) text += fmt::format("refused        {}\n", message);
+  if (sum.partition_count > 0) {
+    std::string owners;
+    const auto placement = impl_->placements->get(shuffle, sum.partition_count);
+    for (uint32_t first = 0; first < sum.partition_count; first += placement->bucket_width()) {
+      const uint32_t last = std::min(first + placement->bucket_width(), sum.partition_count) - 1;
+      owners += fmt::format("{}{}-{} {}", owners.empty() ? "" : ", ", first, last, placement->owner(static_cast<PartitionId>(first)).str());
+    }
+    text += fmt::format("owners         {}\n", owners);
+  }
+  co_return text;
+}
+
+std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {
+  const IndexBytes header = encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition);
+  std::vector<std::byte> bytes(header.begin(), header.end());
+  for (const PlannedBlock& block : merged_plan.blocks) {
+    const IndexBytes record = encode_index_record({block.map, block.offset, block.length, 0, block.merged ? block.merged->crc : 0});
+    bytes.insert(bytes.end(), record.begin(), record.end());
+  }
+  return bytes;
+}
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,39 @@
+// What the domain can be told. Defaults, ranges and prices are in main/config_keys.cc (docs/configuration.md).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/runtime.h"
+#include "merge/ids.h"
+
+namespace shufflefs::merge {
+
+struct StreamOptions {
+  uint64_t ahead_bytes = 4U << 20U;
+  Duration patience = std::chrono::seconds(10);  // for the memory budget and for one unit to arrive
+};
+
+struct PushOptions {
+  bool enabled = true;
+  uint64_t chunk_bytes = 2U << 20U;
+  uint64_t max_block_bytes = 64U << 20U;
+  uint32_t max_retries = 6;
+  Duration jitter = std::chrono::milliseconds(20);
+  Duration first_backoff = std::chrono::milliseconds(100);
+  Duration longest_backoff = std::chrono::seconds(5);
+  uint32_t per_owner = 2;   // chunks under way to one owner at a time
+  Duration memory_patience = std::chrono::seconds(30);
+};
+
+struct EngineOptions {
+  NodeName self;
+  std::vector<std::string> data_dirs;  // absolute; disk i is shown as local/disk<i>
+  PushOptions push;
+  StreamOptions stream;
+  Duration trash_grace = std::chrono::seconds(60);
+};
+
+}  // namespace shufflefs::merge

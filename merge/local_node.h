@@ -1,0 +1,66 @@
+// This node's answers to NodeApi: from its own map outputs and its own merged partitions. Disk work is offloaded.
+//
+// Threads: reactor only.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/byte_budget.h"
+#include "base/metrics.h"
+#include "merge/epochs.h"
+#include "merge/heard_maps.h"
+#include "merge/local_maps.h"
+#include "merge/merge_store.h"
+#include "merge/node_api.h"
+#include "merge/push_ledger.h"
+
+namespace shufflefs::merge {
+
+class LocalNode final : public NodeApi {
+ public:
+  // What a node needs of the rest of the domain.
+  struct Parts {
+    Runtime& runtime;
+    FileIo& io;
+    ByteBudget& budget;
+    Metrics& metrics;
+    LocalMaps& maps;
+    MergeStore& store;
+    HeardMaps& heard;
+    Epochs& epochs;
+    PushLedger& ledger;
+    uint64_t max_block_bytes;
+    std::function<std::vector<std::string>(const ShuffleKey&)> refused_commits;
+    // Forgets and discards the map outputs of the shuffle that this node holds. On a disk thread.
+    std::function<Status(const ShuffleKey&)> drop_maps;
+  };
+  explicit LocalNode(Parts parts);
+
+  Task<Result<PushReply>> push(PushRequest request) override;
+  Task<Status> announce(AnnounceRequest request) override;
+  Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) override;
+  Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) override;
+  Task<Result<std::vector<ShuffleKey>>> list_shuffles() override;
+  Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) override;
+  Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset, uint32_t length) override;
+  Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition, uint64_t offset, uint32_t length) override;
+  Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) override;
+  Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset, uint32_t length) override;
+  Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) override;
+
+ private:
+  Task<Result<Buffer>> buffer(uint32_t length);
+  Result<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
+  Task<Status> drop_one(ShuffleKey shuffle);
+  Task<Status> check_epoch(ShuffleKey shuffle, uint64_t epoch);
+  std::vector<ShuffleKey> known_shuffles() const;
+
+  Parts parts_;
+  Counter& merged_blocks_;
+  Counter& merged_bytes_;
+  Counter& duplicates_;
+  Counter& refused_;
+};
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "merge/catalog.h"
+#include "merge/placement.h"
+
+namespace shufflefs::merge {
+namespace {
+
+using NodeAnswer = std::pair<NodeName, PartitionInfo>;
+
+// Answers with merged blocks, the one with most first, ties by name.
+std::vector<const NodeAnswer*> holders_of(const std::vector<NodeAnswer>& answers) {
+  std::vector<const NodeAnswer*> holders;
+  for (const NodeAnswer& answer : answers) {
+    if (!answer.second.merged.empty()) holders.push_back(&answer);
+  }
+  std::sort(holders.begin(), holders.end(), [](const NodeAnswer* a, const NodeAnswer* b) {
+    return std::pair(b->second.merged.size(), a->first) < std::pair(a->second.merged.size(), b->first);
+  });
+  return holders;
+}
+
+class PlanMaker {
+ public:
+  PlanMaker(const ShuffleKey& shuffle, PartitionId partition, const std::vector<NodeAnswer>& answers,
+            const std::vector<UnreachableNode>& unreachable)
+      : answers_(answers) {
+    plan_.shuffle = shuffle;
+    plan_.partition = partition;
+    for (const UnreachableNode& node : unreachable) {
+      reasons_[node.node] = node.reason;
+      plan_.unreachable.push_back(node.node.str() + ": " + node.reason);
+    }
+    for (const auto& [name, info] : answers) {
+      for (const BlockAtOrigin& block : info.at_origin) at_origin_.try_emplace(block.map, name, block.length);
+      for (const HeardBlock& block : info.heard) heard_.try_emplace(block.map, block);
+    }
+  }
+
+  void add_merged() {
+    for (const NodeAnswer* holder : holders_of(answers_)) {
+      bool whole = plan_.blocks.empty();
+      for (const MergedBlock& block : holder->second.merged) {
+        if (was_removed(block.map) || !taken_.insert(block.map).second) {
+          whole = false;
+          continue;
+        }
+        const auto origin = at_origin_.find(block.map);
+        add({block.map, 0, block.length, MergedAt{holder->first, block.offset, block.crc},
+             origin != at_origin_.end() ? std::optional(origin->second.first) : std::nullopt});
+        plan_.merged_bytes += block.length;
+        ++plan_.maps_merged;
+      }
+      if (whole) plan_.whole_at = holder->first;
+      else plan_.whole_at.reset();
+    }
+  }
+
+  void add_from_origins() {
+    for (const auto& [map, where] : at_origin_) {  // by map id
+      if (taken_.contains(map)) continue;
+      if (where.second == 0) {
+        ++plan_.maps_merged;
+        ++empty_;
+        continue;
+      }
+      add({map, 0, where.second, std::nullopt, where.first});
+      plan_.whole_at.reset();
+    }
+  }
+
+  // Blocks that were announced, but whose origin does not answer and that nobody has merged.
+  void find_lost() {
+    for (const auto& [map, heard] : heard_) {
+      if (taken_.contains(map) || at_origin_.contains(map) || answered(heard.origin)) continue;
+      if (!heard.non_empty) {
+        ++plan_.maps_merged;
+        ++empty_;
+        continue;
+      }
+      ++lost_;
+      plan_.incomplete = fmt::format("the block of map {} is not merged and its origin {} does not answer ({})", number(map),
+                                     heard.origin.str(), reasons_.contains(heard.origin) ? reasons_[heard.origin] : "not a member");
+    }
+  }
+
+  // With neither candidate alive nobody could have told of a block that is missing.
+  void check_witnesses(const std::vector<NodeName>& members) {
+    uint32_t count = number(plan_.partition) + 1;
+    bool known = false;
+    for (const auto& [name, info] : answers_) {
+      known = known || info.partition_count > 0;
+      count = std::max(count, info.partition_count);
+    }
+    if (members.empty() || (!known && reasons_.empty())) return;
+    const Placement placement(plan_.shuffle, members, count);
+    plan_.owner = placement.owner(plan_.partition);
+    const auto second = placement.second(plan_.partition);
+    if (!known || answered(*plan_.owner) || !second || answered(*second)) return;
+    plan_.incomplete = fmt::format("neither {} nor {} answers: nobody else knows which map outputs there are", plan_.owner->str(), second->str());
+  }
+
+  PartitionPlan finish() {
+    if (plan_.incomplete) plan_.whole_at.reset();
+    plan_.maps = taken_.size() + from_origin_ + empty_ + lost_;
+    return std::move(plan_);
+  }
+
+ private:
+  void add(PlannedBlock block) {
+    block.offset = plan_.bytes;
+    plan_.bytes += block.length;
+    if (!block.merged) ++from_origin_;
+    plan_.blocks.push_back(std::move(block));
+  }
+  [[nodiscard]] bool answered(const NodeName& node) const {
+    return std::any_of(answers_.begin(), answers_.end(), [&](const NodeAnswer& a) { return a.first == node; });
+  }
+  // Its origin is alive and does not have it (any more): the map output was unlinked.
+  [[nodiscard]] bool was_removed(MapId map) const {
+    if (at_origin_.contains(map)) return false;
+    const auto heard = heard_.find(map);
+    return heard != heard_.end() && answered(heard->second.origin);
+  }
+
+  const std::vector<NodeAnswer>& answers_;
+  PartitionPlan plan_;
+  std::map<NodeName, std::string> reasons_;
+  std::map<MapId, std::pair<NodeName, uint64_t>> at_origin_;
+  std::map<MapId, HeardBlock> heard_;
+  std::set<MapId> taken_;
+  uint64_t from_origin_ = 0;
+  uint64_t empty_ = 0;
+  uint64_t lost_ = 0;
+};
+
+}  // namespace
+
+PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
+                        const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
+                        const std::vector<UnreachableNode>& unreachable) {
+  PlanMaker maker(shuffle, partition, answers, unreachable);
+  maker.add_merged();
+  maker.add_from_origins();
+  maker.find_lost();
+  maker.check_witnesses(members);
+  return maker.finish();
+}
+
+PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
+                               const std::vector<std::pair<NodeName, PartitionInfo>>& answers) {
+  PartitionPlan plan;
+  plan.shuffle = std::move(shuffle);
+  plan.partition = partition;
+  const auto holders = holders_of(answers);
+  if (holders.empty()) return plan;
+  const auto& [name, info] = *holders.front();
+  std::map<MapId, NodeName> origins;
+  for (const auto& [node, of_node] : answers) {
+    for (const BlockAtOrigin& block : of_node.at_origin) origins.try_emplace(block.map, node);
+  }
+  for (const MergedBlock& block : info.merged) {
+    const auto origin = origins.find(block.map);
+    plan.blocks.push_back({block.map, plan.bytes, block.length, MergedAt{name, block.offset, block.crc},
+                           origin != origins.end() ? std::optional(origin->second) : std::nullopt});
+    plan.bytes += block.length;
+  }
+  plan.merged_bytes = plan.bytes;
+  plan.maps = plan.maps_merged = plan.blocks.size();
+  plan.owner = plan.whole_at = name;
+  return plan;
+}
+
+}  // namespace shufflefs::merge
