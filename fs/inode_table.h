@@ -1,0 +1,111 @@
+// The native inodes that the kernel knows: nodeid -> where to find the file again, and how often it
+// was looked up.
+//
+// A nodeid comes from a counter and is never used twice, so a file that takes over the inode number
+// of a deleted one is a new node. A known inode costs no descriptor but a file handle
+// (name_to_handle_at); only where the file system refuses handles (overlayfs) a descriptor is
+// pinned instead, which also keeps the inode number from being reused. A record is plain data, so
+// that the table can move into a mapping that outlives the process.
+//
+// Threads: any; one lock per shard, and a nodeid says in which shard it is. Ownership: pinned
+// descriptors. Failure: an unknown nodeid gives nothing. Cost: about 150 bytes an inode, one or two
+// hash look-ups a call.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <unordered_map>
+
+#include "base/fd.h"
+
+namespace shufflefs::fs {
+
+enum class TreeId : uint32_t {};
+
+// As in struct file_handle. Length 0: there is none.
+struct FileHandle {
+  static constexpr uint32_t kMaxBytes = 48;  // ext4 and tmpfs need 8 and 12, btrfs 20
+  int32_t type = 0;
+  uint32_t length = 0;
+  std::array<unsigned char, kMaxBytes> bytes{};
+
+  friend bool operator==(const FileHandle& a, const FileHandle& b) {
+    return a.type == b.type && a.length == b.length &&
+           std::memcmp(a.bytes.data(), b.bytes.data(), a.length) == 0;
+  }
+};
+
+struct InodeRecord {
+  uint64_t nodeid = 0;
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t lookups = 0;
+  TreeId tree{};
+  uint32_t type = 0;       // S_IFMT of the mode; an inode's type never changes
+  int32_t pinned_fd = -1;  // O_PATH, where there is no handle
+  FileHandle handle;
+};
+static_assert(std::is_trivially_copyable_v<InodeRecord>);
+
+class InodeTable {
+ public:
+  static constexpr unsigned kShardBits = 4;
+
+  InodeTable() = default;
+  ~InodeTable();
+  InodeTable(const InodeTable&) = delete;
+  InodeTable& operator=(const InodeTable&) = delete;
+
+  struct Remembered {
+    uint64_t nodeid = 0;
+    bool is_new = false;
+  };
+  // Counts a lookup of the file that `seen` describes (nodeid and lookups are ignored), which
+  // becomes known if it is not. `path_fd` is kept if the file is new and has no handle.
+  Remembered remember(const InodeRecord& seen, Fd path_fd);
+
+  [[nodiscard]] std::optional<InodeRecord> find(uint64_t nodeid) const;
+  // A duplicate of the pinned descriptor; an empty Fd if there is none.
+  [[nodiscard]] Fd duplicate_pinned(uint64_t nodeid) const;
+
+  // Takes `count` lookups back. The record is returned when it was the last one; the inode is
+  // unknown then.
+  std::optional<InodeRecord> forget(uint64_t nodeid, uint64_t count);
+
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  struct Key {
+    uint64_t device = 0;
+    uint64_t inode = 0;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const { return mix(key); }
+  };
+  struct Shard {
+    mutable std::mutex mu;
+    uint64_t next = 1;                                    // GUARDED_BY(mu)
+    std::unordered_map<uint64_t, InodeRecord> by_nodeid;  // GUARDED_BY(mu)
+    std::unordered_map<Key, uint64_t, KeyHash>
+        by_key;  // GUARDED_BY(mu): the latest nodeid of a number
+  };
+  static constexpr std::size_t kShards = std::size_t{1} << kShardBits;
+
+  static std::size_t mix(const Key& key) {
+    const uint64_t x = (key.inode ^ (key.device << 32U)) * 0x9E3779B97F4A7C15U;
+    return static_cast<std::size_t>(x ^ (x >> 29U));
+  }
+  Shard& shard_of(uint64_t nodeid) { return shards_[nodeid & (kShards - 1)]; }
+  const Shard& shard_of(uint64_t nodeid) const { return shards_[nodeid & (kShards - 1)]; }
+
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,187 @@
+#include "fs/mount.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include "base/log.h"
+
+namespace shufflefs::fs {
+namespace {
+
+constexpr std::size_t kMaxReadBytes = 1024 * 1024;
+constexpr auto kProbeTime = std::chrono::seconds(3);
+
+struct MountEntry {
+  unsigned device_minor = 0;
+  std::string type;
+};
+
+// mountinfo writes blanks and backslashes in paths as \040 and the like.
+std::string unescape(const std::string& text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      plain += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
+      i += 3;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
+// What is mounted at `path` (the topmost, if several are).
+std::optional<MountEntry> find_mount(const std::string& path) {
+  std::ifstream table("/proc/self/mountinfo");
+  std::optional<MountEntry> found;
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string id, parent, device, root, point, field, type;
+    fields >> id >> parent >> device >> root >> point;
+    if (unescape(point) != path) continue;
+    while (fields >> field && field != "-") {
+    }
+    fields >> type;
+    found =
+        MountEntry{static_cast<unsigned>(std::stoul(device.substr(device.find(':') + 1))), type};
+  }
+  return found;
+}
+
+// The errno of a stat of the mount point; nothing if there is no answer in time (a daemon that
+// hangs).
+std::optional<int> probe(const std::string& path) {
+  auto answer = std::make_shared<std::promise<int>>();
+  std::future<int> result = answer->get_future();
+  std::thread([answer, path] {
+    struct stat attr{};
+    answer->set_value(::stat(path.c_str(), &attr) == 0 ? 0 : errno);
+  }).detach();
+  if (result.wait_for(kProbeTime) != std::future_status::ready) return std::nullopt;
+  return result.get();
+}
+
+Status clear_stale_mount(const std::string& path) {
+  while (const std::optional<MountEntry> there = find_mount(path)) {
+    if (!there->type.starts_with("fuse"))
+      return ok();  // an ordinary volume: we mount over it if it is empty
+    const std::optional<int> answer = probe(path);
+    if (answer != ENOTCONN && answer != ECONNABORTED) {
+      return make_error(
+          Code::kMount,
+          fmt::format("{} is a live mount of type {}{}: stop its daemon or choose another --mount",
+                      path, there->type, answer ? "" : " that does not answer"));
+    }
+    if (::umount2(path.c_str(), MNT_DETACH) != 0)
+      return errno_error("cannot detach the dead mount at " + path);
+    log_warning("mount.stale_detached", {{"mount", path}, {"type", there->type}});
+  }
+  return ok();
+}
+
+Status prepare_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return errno_error("cannot make the mount directory " + path, error.value());
+  const bool empty = std::filesystem::is_empty(path, error);
+  if (error) return errno_error("cannot read the mount directory " + path, error.value());
+  if (!empty) {
+    return make_error(Code::kMount,
+                      "the mount directory " + path +
+                          " is not empty, and a mount would hide what is in it: empty it or choose "
+                          "another --mount");
+  }
+  if (::chmod(path.c_str(), 0) != 0)
+    return errno_error("cannot close the directory below the mount, " + path);
+  return ok();
+}
+
+Result<Fd> open_device() {
+  Fd fd(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  if (fd) return fd;
+  const char* remedy = "";
+  if (errno == ENOENT || errno == ENODEV) {
+    remedy =
+        " (load the kernel module: modprobe fuse; in a container: make /dev/fuse available to it)";
+  } else if (errno == EPERM || errno == EACCES) {
+    remedy = " (run as root; in Kubernetes: securityContext.privileged: true)";
+  }
+  Error error = errno_error("cannot open /dev/fuse");
+  error.code = Code::kMount;
+  error.message += remedy;
+  return error;
+}
+
+// Without a mount of fusectl at /sys/fs/fuse/connections (containers) one that only we see.
+Fd open_abort_file(unsigned number) {
+  const std::string name = fmt::format("{}/abort", number);
+  Fd file(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
+  if (file) return file;
+  const Fd context(::fsopen("fusectl", FSOPEN_CLOEXEC));
+  if (!context || ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    return Fd();
+  const Fd root(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+  if (!root) return Fd();
+  return Fd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC));
+}
+
+}  // namespace
+
+Result<Mount> Mount::make(const std::string& directory, const InstanceLock& /*lock*/) {
+  const std::string path = std::filesystem::absolute(directory).lexically_normal().string();
+  TRY(clear_stale_mount(path));
+  TRY(prepare_directory(path));
+  TRY_ASSIGN(Fd device, open_device());
+  const std::string options = fmt::format(
+      "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read={}",
+      device.get(), kMaxReadBytes);
+  if (::mount("shufflefs", path.c_str(), "fuse.shufflefs", 0, options.c_str()) != 0) {
+    Error error = errno_error("cannot mount at " + path);
+    error.code = Code::kMount;
+    if (error.sys_errno == EPERM) {
+      error.message +=
+          " (needs root with CAP_SYS_ADMIN; in Kubernetes: securityContext.privileged: true)";
+    }
+    return error;
+  }
+  const std::optional<MountEntry> made = find_mount(path);
+  return Mount(path, std::move(device), made ? made->device_minor : 0);
+}
+
+Mount::Mount(Mount&& other) noexcept
+    : directory_(std::move(other.directory_)),
+      connection_(std::move(other.connection_)),
+      number_(other.number_),
+      mounted_(std::exchange(other.mounted_, false)) {}
+
+Mount::~Mount() { detach(); }
+
+void Mount::detach() {
+  if (!std::exchange(mounted_, false)) return;
+  const std::optional<MountEntry> there = find_mount(directory_);
+  if (!there || there->device_minor != number_) return;  // somebody else has taken it away
+  if (::umount2(directory_.c_str(), MNT_DETACH) != 0) {
+    log_error("mount.detach_failed", {{"mount", directory_}, {"errno", errno}});
+  }
+}
+
+void Mount::abort_connection() const {
+  const Fd file = open_abort_file(number_);
+  if (!file || ::write(file.get(), "1", 1) != 1) {
+    log_error("mount.abort_failed",
+              {{"mount", directory_}, {"connection", number_}, {"errno", errno}});
+  }
+}
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,51 @@
+// The mount itself: /dev/fuse, the mount point, mount(2) and its undoing. Kept apart from the
+// session that serves it, because a supervisor will hold this part while workers come and go.
+//
+// Threads: one. Ownership: the mount; the descriptor until a session takes it. Failure: an Error
+// that says the remedy. Cost: start and end only.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "fs/instance_lock.h"
+
+namespace shufflefs::fs {
+
+class Mount {
+ public:
+  // Mounts at `directory`, which is made if it is missing, must be empty, and is closed (mode 0)
+  // below the mount, so that an executor without the mount gets an error instead of filling the
+  // root disk. A mount that a dead instance left there is detached first; a live one is an error.
+  // The lock shows that no live instance of ours can own it.
+  static Result<Mount> make(const std::string& directory, const InstanceLock& lock);
+
+  Mount(Mount&& other) noexcept;
+  Mount& operator=(Mount&&) = delete;
+  ~Mount();
+
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+  // The connection to the kernel. For fuse_session_mount(), which closes it in the end.
+  [[nodiscard]] Fd take_connection() { return std::move(connection_); }
+
+  // Takes the mount out of the tree, at once even when files are open; those stay connected.
+  // Idempotent.
+  void detach();
+  // Ends the connection: every request in flight and every later one on open files fails (ENOTCONN,
+  // ECONNABORTED).
+  void abort_connection() const;
+
+ private:
+  Mount(std::string directory, Fd connection, unsigned connection_number)
+      : directory_(std::move(directory)),
+        connection_(std::move(connection)),
+        number_(connection_number) {}
+
+  std::string directory_;
+  Fd connection_;
+  unsigned number_ = 0;  // as in /sys/fs/fuse/connections
+  bool mounted_ = true;
+};
+
+}  // namespace shufflefs::fs

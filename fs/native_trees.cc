@@ -1,0 +1,192 @@
+#include "fs/native_trees.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "fs/proc_path.h"
+
+namespace shufflefs::fs {
+namespace {
+
+constexpr unsigned kInodeTagShift = 48;  // below the bit of virtual inodes, above real numbers
+
+// struct file_handle ends in a flexible array, so it is laid out in a buffer.
+struct HandleBuffer {
+  alignas(file_handle) std::array<std::byte, sizeof(file_handle) + FileHandle::kMaxBytes> bytes{};
+  file_handle* get() { return reinterpret_cast<file_handle*>(bytes.data()); }
+};
+
+// The handle of what `fd` is open on; length 0 if the file system gives none (of our size).
+FileHandle handle_of(int fd) {
+  HandleBuffer buffer;
+  buffer.get()->handle_bytes = FileHandle::kMaxBytes;
+  int mount_id = 0;
+  FileHandle handle;
+  if (::name_to_handle_at(fd, "", buffer.get(), &mount_id, AT_EMPTY_PATH) != 0) return handle;
+  handle.type = buffer.get()->handle_type;
+  handle.length = buffer.get()->handle_bytes;
+  std::copy_n(buffer.get()->f_handle, handle.length, handle.bytes.begin());
+  return handle;
+}
+
+Fd open_handle(int mount_fd, const FileHandle& handle, int flags) {
+  HandleBuffer buffer;
+  buffer.get()->handle_bytes = handle.length;
+  buffer.get()->handle_type = handle.type;
+  std::copy_n(handle.bytes.begin(), handle.length, buffer.get()->f_handle);
+  return Fd(::open_by_handle_at(mount_fd, buffer.get(), flags | O_CLOEXEC));
+}
+
+// File systems hand out handles that they do not take back (overlayfs with AT_HANDLE_FID, FUSE),
+// hence the trial.
+bool handles_work(int mount_fd) {
+  const FileHandle handle = handle_of(mount_fd);
+  return handle.length != 0 && open_handle(mount_fd, handle, O_PATH);
+}
+
+}  // namespace
+
+Result<TreeId> NativeFs::add_tree(const std::string& path, TreeHooks& hooks, TreeOptions options) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return errno_error("cannot open the directory " + path);
+  struct stat attr{};
+  if (::fstat(fd.get(), &attr) != 0) return errno_error("cannot stat " + path);
+  auto added = std::make_shared<Tree>();
+  added->path = path;
+  added->has_handles = handles_work(fd.get());
+  added->mount_fd = std::move(fd);
+  added->hooks = &hooks;
+  added->options = options;
+  added->device = attr.st_dev;
+  added->root_inode = attr.st_ino;
+  const std::lock_guard lock(mu_);
+  added->id = TreeId{next_tree_++};
+  const auto [tag, is_new] =
+      tag_by_device_.try_emplace(attr.st_dev, tag_by_device_.size() << kInodeTagShift);
+  added->inode_tag = tag->second;
+  trees_.emplace(added->id, added);
+  return added->id;
+}
+
+void NativeFs::remove_tree(TreeId id) {
+  const std::lock_guard lock(mu_);
+  const auto it = trees_.find(id);
+  if (it == trees_.end()) return;
+  it->second->removed = true;
+  if (it->second->known_nodes == 0) trees_.erase(it);
+}
+
+std::shared_ptr<const Tree> NativeFs::tree(TreeId id) const {
+  const std::lock_guard lock(mu_);
+  const auto it = trees_.find(id);
+  return it == trees_.end() ? nullptr : it->second;
+}
+
+Result<fuse_entry_param> NativeFs::lookup_root(TreeId id) {
+  std::shared_ptr<const Tree> found;
+  {
+    const std::lock_guard lock(mu_);
+    const auto it = trees_.find(id);
+    if (it != trees_.end() && !it->second->removed) found = it->second;
+  }
+  if (!found) return make_error(Code::kNotFound, "this native tree has been removed");
+  Fd fd(::openat(found->mount_fd.get(), ".", O_PATH | O_CLOEXEC));
+  if (!fd) return errno_error("cannot open " + found->path);
+  OsResult<fuse_entry_param> entry = enter(found, std::move(fd));
+  if (!entry) return errno_error("cannot look up " + found->path, entry.error().value);
+  return *entry;
+}
+
+OsResult<Node> NativeFs::open_record(const InodeRecord& record, int flags) {
+  Node node{.tree = tree(record.tree), .fd = Fd(), .nodeid = record.nodeid, .type = record.type};
+  if (!node.tree) return Errno{ESTALE};
+  node.is_root = record.device == node.tree->device && record.inode == node.tree->root_inode;
+  const bool path_only = (flags & O_PATH) != 0;
+  if (record.handle.length != 0) {
+    node.fd = open_handle(node.tree->mount_fd.get(), record.handle, flags);
+    if (node.fd) return node;
+    if (errno != ESTALE) return last_errno();
+  } else {
+    node.fd = inodes_.duplicate_pinned(record.nodeid);
+    if (path_only && node.fd) return node;
+    if (node.fd) {
+      node.fd = Fd(::open(ProcPath(node.fd.get()).get(), flags | O_CLOEXEC));
+      if (node.fd) return node;
+      return last_errno();
+    }
+  }
+  // Removed, but perhaps still open here.
+  const std::shared_ptr<OpenFile> open_file = handles_.any_of(record.nodeid);
+  if (!open_file) return Errno{ESTALE};
+  node.fd = Fd(::open(ProcPath(open_file->fd.get()).get(), (flags & ~O_NOFOLLOW) | O_CLOEXEC));
+  if (!node.fd) return last_errno();
+  return node;
+}
+
+OsResult<Node> NativeFs::node(fuse_ino_t ino) {
+  const std::optional<InodeRecord> record = inodes_.find(ino);
+  if (!record) return Errno{ESTALE};
+  return open_record(*record, O_PATH | O_NOFOLLOW);
+}
+
+OsResult<Node> NativeFs::open(fuse_ino_t ino, int flags) {
+  const std::optional<InodeRecord> record = inodes_.find(ino);
+  if (!record) return Errno{ESTALE};
+  // The kernel opens fifos and devices itself; here an open could block or have effects on a
+  // device.
+  if (!S_ISREG(record->type) && !S_ISDIR(record->type)) return Errno{ENXIO};
+  return open_record(*record, flags);
+}
+
+OsResult<fuse_entry_param> NativeFs::lookup(const Node& directory, const char* name) {
+  Fd fd(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return last_errno();
+  return enter(directory.tree, std::move(fd));
+}
+
+OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tree, Fd fd) {
+  fuse_entry_param entry{};
+  if (::fstat(fd.get(), &entry.attr) != 0) return last_errno();
+  InodeRecord seen;
+  seen.device = entry.attr.st_dev;
+  seen.inode = entry.attr.st_ino;
+  seen.tree = tree->id;
+  seen.type = entry.attr.st_mode & S_IFMT;
+  // Something else may be mounted inside the tree: its handles cannot be opened by way of the
+  // tree's mount.
+  if (tree->has_handles && seen.device == tree->device) seen.handle = handle_of(fd.get());
+  const InodeTable::Remembered remembered = inodes_.remember(seen, std::move(fd));
+  if (remembered.is_new) {
+    const std::lock_guard lock(mu_);
+    ++tree->known_nodes;
+  }
+  entry.ino = remembered.nodeid;
+  entry.attr.st_ino = shown_inode(*tree, entry.attr.st_ino);
+  entry.attr_timeout = entry.entry_timeout = tree->options.cache_seconds;
+  return entry;
+}
+
+void NativeFs::forget(fuse_ino_t ino, uint64_t count) {
+  const std::optional<InodeRecord> gone = inodes_.forget(ino, count);
+  if (!gone) return;
+  const std::lock_guard lock(mu_);
+  const auto it = trees_.find(gone->tree);
+  if (it == trees_.end()) return;
+  if (--it->second->known_nodes == 0 && it->second->removed) trees_.erase(it);
+}
+
+std::vector<std::shared_ptr<const Tree>> NativeFs::trees_by_device() const {
+  const std::lock_guard lock(mu_);
+  std::vector<std::shared_ptr<const Tree>> trees;
+  for (const auto& [id, candidate] : trees_) {
+    const bool known = std::ranges::any_of(
+        trees, [&](const auto& other) { return other->device == candidate->device; });
+    if (!known) trees.push_back(candidate);
+  }
+  return trees;
+}
+
+}  // namespace shufflefs::fs

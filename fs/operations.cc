@@ -1,0 +1,47 @@
+#include "fs/operations.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "fs/proc_path.h"
+
+namespace shufflefs::fs {
+
+Operations::Operations(NativeFs& native_fs, HandleTable& handle_table, Passthrough& pass,
+                       SpaceCache& space_cache, VirtualOps& virtual_operations, Metrics& metrics)
+    : native(native_fs),
+      handles(handle_table),
+      passthrough(pass),
+      space(space_cache),
+      virtual_ops(virtual_operations),
+      ordinary_reads(
+          metrics.counter("shufflefs_ordinary_reads_total", "Reads that went through the daemon")),
+      ordinary_writes(metrics.counter("shufflefs_ordinary_writes_total",
+                                      "Writes that went through the daemon")) {}
+
+void reply_entry(fuse_req_t req, NativeFs& native, const fuse_entry_param& entry) {
+  if (fuse_reply_entry(req, &entry) == -ENOENT && entry.ino != 0) native.forget(entry.ino, 1);
+}
+
+int before_change(const Node& directory, const char* name) {
+  const Status allowed = directory.tree->hooks->before_change(name_in(directory, name));
+  return allowed ? 0 : allowed.error().fuse_errno();
+}
+
+int before_write(const Node& file) {
+  if (!file.tree->hooks->guards_writes()) return 0;
+  const std::string path = path_of_descriptor(file.fd.get());
+  if (path.empty()) return 0;  // it has no name that could be guarded
+  const std::size_t slash = path.rfind('/');
+  const Fd directory(::open(path.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat attr{};
+  if (!directory || ::fstat(directory.get(), &attr) != 0) return errno;
+  const NameInTree target{
+      .directory_fd = directory.get(),
+      .in_tree_root = attr.st_dev == file.tree->device && attr.st_ino == file.tree->root_inode,
+      .name = std::string_view(path).substr(slash + 1)};
+  const Status allowed = file.tree->hooks->before_change(target);
+  return allowed ? 0 : allowed.error().fuse_errno();
+}
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,153 @@
+// open, create, tmpfile, flush, release: how a file gets its handle and its passthrough mode, and
+// how it loses them.
+//
+// The kernel keeps O_APPEND and O_DIRECT for itself: it computes the offset of an appending write
+// (or hands the flag to the backing file in passthrough mode), and a memory-mapped page that is
+// written back through an appending handle must land where it belongs. So the daemon's descriptors
+// have neither.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "fs/caller.h"
+#include "fs/operations.h"
+#include "fs/proc_path.h"
+
+namespace shufflefs::fs {
+namespace {
+
+constexpr int kBackingFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
+
+int backing_flags(int flags) { return (flags & kBackingFlags) | O_CLOEXEC; }
+
+bool opens_for_change(int flags) {
+  return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+}
+
+// Makes the handle and decides the mode; `info` is ready for the reply.
+std::shared_ptr<OpenFile> add_handle(fuse_req_t req, fuse_ino_t ino,
+                                     const std::shared_ptr<const Tree>& tree, Fd fd,
+                                     fuse_file_info& info) {
+  Operations& ops = operations(req);
+  auto file = std::make_shared<OpenFile>(ino, info.flags, tree, std::move(fd));
+  {
+    // The kernel writes to the backing file with the credentials that register it: those of who
+    // opens it first.
+    const CallerScope caller(*fuse_req_ctx(req));
+    const WithoutFsetid kill(fuse_req_ctx(req)->uid != 0);
+    file->passthrough = ops.passthrough.open(ino, file->fd.get(), info);
+  }
+  info.fh = ops.handles.add(file);
+  info.noflush = 1;  // nothing to do at close(2): writes have reached the disk's page cache, locks
+                     // are the kernel's own
+  info.parallel_direct_writes = 1;
+  return file;
+}
+
+void drop_handle(Operations& ops, uint64_t key) {
+  const HandleTable::Removed removed = ops.handles.remove(key);
+  if (!removed.file) return;
+  ops.passthrough.close(removed.file->nodeid);
+  if (removed.was_last_writer) {
+    removed.file->tree->hooks->after_write_close(path_of_descriptor(removed.file->fd.get()));
+  }
+}
+
+void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  Operations& ops = operations(req);
+  if (is_virtual(ino)) return ops.virtual_ops.open(req, ino, info);
+  if (opens_for_change(info->flags)) {
+    const OsResult<Node> node = ops.native.node(ino);
+    if (!node) return void(fuse_reply_err(req, node.error().value));
+    if (const int refused = before_write(*node); refused != 0)
+      return void(fuse_reply_err(req, refused));
+  }
+  OsResult<Node> node = [&] {
+    const WithoutFsetid kill((info->flags & O_TRUNC) != 0 && fuse_req_ctx(req)->uid != 0);
+    return ops.native.open(ino, backing_flags(info->flags));
+  }();
+  if (!node) return void(fuse_reply_err(req, node.error().value));
+  const auto file = add_handle(req, ino, node->tree, std::move(node->fd), *info);
+  if (fuse_reply_open(req, info) == -ENOENT) drop_handle(ops, file->key);
+}
+
+// The new file, or the one that is there by now. Only what has just been created may be opened by
+// name: anything else could be a fifo.
+OsResult<Fd> create_file(fuse_req_t req, const Node& directory, const char* name, mode_t mode,
+                         int flags) {
+  {
+    const CreatorScope creator(*fuse_req_ctx(req));
+    Fd fd(::openat(directory.fd.get(), name, backing_flags(flags) | O_CREAT | O_EXCL | O_NOFOLLOW,
+                   mode));
+    if (fd) return fd;
+  }
+  if (errno != EEXIST || (flags & O_EXCL) != 0) return last_errno();
+  const Fd there(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat attr{};
+  if (!there || ::fstat(there.get(), &attr) != 0) return last_errno();
+  if (!S_ISREG(attr.st_mode)) return Errno{ESTALE};  // the kernel looks again and finds what it is
+  Fd fd(::open(ProcPath(there.get()).get(), backing_flags(flags)));
+  if (!fd) return last_errno();
+  return fd;
+}
+
+void reply_created(fuse_req_t req, const Node& directory, Fd fd, fuse_file_info* info) {
+  Operations& ops = operations(req);
+  // Without a handle the table wants an O_PATH descriptor to keep, not one that counts as a writer.
+  Fd path_fd(::open(ProcPath(fd.get()).get(), O_PATH | O_CLOEXEC));
+  if (!path_fd) return void(fuse_reply_err(req, errno));
+  const OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, std::move(path_fd));
+  if (!entry) return void(fuse_reply_err(req, entry.error().value));
+  const auto file = add_handle(req, entry->ino, directory.tree, std::move(fd), *info);
+  if (fuse_reply_create(req, &*entry, info) != -ENOENT) return;
+  drop_handle(ops, file->key);
+  ops.native.forget(entry->ino, 1);
+}
+
+void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+            fuse_file_info* info) {
+  Operations& ops = operations(req);
+  if (is_virtual(parent)) return void(fuse_reply_err(req, EROFS));
+  const OsResult<Node> directory = ops.native.node(parent);
+  if (!directory) return void(fuse_reply_err(req, directory.error().value));
+  if (const int refused = before_change(*directory, name); refused != 0)
+    return void(fuse_reply_err(req, refused));
+  OsResult<Fd> fd = create_file(req, *directory, name, mode, info->flags);
+  if (!fd) return void(fuse_reply_err(req, fd.error().value));
+  reply_created(req, *directory, std::move(*fd), info);
+}
+
+void tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* info) {
+  Operations& ops = operations(req);
+  if (is_virtual(parent)) return void(fuse_reply_err(req, EROFS));
+  const OsResult<Node> directory = ops.native.node(parent);
+  if (!directory) return void(fuse_reply_err(req, directory.error().value));
+  Fd fd;
+  {
+    const CreatorScope creator(*fuse_req_ctx(req));
+    const int flags = backing_flags(info->flags) | O_TMPFILE | (info->flags & O_EXCL);
+    fd = Fd(::openat(directory->fd.get(), ".", flags, mode));
+  }
+  if (!fd) return void(fuse_reply_err(req, errno));
+  reply_created(req, *directory, std::move(fd), info);
+}
+
+void flush(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*info*/) { fuse_reply_err(req, 0); }
+
+void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  Operations& ops = operations(req);
+  if (is_virtual(ino)) return ops.virtual_ops.release(req, ino, info);
+  drop_handle(ops, info->fh);
+  fuse_reply_err(req, 0);
+}
+
+}  // namespace
+
+void register_open_ops(fuse_lowlevel_ops& ops) {
+  ops.open = open;
+  ops.create = create;
+  ops.tmpfile = tmpfile;
+  ops.flush = flush;
+  ops.release = release;
+}
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,56 @@
+// The low-level FUSE session: negotiates with the kernel, runs libfuse's multi-threaded loop on
+// threads of its own, and stops within a bound, whatever the kernel or a disk is doing.
+//
+// Threads: start(), stop() and the destructor on one thread; the operations run on the session's.
+// All signals are blocked there. Ownership: takes the Mount; the Operations outlive it. Failure:
+// start() gives an Error with the remedy. Order at the end: stop() first, then drain whatever may
+// still answer requests later (the reactor), then destroy the Session: fuse_reply_* is valid until
+// the destructor.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "base/result.h"
+#include "fs/mount.h"
+#include "fs/operations.h"
+
+namespace shufflefs::fs {
+
+struct SessionOptions {
+  unsigned max_threads = 16;
+  unsigned max_idle_threads = 16;  // threads above it end when they have nothing to do
+  bool clone_fd = true;            // a /dev/fuse descriptor per thread
+  // Called once on a session thread when the loop has ended without stop(): somebody unmounted us,
+  // or an error.
+  std::function<void()> on_ended;
+};
+
+class Session {
+ public:
+  // Returns when the kernel has accepted the connection.
+  static Result<std::unique_ptr<Session>> start(Mount mount, Operations& operations,
+                                                SessionOptions options);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session();
+
+  // Unmounts and ends the loop. Open files are cut off: their users get errors once the Session is
+  // destroyed. After `patience` without an end the connection is aborted; a thread that hangs on a
+  // disk even then is left behind.
+  void stop(std::chrono::milliseconds patience = std::chrono::seconds(5));
+
+  struct State;
+
+ private:
+  explicit Session(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+  bool stopped_ = false;
+};
+
+// Raises the limit of open files as far as the system allows; logs what came of it. Called once at
+// start.
+void raise_file_limit();
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,41 @@
+// The disks' sizes and free space as remembered numbers, for statfs of the root and of virtual
+// nodes: `df` and the kubelet must get an answer at once, also when a disk behind is sick.
+//
+// Threads: snapshot() on any; a thread of its own asks the disks once a second. Ownership: uses
+// NativeFs until stop() or destruction. Failure: a disk that cannot be asked keeps its last numbers
+// out of the sum. Cost: a lock.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "fs/native_trees.h"
+
+namespace shufflefs::fs {
+
+class SpaceCache {
+ public:
+  explicit SpaceCache(const NativeFs& native);
+  ~SpaceCache();
+  SpaceCache(const SpaceCache&) = delete;
+  SpaceCache& operator=(const SpaceCache&) = delete;
+
+  // The sum over the devices that the trees are on, as of the last refresh.
+  [[nodiscard]] struct statvfs snapshot() const;
+  // Asks the disks now; may block on them. Called once the trees are there, so that the first
+  // answer is right.
+  void refresh();
+
+ private:
+  const NativeFs& native_;
+  mutable std::mutex mu_;
+  std::condition_variable wake_;
+  bool stopping_ = false;     // GUARDED_BY(mu_)
+  struct statvfs numbers_{};  // GUARDED_BY(mu_)
+  std::thread thread_;
+};
+
+}  // namespace shufflefs::fs
