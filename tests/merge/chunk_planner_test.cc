@@ -1,0 +1,67 @@
+#include "merge/chunk_planner.h"
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <random>
+#include <set>
+
+#include "support/test_cluster.h"
+
+namespace shufflefs::merge {
+namespace {
+
+Placement three_nodes(uint32_t partitions) {
+  return Placement(*parse_shuffle_key("app/0"), {testing::node_name(0), testing::node_name(1), testing::node_name(2)}, partitions);
+}
+
+}  // namespace
+
+TEST_CASE("every block is in exactly one chunk of its owner, or left at home") {
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 300; ++round) {
+    const auto partitions = static_cast<uint32_t>(1 + random() % 300);
+    std::vector<uint64_t> lengths(partitions);
+    for (uint64_t& length : lengths) length = random() % 3 == 0 ? 0 : random() % 5000;
+    const ChunkLimits limits{1 + random() % 8000, 1 + random() % 5000};
+    const Placement placement = three_nodes(partitions);
+    const ChunkPlan plan = plan_chunks(lengths, placement, limits, MapId{random() % 1000});
+    std::set<uint32_t> seen;
+    for (const PlannedChunk& chunk : plan.chunks) {
+      REQUIRE_FALSE(chunk.partitions.empty());
+      uint64_t bytes = 0;
+      for (const PartitionId p : chunk.partitions) {
+        CHECK(placement.owner(p) == chunk.owner);
+        CHECK(seen.insert(number(p)).second);
+        bytes += lengths[number(p)];
+      }
+      CHECK(bytes == chunk.bytes);
+      CHECK((chunk.partitions.size() == 1 || bytes <= limits.chunk_bytes));
+      CHECK(std::ranges::is_sorted(chunk.partitions));
+      // Contiguous in the file: only empty blocks lie between.
+      for (uint32_t p = number(chunk.partitions.front()); p < number(chunk.partitions.back()); ++p) {
+        CHECK((lengths[p] == 0 || std::ranges::binary_search(chunk.partitions, PartitionId{p})));
+      }
+    }
+    uint64_t left = 0;
+    for (uint32_t p = 0; p < partitions; ++p) {
+      CHECK(seen.contains(p) == (lengths[p] > 0 && lengths[p] <= limits.max_block_bytes));
+      if (lengths[p] > limits.max_block_bytes) ++left;
+    }
+    CHECK(plan.blocks_left_home == left);
+  }
+}
+
+TEST_CASE("the order of chunks is random, but the same for the same map") {
+  const std::vector<uint64_t> lengths(200, 1000);
+  const Placement placement = three_nodes(200);
+  const auto first_partitions = [&](uint64_t map) {
+    std::vector<uint32_t> order;
+    for (const auto& chunk : plan_chunks(lengths, placement, {2000, 2000}, MapId{map}).chunks) order.push_back(number(chunk.partitions.front()));
+    return order;
+  };
+  CHECK(first_partitions(1) == first_partitions(1));
+  CHECK(first_partitions(1) != first_partitions(2));
+  CHECK_FALSE(std::ranges::is_sorted(first_partitions(1)));
+}
+
+}  // namespace shufflefs::merge

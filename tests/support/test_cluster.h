@@ -1,0 +1,258 @@
+// Several engines in one process without a network: each node calls the others' LocalNode directly, through a Link that
+// can be cut or made to damage what passes. For tests of the domain over several nodes.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/crc32c.h"
+#include "base/endian.h"
+#include "merge/engine.h"
+#include "support/run_task.h"
+#include "support/temp_dir.h"
+
+namespace shufflefs::testing {
+
+inline merge::NodeName node_name(std::size_t i) { return *merge::NodeName::parse(fmt::format("node{}", i + 1)); }
+inline merge::ShuffleKey shuffle_key(std::string_view text) { return *merge::parse_shuffle_key(text); }
+
+// What can be done to the links; shared by all nodes of a cluster.
+struct Faults {
+  std::set<merge::NodeName> down;        // nobody reaches it
+  std::set<merge::NodeName> damage_reads;  // what it answers to read_merged has a flipped bit
+  bool damage_pushes = false;
+  std::size_t pushes = 0;
+};
+
+// The other node as seen over a link.
+class Link final : public merge::NodeApi {
+ public:
+  Link(merge::NodeName name, std::shared_ptr<merge::NodeApi> to, Faults& faults) : name_(std::move(name)), to_(std::move(to)), faults_(faults) {}
+
+  Task<Result<merge::PushReply>> push(merge::PushRequest request) override {
+    ++faults_.pushes;
+    if (cut()) co_return unreachable();
+    if (faults_.damage_pushes) request.payload.data()[0] ^= std::byte{1};
+    co_return co_await to_->push(std::move(request));
+  }
+  Task<Status> announce(merge::AnnounceRequest request) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->announce(std::move(request));
+  }
+  Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle, merge::PartitionId partition) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->partition_info(std::move(shuffle), partition);
+  }
+  Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->shuffle_info(std::move(shuffle));
+  }
+  Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->list_shuffles();
+  }
+  Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->list_shuffle(std::move(shuffle));
+  }
+  Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition, uint64_t offset, uint32_t length) override {
+    if (cut()) co_return unreachable();
+    auto bytes = co_await to_->read_merged(std::move(shuffle), partition, offset, length);
+    if (bytes && faults_.damage_reads.contains(name_)) bytes->data()[bytes->size() / 2] ^= std::byte{4};
+    co_return bytes;
+  }
+  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, merge::PartitionId partition, uint64_t offset, uint32_t length) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->read_block(std::move(shuffle), map, partition, offset, length);
+  }
+  Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map, merge::MapFile file) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->map_file_size(std::move(shuffle), map, file);
+  }
+  Task<Result<Buffer>> read_map_file(merge::ShuffleKey shuffle, merge::MapId map, merge::MapFile file, uint64_t offset, uint32_t length) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->read_map_file(std::move(shuffle), map, file, offset, length);
+  }
+  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle, uint64_t epoch) override {
+    if (cut()) co_return unreachable();
+    co_return co_await to_->drop(std::move(app), shuffle, epoch);
+  }
+
+ private:
+  [[nodiscard]] bool cut() const { return faults_.down.contains(name_); }
+  static Error unreachable() { return make_error(Code::kPeerUnreachable, "connection refused"); }
+  merge::NodeName name_;
+  std::shared_ptr<merge::NodeApi> to_;
+  Faults& faults_;
+};
+
+// One node's view of the members.
+class View final : public merge::Cluster {
+ public:
+  View(merge::NodeName self, Faults& faults) : self_(std::move(self)), faults_(faults) {}
+  void add(const merge::NodeName& name, std::shared_ptr<merge::NodeApi> node) { nodes_[name] = std::move(node); }
+
+  [[nodiscard]] merge::NodeName self() const override { return self_; }
+  [[nodiscard]] std::vector<merge::NodeName> names() const override {
+    std::vector<merge::NodeName> names;
+    for (const auto& [name, node] : nodes_) names.push_back(name);
+    return names;
+  }
+  [[nodiscard]] std::shared_ptr<merge::NodeApi> node(const merge::NodeName& name) override {
+    const auto it = nodes_.find(name);
+    return it != nodes_.end() ? it->second : nullptr;
+  }
+  [[nodiscard]] bool is_up(const merge::NodeName& name) const override { return !faults_.down.contains(name); }
+  [[nodiscard]] std::vector<merge::PeerHealth> health() const override { return {}; }
+  void on_new_incarnation(std::function<void(merge::NodeName)> listener) override { listener_ = std::move(listener); }
+  void restarted(const merge::NodeName& name) { listener_(name); }
+
+ private:
+  merge::NodeName self_;
+  Faults& faults_;
+  std::map<merge::NodeName, std::shared_ptr<merge::NodeApi>> nodes_;
+  std::function<void(merge::NodeName)> listener_;
+};
+
+class TestCluster {
+ public:
+  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick()) : io_(make_posix_file_io()) {
+    for (std::size_t i = 0; i < nodes; ++i) {
+      auto node = std::make_unique<Node>();
+      node->budget = std::make_unique<ByteBudget>(runtime, 256U << 20U);
+      merge::EngineOptions options;
+      options.self = node_name(i);
+      options.data_dirs = {data_dir(i)};
+      options.push = push;
+      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget, node->metrics, options);
+      node->view = std::make_unique<View>(node_name(i), faults);
+      nodes_.push_back(std::move(node));
+    }
+    for (std::size_t i = 0; i < nodes; ++i) {
+      for (std::size_t j = 0; j < nodes; ++j) {
+        std::shared_ptr<merge::NodeApi> api = nodes_[j]->engine->local_node();
+        if (i != j) api = std::make_shared<Link>(node_name(j), api, faults);
+        nodes_[i]->view->add(node_name(j), api);
+      }
+    }
+  }
+  ~TestCluster() {
+    for (auto& node : nodes_) run_task(runtime, node->engine->stop());
+    runtime.join_disk_threads();
+  }
+  TestCluster(const TestCluster&) = delete;
+  TestCluster& operator=(const TestCluster&) = delete;
+
+  // Fast enough for tests; the schedule is the same.
+  static merge::PushOptions quick() {
+    merge::PushOptions push;
+    push.jitter = std::chrono::milliseconds(1);
+    push.first_backoff = std::chrono::milliseconds(1);
+    push.longest_backoff = std::chrono::milliseconds(4);
+    push.max_retries = 3;
+    return push;
+  }
+
+  void start() {
+    for (auto& node : nodes_) REQUIRE(node->engine->prepare());
+    for (auto& node : nodes_) node->engine->start(*node->view);
+  }
+
+  merge::Engine& engine(std::size_t i) { return *nodes_[i]->engine; }
+  Metrics& metrics(std::size_t i) { return nodes_[i]->metrics; }
+  View& view(std::size_t i) { return *nodes_[i]->view; }
+  FileIo& io() { return *io_; }
+  [[nodiscard]] std::string data_dir(std::size_t i) const { return dir_ / node_name(i).str(); }
+
+  // Writes a map output in the generic form of a <data, index> pair and commits it.
+  void write_map(std::size_t node, const merge::ShuffleKey& shuffle, uint64_t map, const std::vector<std::string>& blocks) {
+    std::string data;
+    std::vector<uint64_t> lengths;
+    for (const std::string& block : blocks) {
+      data += block;
+      lengths.push_back(block.size());
+    }
+    merge::CommitSink& commits = engine(node).commits();
+    const std::string place = *commits.generic_directory(shuffle, true);
+    const auto index = merge::make_spark_index(lengths);
+    REQUIRE(replace_file(*io_, fmt::format("{}/{}.index", place, map), index));
+    REQUIRE(replace_file(*io_, fmt::format("{}/{}.data", place, map), std::as_bytes(std::span(data))));
+    commits.generic_appeared(shuffle, fmt::format("{}.data", map));
+  }
+
+  merge::PartitionPlan plan(std::size_t node, const merge::ShuffleKey& shuffle, uint32_t partition) {
+    return run_task(runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
+  }
+  merge::ShuffleTotals totals(std::size_t node, const merge::ShuffleKey& shuffle) {
+    return run_task(runtime, engine(node).catalog().totals(shuffle));
+  }
+  // The whole partition as the node reads it, in pieces of `step`.
+  Result<std::string> read(std::size_t node, const merge::PartitionPlan& plan, uint32_t step = 100'000) {
+    const auto stream = engine(node).open_stream(plan);
+    std::string text;
+    while (true) {
+      const auto bytes = run_task(runtime, stream->read(text.size(), step));
+      if (!bytes) {
+        run_task(runtime, stream->close());
+        return bytes.error();
+      }
+      if (bytes->size() == 0) break;
+      text.append(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+    }
+    run_task(runtime, stream->close());
+    return text;
+  }
+  // Runs until every map output is settled, given up or not to be pushed.
+  void settle(const merge::ShuffleKey& shuffle, uint64_t maps) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (true) {
+      uint64_t done = 0;
+      for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        const auto info = run_task(runtime, engine(i).local_node()->shuffle_info(shuffle));
+        REQUIRE(info);
+        done += info->maps_settled + info->maps_given_up + info->maps_unpushed;
+      }
+      if (done == maps) return;
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
+      run_task(runtime, sleep_for(runtime, std::chrono::milliseconds(2)));
+    }
+  }
+
+  AsioRuntime runtime{2};
+  Faults faults;
+
+ private:
+  struct Node {
+    Metrics metrics;
+    std::unique_ptr<ByteBudget> budget;
+    std::unique_ptr<merge::Engine> engine;
+    std::unique_ptr<View> view;
+  };
+  TempDir dir_;
+  std::unique_ptr<FileIo> io_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+};
+
+// The blocks of map output `map`: sizes and bytes follow from the seed, so that any reader can check them. A block begins
+// with "<map>/<partition>/<length>:".
+inline std::vector<std::string> random_blocks(uint64_t map, const std::vector<uint64_t>& sizes) {
+  std::mt19937_64 random(map * 1000 + 17);
+  std::vector<std::string> blocks;
+  for (std::size_t p = 0; p < sizes.size(); ++p) {
+    std::string block;
+    if (sizes[p] > 0) {
+      block = fmt::format("{}/{}/{}:", map, p, sizes[p]);
+      while (block.size() < sizes[p]) block += static_cast<char>(random());
+    }
+    blocks.push_back(std::move(block));
+  }
+  return blocks;
+}
+
+}  // namespace shufflefs::testing
