@@ -1,0 +1,256 @@
+#include "fs/namespace.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <optional>
+#include <utility>
+
+#include "base/parse.h"
+
+namespace shufflefs::fs {
+namespace {
+
+Error no_such_name(const VirtualNode& parent, std::string_view name) {
+  return make_error(Code::kNotFound,
+                    fmt::format("there is no '{}' in '{}'", name.substr(0, 80), path_of(parent)));
+}
+
+VirtualNode with_kind(VirtualNode node, NodeKind kind) {
+  node.kind = kind;
+  return node;
+}
+
+// "7.data" is "7" and ".data".
+std::pair<std::string_view, std::string_view> split_suffix(std::string_view name) {
+  const auto dot = name.find('.');
+  if (dot == std::string_view::npos) return {name, {}};
+  return {name.substr(0, dot), name.substr(dot)};
+}
+
+Result<VirtualNode> root_child(const VirtualNode& parent, std::string_view name) {
+  if (name == "local") return with_kind(parent, NodeKind::kLocal);
+  if (name == "shuffles") return with_kind(parent, NodeKind::kShuffles);
+  if (name == "nodes") return with_kind(parent, NodeKind::kNodes);
+  if (name == ".shufflefs") return with_kind(parent, NodeKind::kInfo);
+  return no_such_name(parent, name);
+}
+
+Result<VirtualNode> local_child(const VirtualNode& parent, std::string_view name) {
+  constexpr std::string_view kPrefix = "disk";
+  constexpr uint64_t kMostDisks = 10000;
+  if (!name.starts_with(kPrefix)) return no_such_name(parent, name);
+  const auto disk = parse_decimal(name.substr(kPrefix.size()), kMostDisks);
+  if (!disk) return no_such_name(parent, name);
+  VirtualNode node = with_kind(parent, NodeKind::kLocalDisk);
+  node.disk = static_cast<uint32_t>(*disk);
+  return node;
+}
+
+Result<VirtualNode> app_in(const VirtualNode& parent, std::string_view name, NodeKind kind) {
+  VirtualNode node = with_kind(parent, kind);
+  TRY_ASSIGN(node.app, merge::AppId::parse(name));
+  return node;
+}
+
+Result<VirtualNode> shuffle_in(const VirtualNode& parent, std::string_view name, NodeKind kind) {
+  VirtualNode node = with_kind(parent, kind);
+  TRY_ASSIGN(node.shuffle, merge::parse_shuffle_id(name));
+  return node;
+}
+
+Result<VirtualNode> map_file_in(const VirtualNode& parent, std::string_view name, NodeKind kind) {
+  const auto [number, suffix] = split_suffix(name);
+  if (suffix != ".data" && suffix != ".index") return no_such_name(parent, name);
+  VirtualNode node = with_kind(parent, kind);
+  node.file = suffix == ".data" ? merge::MapFile::kData : merge::MapFile::kIndex;
+  TRY_ASSIGN(node.map, merge::parse_map_id(number));
+  return node;
+}
+
+// `whole` is the kind of a bare number, where there is one.
+Result<VirtualNode> partition_in(const VirtualNode& parent, std::string_view name,
+                                 std::optional<NodeKind> whole, NodeKind merged, NodeKind index) {
+  const auto [number, suffix] = split_suffix(name);
+  VirtualNode node = parent;
+  if (suffix.empty() && whole)
+    node.kind = *whole;
+  else if (suffix == ".merged")
+    node.kind = merged;
+  else if (suffix == ".index")
+    node.kind = index;
+  else
+    return no_such_name(parent, name);
+  TRY_ASSIGN(node.partition, merge::parse_partition_id(number));
+  return node;
+}
+
+Result<VirtualNode> shuffle_child(const VirtualNode& parent, std::string_view name) {
+  if (name == "maps") return with_kind(parent, NodeKind::kMaps);
+  if (name == "partitions") return with_kind(parent, NodeKind::kPartitions);
+  if (name == "status") return with_kind(parent, NodeKind::kStatus);
+  return no_such_name(parent, name);
+}
+
+Result<VirtualNode> peer_shuffle_child(const VirtualNode& parent, std::string_view name) {
+  if (name == "maps") return with_kind(parent, NodeKind::kPeerMaps);
+  if (name == "partitions") return with_kind(parent, NodeKind::kPeerPartitions);
+  return no_such_name(parent, name);
+}
+
+Result<VirtualNode> peer_in(const VirtualNode& parent, std::string_view name) {
+  VirtualNode node = with_kind(parent, NodeKind::kPeer);
+  TRY_ASSIGN(node.peer, merge::NodeName::parse(name));
+  return node;
+}
+
+Result<VirtualNode> info_file_in(const VirtualNode& parent, std::string_view name) {
+  // The names are given by main; they obey the rule of node names, which keeps them printable and
+  // short.
+  if (!merge::NodeName::parse(name)) return no_such_name(parent, name);
+  VirtualNode node = with_kind(parent, NodeKind::kInfoFile);
+  node.info = std::string(name);
+  return node;
+}
+
+std::string_view suffix_of(const VirtualNode& node) {
+  switch (node.kind) {
+    case NodeKind::kMerged:
+    case NodeKind::kPeerMerged: return ".merged";
+    case NodeKind::kIndex:
+    case NodeKind::kPeerIndex: return ".index";
+    case NodeKind::kMapFile:
+    case NodeKind::kPeerMapFile: return node.file == merge::MapFile::kData ? ".data" : ".index";
+    default: return "";
+  }
+}
+
+// "shuffles/<app>/<shuffle>", in either half.
+std::string shuffle_path(const VirtualNode& node) {
+  const std::string below =
+      fmt::format("shuffles/{}/{}", node.app.str(), merge::number(node.shuffle));
+  return is_peer_view(node.kind) ? fmt::format("nodes/{}/{}", node.peer.str(), below) : below;
+}
+
+}  // namespace
+
+Result<VirtualNode> child(const VirtualNode& parent, std::string_view name) {
+  switch (parent.kind) {
+    case NodeKind::kRoot: return root_child(parent, name);
+    case NodeKind::kLocal: return local_child(parent, name);
+    case NodeKind::kShuffles: return app_in(parent, name, NodeKind::kApp);
+    case NodeKind::kApp: return shuffle_in(parent, name, NodeKind::kShuffle);
+    case NodeKind::kShuffle: return shuffle_child(parent, name);
+    case NodeKind::kMaps: return map_file_in(parent, name, NodeKind::kMapFile);
+    case NodeKind::kPartitions:
+      return partition_in(parent, name, NodeKind::kPartition, NodeKind::kMerged, NodeKind::kIndex);
+    case NodeKind::kNodes: return peer_in(parent, name);
+    case NodeKind::kPeer:
+      if (name == "shuffles") return with_kind(parent, NodeKind::kPeerShuffles);
+      return no_such_name(parent, name);
+    case NodeKind::kPeerShuffles: return app_in(parent, name, NodeKind::kPeerApp);
+    case NodeKind::kPeerApp: return shuffle_in(parent, name, NodeKind::kPeerShuffle);
+    case NodeKind::kPeerShuffle: return peer_shuffle_child(parent, name);
+    case NodeKind::kPeerMaps: return map_file_in(parent, name, NodeKind::kPeerMapFile);
+    case NodeKind::kPeerPartitions:
+      return partition_in(parent, name, std::nullopt, NodeKind::kPeerMerged, NodeKind::kPeerIndex);
+    case NodeKind::kInfo: return info_file_in(parent, name);
+    case NodeKind::kLocalDisk:
+    case NodeKind::kMapFile:
+    case NodeKind::kPartition:
+    case NodeKind::kMerged:
+    case NodeKind::kIndex:
+    case NodeKind::kStatus:
+    case NodeKind::kPeerMapFile:
+    case NodeKind::kPeerMerged:
+    case NodeKind::kPeerIndex:
+    case NodeKind::kInfoFile: return no_such_name(parent, name);
+  }
+  return no_such_name(parent, name);
+}
+
+std::string path_of(const VirtualNode& node) {
+  switch (node.kind) {
+    case NodeKind::kRoot: return "";
+    case NodeKind::kLocal: return "local";
+    case NodeKind::kLocalDisk: return fmt::format("local/disk{}", node.disk);
+    case NodeKind::kShuffles: return "shuffles";
+    case NodeKind::kApp: return "shuffles/" + node.app.str();
+    case NodeKind::kShuffle:
+    case NodeKind::kPeerShuffle: return shuffle_path(node);
+    case NodeKind::kMaps:
+    case NodeKind::kPeerMaps: return shuffle_path(node) + "/maps";
+    case NodeKind::kPartitions:
+    case NodeKind::kPeerPartitions: return shuffle_path(node) + "/partitions";
+    case NodeKind::kStatus: return shuffle_path(node) + "/status";
+    case NodeKind::kMapFile:
+    case NodeKind::kPeerMapFile:
+      return fmt::format("{}/maps/{}{}", shuffle_path(node), merge::number(node.map),
+                         suffix_of(node));
+    case NodeKind::kPartition:
+    case NodeKind::kMerged:
+    case NodeKind::kIndex:
+    case NodeKind::kPeerMerged:
+    case NodeKind::kPeerIndex:
+      return fmt::format("{}/partitions/{}{}", shuffle_path(node), merge::number(node.partition),
+                         suffix_of(node));
+    case NodeKind::kNodes: return "nodes";
+    case NodeKind::kPeer: return "nodes/" + node.peer.str();
+    case NodeKind::kPeerShuffles: return fmt::format("nodes/{}/shuffles", node.peer.str());
+    case NodeKind::kPeerApp:
+      return fmt::format("nodes/{}/shuffles/{}", node.peer.str(), node.app.str());
+    case NodeKind::kInfo: return ".shufflefs";
+    case NodeKind::kInfoFile: return ".shufflefs/" + node.info;
+  }
+  return "";
+}
+
+std::string name_of(const VirtualNode& node) {
+  const std::string path = path_of(node);
+  const auto slash = path.rfind('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+bool is_directory(NodeKind kind) {
+  switch (kind) {
+    case NodeKind::kMapFile:
+    case NodeKind::kPartition:
+    case NodeKind::kMerged:
+    case NodeKind::kIndex:
+    case NodeKind::kStatus:
+    case NodeKind::kPeerMapFile:
+    case NodeKind::kPeerMerged:
+    case NodeKind::kPeerIndex:
+    case NodeKind::kInfoFile: return false;
+    default: return true;
+  }
+}
+
+bool is_peer_view(NodeKind kind) {
+  return kind >= NodeKind::kNodes && kind <= NodeKind::kPeerIndex;
+}
+
+mode_t mode_of(NodeKind kind) {
+  switch (kind) {
+    // Jobs of any user make their application here; the sticky bit keeps users from dropping each
+    // other's.
+    case NodeKind::kShuffles: return S_IFDIR | S_ISVTX | 0777;
+    // Any user's executors may write map outputs of a shuffle, and `rm -r` needs to be let into
+    // partitions/.
+    case NodeKind::kApp:
+    case NodeKind::kShuffle:
+    case NodeKind::kMaps:
+    case NodeKind::kPartitions: return S_IFDIR | 0777;
+    default: return is_directory(kind) ? (S_IFDIR | 0755) : (S_IFREG | 0444);
+  }
+}
+
+uint64_t stable_inode_number(const VirtualNode& node) {
+  if (node.kind == NodeKind::kRoot) return 1;
+  uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
+  for (const char c : path_of(node)) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
+  constexpr uint64_t kBit62 = uint64_t{1} << 62U;
+  return (hash & (kBit62 - 1)) | kBit62;
+}
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,247 @@
+// Existence and facts. Listings and opens are in virtual_listing.cc and virtual_open.cc.
+#include "fs/virtual_contents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shufflefs::fs {
+namespace {
+
+using merge::ShuffleKey;
+
+constexpr const char* kOwnerAttribute = "user.shufflefs.owner";
+constexpr const char* kMapsAttribute = "user.shufflefs.maps";
+constexpr const char* kMergedAttribute = "user.shufflefs.merged";
+constexpr const char* kBytesAttribute = "user.shufflefs.bytes";
+constexpr const char* kPartitionsAttribute = "user.shufflefs.partitions";
+
+Error missing(const VirtualNode& node) {
+  return make_error(Code::kNotFound, "there is no " + path_of(node));
+}
+
+VirtualNode partitions_of(const ShuffleKey& key) {
+  VirtualNode node;
+  node.kind = NodeKind::kPartitions;
+  node.app = key.app;
+  node.shuffle = key.shuffle;
+  return node;
+}
+
+Facts facts_of_plan(const merge::PartitionPlan& plan) {
+  Facts facts;
+  facts.size = plan.bytes;
+  if (plan.owner) facts.attributes.emplace_back(kOwnerAttribute, plan.owner->str());
+  facts.attributes.emplace_back(kMapsAttribute, std::to_string(plan.maps));
+  facts.attributes.emplace_back(kMergedAttribute, std::to_string(plan.maps_merged));
+  facts.attributes.emplace_back(kBytesAttribute, std::to_string(plan.bytes));
+  return facts;
+}
+
+}  // namespace
+
+std::vector<std::string> VirtualContents::attribute_names(NodeKind kind) {
+  if (kind == NodeKind::kPartition)
+    return {kOwnerAttribute, kMapsAttribute, kMergedAttribute, kBytesAttribute};
+  if (kind == NodeKind::kShuffle) return {kMapsAttribute, kMergedAttribute, kPartitionsAttribute};
+  return {};
+}
+
+std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node) {
+  switch (node.kind) {
+    case NodeKind::kRoot:
+    case NodeKind::kLocal:
+    case NodeKind::kShuffles:
+    case NodeKind::kNodes:
+    case NodeKind::kInfo:
+    case NodeKind::kPartitions:  // below here the kernel has just found the parent
+    case NodeKind::kPeerShuffles:
+    case NodeKind::kPeerMaps:
+    case NodeKind::kPeerPartitions: return Facts{};
+    case NodeKind::kLocalDisk:
+      if (node.disk < engine_.disks()) return Facts{};
+      return missing(node);
+    case NodeKind::kApp:
+      if (places_.has_app(node.app)) return Facts{};
+      return std::nullopt;
+    case NodeKind::kShuffle:
+    case NodeKind::kMaps:
+      if (places_.has_shuffle(node.key())) return Facts{};
+      return std::nullopt;
+    case NodeKind::kMapFile: return map_file_facts(node);
+    case NodeKind::kPeer: {
+      const auto names = cluster_.names();
+      if (std::ranges::find(names, node.peer) != names.end()) return Facts{};
+      return missing(node);
+    }
+    case NodeKind::kInfoFile:
+      if (!texts_.contains(node.info)) return missing(node);
+      return std::nullopt;
+    case NodeKind::kPartition:
+    case NodeKind::kMerged:
+    case NodeKind::kIndex:
+    case NodeKind::kStatus:
+    case NodeKind::kPeerApp:
+    case NodeKind::kPeerShuffle:
+    case NodeKind::kPeerMapFile:
+    case NodeKind::kPeerMerged:
+    case NodeKind::kPeerIndex: return std::nullopt;
+  }
+  return missing(node);
+}
+
+Result<Facts> VirtualContents::map_file_facts(const VirtualNode& node) {
+  const auto output = places_.spark_map(node.key(), node.map);
+  if (!output) return missing(node);
+  Facts facts;
+  facts.size = node.file == merge::MapFile::kData
+                   ? output->total_bytes
+                   : (uint64_t{output->partition_count} + 1) * sizeof(uint64_t);
+  return facts;
+}
+
+Task<Result<Facts>> VirtualContents::facts(VirtualNode node) {
+  const std::string path = path_of(node);
+  if (auto known = recent_.find(path)) co_return std::move(*known);
+  auto learnt = co_await learn(std::move(node));
+  if (learnt) recent_.put(path, *learnt);
+  co_return learnt;
+}
+
+Task<Result<Facts>> VirtualContents::learn(VirtualNode node) {
+  if (is_peer_view(node.kind)) co_return co_await peer_facts(std::move(node));
+  switch (node.kind) {
+    case NodeKind::kApp:
+    case NodeKind::kMaps: co_return co_await shuffle_exists(std::move(node));
+    case NodeKind::kShuffle: co_return co_await shuffle_facts(node.key());
+    case NodeKind::kPartition:
+    case NodeKind::kMerged:
+    case NodeKind::kIndex: co_return co_await partition_facts(std::move(node));
+    case NodeKind::kStatus:
+    case NodeKind::kInfoFile: co_return co_await text_facts(std::move(node));
+    default: break;
+  }
+  if (auto now = facts_now(node)) co_return std::move(*now);
+  co_return missing(node);
+}
+
+// Of an application, or of maps/ of a shuffle.
+Task<Result<Facts>> VirtualContents::shuffle_exists(VirtualNode node) {
+  const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
+  const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
+    return key.app == node.app && (node.kind == NodeKind::kApp || key.shuffle == node.shuffle);
+  });
+  if (!exists) co_return missing(node);
+  co_return Facts{};
+}
+
+Task<Result<Facts>> VirtualContents::shuffle_facts(ShuffleKey key) {
+  const merge::ShuffleTotals totals = co_await engine_.catalog().totals(key);
+  VirtualNode node;
+  node.kind = NodeKind::kShuffle;
+  node.app = key.app;
+  node.shuffle = key.shuffle;
+  if (!totals.known && !places_.has_shuffle(key)) {
+    // Made by mkdir on another node and still empty: only the listings know it.
+    node.kind = NodeKind::kMaps;
+    auto exists = co_await shuffle_exists(node);
+    if (!exists) co_return exists;
+  }
+  Facts facts;
+  facts.attributes.emplace_back(kMapsAttribute, std::to_string(totals.sum.maps));
+  facts.attributes.emplace_back(kMergedAttribute, std::to_string(totals.sum.maps_settled));
+  facts.attributes.emplace_back(kPartitionsAttribute, std::to_string(totals.sum.partition_count));
+  co_return facts;
+}
+
+Task<uint32_t> VirtualContents::partition_count(ShuffleKey key) {
+  const std::string path = path_of(partitions_of(key));
+  const uint32_t count = co_await engine_.catalog().partition_count(std::move(key));
+  Facts facts;
+  facts.size = count;
+  recent_.put(path, std::move(facts));
+  co_return count;
+}
+
+// A remembered count is good enough to say yes: it never falls. It is not good enough to say no.
+Task<bool> VirtualContents::has_partition(ShuffleKey key, merge::PartitionId partition) {
+  const auto known = recent_.find(path_of(partitions_of(key)));
+  if (known && merge::number(partition) < known->size) co_return true;
+  co_return merge::number(partition) < co_await partition_count(std::move(key));
+}
+
+Task<Result<Facts>> VirtualContents::partition_facts(VirtualNode node) {
+  if (!co_await has_partition(node.key(), node.partition)) co_return missing(node);
+  if (node.kind == NodeKind::kPartition) {
+    co_return facts_of_plan(co_await engine_.catalog().plan(node.key(), node.partition));
+  }
+  const merge::PartitionPlan plan =
+      co_await engine_.catalog().merged_plan(node.key(), node.partition);
+  Facts facts;
+  facts.size = node.kind == NodeKind::kMerged ? plan.bytes : merge::render_index_view(plan).size();
+  co_return facts;
+}
+
+Task<Result<std::string>> VirtualContents::text_of(VirtualNode node) {
+  if (node.kind == NodeKind::kStatus) co_return co_await engine_.status_text(node.key());
+  const auto it = texts_.find(node.info);
+  if (it == texts_.end()) co_return missing(node);
+  co_return co_await it->second();
+}
+
+Task<Result<Facts>> VirtualContents::text_facts(VirtualNode node) {
+  CO_TRY_ASSIGN(std::string text, co_await text_of(std::move(node)));
+  Facts facts;
+  facts.size = text.size();
+  facts.text = std::make_shared<const std::string>(std::move(text));
+  co_return facts;
+}
+
+// ---- nodes/<node>/
+// -------------------------------------------------------------------------------------------------
+
+Task<Result<std::vector<ShuffleKey>>> VirtualContents::shuffles_seen_by(VirtualNode node) {
+  const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
+  if (!api) co_return missing(node);
+  co_return co_await api->list_shuffles();
+}
+
+Task<Result<merge::PartitionPlan>> VirtualContents::peer_merged_plan(VirtualNode node) {
+  const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
+  if (!api) co_return missing(node);
+  CO_TRY_ASSIGN(merge::PartitionInfo info,
+                co_await api->partition_info(node.key(), node.partition));
+  if (info.merged.empty()) co_return missing(node);
+  std::vector<std::pair<merge::NodeName, merge::PartitionInfo>> answers;
+  answers.emplace_back(node.peer, std::move(info));
+  co_return merge::make_merged_plan(node.key(), node.partition, answers);
+}
+
+Task<Result<Facts>> VirtualContents::peer_facts(VirtualNode node) {
+  Facts facts;
+  if (node.kind == NodeKind::kPeerApp || node.kind == NodeKind::kPeerShuffle) {
+    CO_TRY_ASSIGN(const std::vector<ShuffleKey> keys, co_await shuffles_seen_by(node));
+    const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
+      return key.app == node.app &&
+             (node.kind == NodeKind::kPeerApp || key.shuffle == node.shuffle);
+    });
+    if (!exists) co_return missing(node);
+    co_return facts;
+  }
+  if (node.kind == NodeKind::kPeerMapFile) {
+    const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
+    if (!api) co_return missing(node);
+    CO_TRY_ASSIGN(facts.size, co_await api->map_file_size(node.key(), node.map, node.file));
+    co_return facts;
+  }
+  if (node.kind == NodeKind::kPeerMerged || node.kind == NodeKind::kPeerIndex) {
+    CO_TRY_ASSIGN(const merge::PartitionPlan plan, co_await peer_merged_plan(node));
+    facts.size =
+        node.kind == NodeKind::kPeerMerged ? plan.bytes : merge::render_index_view(plan).size();
+    co_return facts;
+  }
+  if (auto now = facts_now(node)) co_return std::move(*now);
+  co_return missing(node);
+}
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,85 @@
+// What is in the virtual half: which nodes exist, how large they are, what is in a directory, what
+// an open gives. No FUSE in here. Things that this node knows are answered at once (the ..._now
+// functions); the rest asks the catalog or one peer.
+//
+// Threads: the ..._now functions and places() on any thread; the coroutines on the reactor.
+// Ownership: the references outlive it. Failure: kNotFound for what does not exist; a peer's errors
+// as they come, within the peers' deadlines. Cost: a question to each live member for partitions,
+// remembered for a second (RecentFacts), except by open().
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/gate.h"
+#include "fs/namespace.h"
+#include "fs/virtual_facts.h"
+#include "fs/virtual_file.h"
+#include "fs/virtual_handles.h"
+#include "fs/virtual_places.h"
+#include "merge/engine.h"
+
+namespace shufflefs::fs {
+
+// The files of .shufflefs/: their texts, made on the reactor when they are looked at.
+using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std::less<>>;
+
+class VirtualContents {
+ public:
+  VirtualContents(merge::Engine& engine, merge::Cluster& cluster, InfoTexts texts)
+      : engine_(engine), cluster_(cluster), texts_(std::move(texts)), places_(engine) {}
+
+  [[nodiscard]] VirtualPlaces& places() { return places_; }
+  [[nodiscard]] RecentFacts& recent() { return recent_; }
+
+  // Facts of a node, or that it does not exist. Nothing: ask facts().
+  [[nodiscard]] std::optional<Result<Facts>> facts_now(const VirtualNode& node);
+  [[nodiscard]] Task<Result<Facts>> facts(VirtualNode node);
+
+  // REQUIRES: is_directory(node.kind). Nothing: ask listing().
+  [[nodiscard]] std::optional<Result<Listing>> listing_now(const VirtualNode& directory);
+  [[nodiscard]] Task<Result<Listing>> listing(VirtualNode directory);
+
+  struct Opened {
+    std::shared_ptr<VirtualFile> file;
+    std::optional<Fd> whole;  // the same bytes as a file of this node's disks that never changes:
+                              // may be passed through
+  };
+  // As of now. REQUIRES: !is_directory(node.kind).
+  [[nodiscard]] Task<Result<Opened>> open(VirtualNode node);
+
+  // The extended attributes that a kind of node has; their values are in its Facts (which may lack
+  // some).
+  [[nodiscard]] static std::vector<std::string> attribute_names(NodeKind kind);
+
+ private:
+  [[nodiscard]] Task<Result<Facts>> learn(VirtualNode node);
+  [[nodiscard]] Task<Result<Facts>> shuffle_exists(VirtualNode node);
+  [[nodiscard]] Task<Result<Facts>> shuffle_facts(merge::ShuffleKey key);
+  [[nodiscard]] Task<Result<Facts>> partition_facts(VirtualNode node);
+  [[nodiscard]] Task<Result<Facts>> text_facts(VirtualNode node);
+  [[nodiscard]] Task<Result<Facts>> peer_facts(VirtualNode node);
+  [[nodiscard]] Result<Facts> map_file_facts(const VirtualNode& node);
+
+  [[nodiscard]] Task<bool> has_partition(merge::ShuffleKey key, merge::PartitionId partition);
+  [[nodiscard]] Task<uint32_t> partition_count(merge::ShuffleKey key);
+  [[nodiscard]] Task<Result<std::string>> text_of(VirtualNode node);
+  [[nodiscard]] Task<Result<merge::PartitionPlan>> peer_merged_plan(VirtualNode node);
+  [[nodiscard]] Task<Result<std::vector<merge::ShuffleKey>>> shuffles_seen_by(VirtualNode node);
+
+  [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan);
+  [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);
+  [[nodiscard]] Task<Result<Opened>> open_peer(VirtualNode node);
+  [[nodiscard]] Task<Result<Listing>> peer_listing(VirtualNode directory);
+
+  merge::Engine& engine_;
+  merge::Cluster& cluster_;
+  const InfoTexts texts_;
+  VirtualPlaces places_;
+  RecentFacts recent_;
+};
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,121 @@
+#include "fs/virtual_file.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace shufflefs::fs {
+namespace {
+
+class TextFile final : public VirtualFile {
+ public:
+  explicit TextFile(std::string text) : text_(std::move(text)) {}
+  [[nodiscard]] uint64_t size() const override { return text_.size(); }
+  [[nodiscard]] std::optional<std::string_view> text() const override { return text_; }
+
+ private:
+  const std::string text_;
+};
+
+class BackingFile final : public VirtualFile {
+ public:
+  BackingFile(Fd fd, uint64_t size) : fd_(std::move(fd)), size_(size) {}
+  [[nodiscard]] uint64_t size() const override { return size_; }
+  [[nodiscard]] std::optional<std::string_view> text() const override {
+    if (fd_) return std::nullopt;
+    return std::string_view{};  // an empty map output has no data file
+  }
+  [[nodiscard]] int descriptor() const override { return fd_.get(); }
+
+ private:
+  const Fd fd_;
+  const uint64_t size_;
+};
+
+class StreamFile final : public VirtualFile {
+ public:
+  explicit StreamFile(std::shared_ptr<merge::PartitionStream> stream)
+      : stream_(std::move(stream)) {}
+  [[nodiscard]] uint64_t size() const override { return stream_->plan().bytes; }
+
+  Task<Result<Buffer>> read(uint64_t offset, uint32_t size) override {
+    // The local reference keeps the stream while the read is under way.
+    const std::shared_ptr<merge::PartitionStream> stream = stream_;
+    auto result = co_await stream->read(offset, size);
+    if (!result) log_failure(stream->plan(), offset, result.error());
+    co_return result;
+  }
+
+  Task<void> close() override {
+    const std::shared_ptr<merge::PartitionStream> stream = stream_;
+    co_await stream->close();
+  }
+
+ private:
+  static void log_failure(const merge::PartitionPlan& plan, uint64_t offset, const Error& error) {
+    if (error.code == Code::kCancelled) return;
+    log_limited(LogLevel::kWarning,
+                plan.incomplete ? "partition.incomplete" : "partition.read_failed",
+                {{"app", plan.shuffle.app.str()},
+                 {"shuffle", merge::number(plan.shuffle.shuffle)},
+                 {"partition", merge::number(plan.partition)},
+                 {"offset", offset},
+                 {"code", to_string(error.code)},
+                 {"reason", plan.incomplete ? *plan.incomplete : error.message}});
+  }
+
+  const std::shared_ptr<merge::PartitionStream> stream_;
+};
+
+class PeerFile final : public VirtualFile {
+ public:
+  PeerFile(std::shared_ptr<merge::NodeApi> api, VirtualNode node, uint64_t size)
+      : api_(std::move(api)), node_(std::move(node)), size_(size) {}
+  [[nodiscard]] uint64_t size() const override { return size_; }
+
+  Task<Result<Buffer>> read(uint64_t offset, uint32_t size) override {
+    if (offset >= size_) co_return Buffer();
+    const auto length = static_cast<uint32_t>(
+        std::min<uint64_t>({size, size_ - offset, uint64_t{merge::kMaxReadBytes}}));
+    if (length == 0) co_return Buffer();
+    // A FUSE read is at most 1 MiB, below kMaxReadBytes: one question is enough.
+    const std::shared_ptr<merge::NodeApi> api = api_;
+    const VirtualNode node = node_;
+    if (node.kind == NodeKind::kPeerMapFile) {
+      co_return co_await api->read_map_file(node.key(), node.map, node.file, offset, length);
+    }
+    co_return co_await api->read_merged(node.key(), node.partition, offset, length);
+  }
+
+ private:
+  const std::shared_ptr<merge::NodeApi> api_;
+  const VirtualNode node_;
+  const uint64_t size_;
+};
+
+}  // namespace
+
+Task<Result<Buffer>> VirtualFile::read(uint64_t /*offset*/, uint32_t /*size*/) {
+  co_return make_error(Code::kInternal, "a file without a reader was read");
+}
+
+Task<void> VirtualFile::close() { co_return; }
+
+std::shared_ptr<VirtualFile> make_text_file(std::string text) {
+  return std::make_shared<TextFile>(std::move(text));
+}
+
+std::shared_ptr<VirtualFile> make_backing_file(Fd fd, uint64_t size) {
+  return std::make_shared<BackingFile>(std::move(fd), size);
+}
+
+std::shared_ptr<VirtualFile> make_stream_file(std::shared_ptr<merge::PartitionStream> stream) {
+  return std::make_shared<StreamFile>(std::move(stream));
+}
+
+std::shared_ptr<VirtualFile> make_peer_file(std::shared_ptr<merge::NodeApi> api, VirtualNode node,
+                                            uint64_t size) {
+  return std::make_shared<PeerFile>(std::move(api), std::move(node), size);
+}
+
+}  // namespace shufflefs::fs

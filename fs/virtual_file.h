@@ -1,0 +1,53 @@
+// What stands behind an open virtual file. Every one is a snapshot taken at its opening: its size
+// does not change, and a read gives all the bytes that were asked for, fewer only at the end, or an
+// error.
+//
+// Threads: the members say. Ownership: shared, so that a read under way keeps it; close() before
+// the last release.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/fd.h"
+#include "base/runtime.h"
+#include "fs/namespace.h"
+#include "merge/partition_stream.h"
+
+namespace shufflefs::fs {
+
+class VirtualFile {
+ public:
+  VirtualFile() = default;
+  virtual ~VirtualFile() = default;
+  VirtualFile(const VirtualFile&) = delete;
+  VirtualFile& operator=(const VirtualFile&) = delete;
+
+  [[nodiscard]] virtual uint64_t size() const = 0;  // any thread
+
+  // Any thread. The whole content, where it is in memory; a descriptor to read from, where there is
+  // one (else -1). Where neither is, the bytes come from read().
+  [[nodiscard]] virtual std::optional<std::string_view> text() const { return std::nullopt; }
+  [[nodiscard]] virtual int descriptor() const { return -1; }
+
+  // Reactor.
+  [[nodiscard]] virtual Task<Result<Buffer>> read(uint64_t offset, uint32_t size);
+  [[nodiscard]] virtual Task<void> close();
+};
+
+// A text in memory.
+[[nodiscard]] std::shared_ptr<VirtualFile> make_text_file(std::string text);
+// A file of this node's disks, `size` bytes of it.
+[[nodiscard]] std::shared_ptr<VirtualFile> make_backing_file(Fd fd, uint64_t size);
+// A partition. A failing read is logged: partition.incomplete, or partition.read_failed.
+[[nodiscard]] std::shared_ptr<VirtualFile> make_stream_file(
+    std::shared_ptr<merge::PartitionStream> stream);
+// A map output's file (kPeerMapFile) or a merged partition (kPeerMerged) of one node, asked piece
+// by piece.
+[[nodiscard]] std::shared_ptr<VirtualFile> make_peer_file(std::shared_ptr<merge::NodeApi> api,
+                                                          VirtualNode node, uint64_t size);
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,115 @@
+// VirtualContents: what is in a directory.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "fs/virtual_contents.h"
+
+namespace shufflefs::fs {
+namespace {
+
+using merge::ShuffleKey;
+
+template <class Ids>
+std::vector<std::string> numbers(const Ids& ids) {
+  std::vector<std::string> names;
+  names.reserve(ids.size());
+  for (const auto id : ids) names.push_back(std::to_string(merge::number(id)));
+  return names;
+}
+
+std::vector<std::string> map_file_names(const std::vector<merge::MapId>& maps) {
+  std::vector<std::string> names;
+  names.reserve(maps.size() * 2);
+  for (const merge::MapId map : maps) {
+    names.push_back(fmt::format("{}.data", merge::number(map)));
+    names.push_back(fmt::format("{}.index", merge::number(map)));
+  }
+  return names;
+}
+
+std::vector<std::string> app_names(const std::vector<ShuffleKey>& keys,
+                                   const std::vector<merge::AppId>& more) {
+  std::set<std::string> names;
+  for (const ShuffleKey& key : keys) names.insert(key.app.str());
+  for (const merge::AppId& app : more) names.insert(app.str());
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> shuffle_names(const std::vector<ShuffleKey>& keys, const merge::AppId& app,
+                                       const std::vector<merge::ShuffleId>& more) {
+  std::set<merge::ShuffleId> shuffles(more.begin(), more.end());
+  for (const ShuffleKey& key : keys) {
+    if (key.app == app) shuffles.insert(key.shuffle);
+  }
+  return numbers(shuffles);
+}
+
+}  // namespace
+
+std::optional<Result<Listing>> VirtualContents::listing_now(const VirtualNode& directory) {
+  std::vector<std::string> names;
+  switch (directory.kind) {
+    case NodeKind::kRoot: names = {"local", "shuffles", "nodes", ".shufflefs"}; break;
+    case NodeKind::kLocal:
+      for (std::size_t i = 0; i < engine_.disks(); ++i) names.push_back(fmt::format("disk{}", i));
+      break;
+    case NodeKind::kShuffle: names = {"maps", "partitions", "status"}; break;
+    case NodeKind::kMaps: names = map_file_names(places_.spark_maps(directory.key())); break;
+    case NodeKind::kNodes:
+      for (const merge::NodeName& name : cluster_.names()) names.push_back(name.str());
+      break;
+    case NodeKind::kPeer: names = {"shuffles"}; break;
+    case NodeKind::kPeerShuffle: names = {"maps", "partitions"}; break;
+    case NodeKind::kInfo:
+      for (const auto& [name, text] : texts_) names.push_back(name);
+      break;
+    default: return std::nullopt;
+  }
+  return Listing(directory, std::move(names));
+}
+
+Task<Result<Listing>> VirtualContents::listing(VirtualNode directory) {
+  switch (directory.kind) {
+    case NodeKind::kShuffles: {
+      const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
+      co_return Listing(directory, app_names(keys, places_.apps()));
+    }
+    case NodeKind::kApp: {
+      const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
+      co_return Listing(directory,
+                        shuffle_names(keys, directory.app, places_.shuffles(directory.app)));
+    }
+    case NodeKind::kPartitions: {
+      const uint32_t count = co_await partition_count(directory.key());
+      co_return Listing(directory, {}, count);
+    }
+    default: co_return co_await peer_listing(std::move(directory));
+  }
+}
+
+Task<Result<Listing>> VirtualContents::peer_listing(VirtualNode directory) {
+  if (directory.kind == NodeKind::kPeerShuffles || directory.kind == NodeKind::kPeerApp) {
+    CO_TRY_ASSIGN(const std::vector<ShuffleKey> keys, co_await shuffles_seen_by(directory));
+    if (directory.kind == NodeKind::kPeerShuffles)
+      co_return Listing(directory, app_names(keys, {}));
+    co_return Listing(directory, shuffle_names(keys, directory.app, {}));
+  }
+  const std::shared_ptr<merge::NodeApi> api = cluster_.node(directory.peer);
+  if (!api ||
+      (directory.kind != NodeKind::kPeerMaps && directory.kind != NodeKind::kPeerPartitions)) {
+    co_return make_error(Code::kNotFound, path_of(directory) + " cannot be listed");
+  }
+  CO_TRY_ASSIGN(const merge::ShuffleListing listed, co_await api->list_shuffle(directory.key()));
+  if (directory.kind == NodeKind::kPeerMaps)
+    co_return Listing(directory, map_file_names(listed.maps));
+  std::vector<std::string> names;
+  names.reserve(listed.merged.size() * 2);
+  for (const merge::PartitionId partition : listed.merged) {
+    names.push_back(fmt::format("{}.merged", merge::number(partition)));
+    names.push_back(fmt::format("{}.index", merge::number(partition)));
+  }
+  co_return Listing(directory, std::move(names));
+}
+
+}  // namespace shufflefs::fs

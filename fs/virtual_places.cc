@@ -1,0 +1,185 @@
+#include "fs/virtual_places.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace shufflefs::fs {
+
+using merge::AppId;
+using merge::MapId;
+using merge::ShuffleId;
+using merge::ShuffleKey;
+
+std::optional<std::string> VirtualPlaces::existing_directory(const ShuffleKey& key) {
+  auto path = engine_.commits().generic_directory(key, false);
+  struct stat attr{};
+  if (!path || ::stat(path->c_str(), &attr) != 0) return std::nullopt;
+  return std::move(*path);
+}
+
+bool VirtualPlaces::has_app(const AppId& app) {
+  {
+    const std::lock_guard lock(mu_);
+    if (apps_.contains(app)) return true;
+  }
+  return !shuffles(app).empty();
+}
+
+bool VirtualPlaces::has_shuffle(const ShuffleKey& key) {
+  if (existing_directory(key)) return true;
+  const std::vector<ShuffleKey> known = engine_.local_shuffles();
+  return std::ranges::find(known, key) != known.end();
+}
+
+std::vector<ShuffleKey> VirtualPlaces::still_there() {
+  std::set<ShuffleKey> made;
+  {
+    const std::lock_guard lock(mu_);
+    made = made_;
+  }
+  std::vector<ShuffleKey> there;
+  for (const ShuffleKey& key : made) {
+    if (existing_directory(key)) {
+      there.push_back(key);
+      continue;
+    }
+    const std::lock_guard lock(mu_);
+    made_.erase(key);
+  }
+  return there;
+}
+
+std::vector<AppId> VirtualPlaces::apps() {
+  std::set<AppId> all;
+  for (const ShuffleKey& key : engine_.local_shuffles()) all.insert(key.app);
+  for (const ShuffleKey& key : still_there()) all.insert(key.app);
+  const std::lock_guard lock(mu_);
+  for (const auto& [app, owner] : apps_) all.insert(app);
+  return {all.begin(), all.end()};
+}
+
+std::vector<ShuffleId> VirtualPlaces::shuffles(const AppId& app) {
+  std::set<ShuffleId> all;
+  for (const auto& keys : {engine_.local_shuffles(), still_there()}) {
+    for (const ShuffleKey& key : keys) {
+      if (key.app == app) all.insert(key.shuffle);
+    }
+  }
+  return {all.begin(), all.end()};
+}
+
+Status VirtualPlaces::make_app(const AppId& app, Owner creator) {
+  if (has_app(app))
+    return make_error(Code::kExists, fmt::format("the application {} is there already", app.str()));
+  const std::lock_guard lock(mu_);
+  if (apps_.size() >= kMostApps) {
+    return Error{Code::kTooLarge, ENOSPC,
+                 fmt::format("there are {} empty applications: remove some", apps_.size())};
+  }
+  apps_.emplace(app, creator);
+  return ok();
+}
+
+Status VirtualPlaces::make_shuffle(const ShuffleKey& key, Owner creator) {
+  if (existing_directory(key))
+    return make_error(Code::kExists, fmt::format("the shuffle {} is there", to_string(key)));
+  TRY_ASSIGN(const std::string path, generic_directory(key));
+  if (::chown(path.c_str(), creator.uid, creator.gid) != 0)
+    return errno_error("cannot give away " + path);
+  return ok();
+}
+
+Result<std::string> VirtualPlaces::generic_directory(const ShuffleKey& key) {
+  if (auto path = existing_directory(key)) return std::move(*path);
+  TRY_ASSIGN(std::string path, engine_.commits().generic_directory(key, true));
+  // Map tasks of any user write here, as in /tmp; what is committed is guarded by the hooks and not
+  // by permissions.
+  if (::chmod(path.c_str(), 0777) != 0) return errno_error("cannot open up " + path);
+  const std::lock_guard lock(mu_);
+  made_.insert(key);
+  apps_.erase(key.app);  // no longer empty; from now on it exists as long as its shuffles do
+  return path;
+}
+
+void VirtualPlaces::forget_app(const AppId& app) {
+  const std::lock_guard lock(mu_);
+  apps_.erase(app);
+  std::erase_if(made_, [&](const ShuffleKey& key) { return key.app == app; });
+  std::erase_if(listings_, [&](const auto& listing) { return listing.first.app == app; });
+}
+
+void VirtualPlaces::forget_shuffle(const ShuffleKey& key) {
+  const Owner owner = owner_of(key.app);
+  const bool was_last = shuffles(key.app).empty();
+  const std::lock_guard lock(mu_);
+  if (was_last && apps_.size() < kMostApps) apps_.emplace(key.app, owner);
+  made_.erase(key);
+  listings_.erase(key);
+}
+
+Owner VirtualPlaces::owner_of(const AppId& app) {
+  {
+    const std::lock_guard lock(mu_);
+    if (const auto it = apps_.find(app); it != apps_.end()) return it->second;
+  }
+  for (const ShuffleId shuffle : shuffles(app)) {
+    if (existing_directory({app, shuffle})) return owner_of(ShuffleKey{app, shuffle});
+  }
+  return {::geteuid(), ::getegid()};
+}
+
+Owner VirtualPlaces::owner_of(const ShuffleKey& key) {
+  struct stat attr{};
+  const auto path = existing_directory(key);
+  if (!path || ::stat(path->c_str(), &attr) != 0) return {::geteuid(), ::getegid()};
+  return {attr.st_uid, attr.st_gid};
+}
+
+bool VirtualPlaces::shows_spark_maps(const ShuffleKey& key) {
+  if (listed(key, false)->empty() && listed(key, true)->empty()) return false;
+  const auto path = existing_directory(key);
+  std::error_code failed;
+  return !path || std::filesystem::is_empty(*path, failed);
+}
+
+std::vector<MapId> VirtualPlaces::spark_maps(const ShuffleKey& key) {
+  std::vector<MapId> maps;
+  const auto outputs = listed(key, true);
+  maps.reserve(outputs->size());
+  for (const auto& [map, output] : *outputs) maps.push_back(map);
+  return maps;
+}
+
+std::optional<merge::MapOutput> VirtualPlaces::spark_map(const ShuffleKey& key, MapId map) {
+  for (const bool fresh : {false, true}) {
+    const auto outputs = listed(key, fresh);
+    if (const auto it = outputs->find(map); it != outputs->end()) return it->second;
+  }
+  return std::nullopt;
+}
+
+std::shared_ptr<const VirtualPlaces::MapOutputs> VirtualPlaces::listed(const ShuffleKey& key,
+                                                                       bool fresh) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!fresh) {
+    const std::lock_guard lock(mu_);
+    const auto it = listings_.find(key);
+    if (it != listings_.end() && now - it->second.when < std::chrono::seconds(1))
+      return it->second.outputs;
+  }
+  auto outputs = std::make_shared<MapOutputs>();
+  for (merge::MapOutput& output : engine_.local_maps(key)) {
+    if (output.form == merge::MapOutput::Form::kFiles)
+      outputs->emplace(output.map, std::move(output));
+  }
+  const std::lock_guard lock(mu_);
+  if (listings_.size() >= kMostListings) listings_.clear();
+  listings_.insert_or_assign(key, Listed{now, outputs});
+  return outputs;
+}
+
+}  // namespace shufflefs::fs

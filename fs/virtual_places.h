@@ -1,0 +1,83 @@
+// What this node itself knows of applications and shuffles, without asking anybody: its disks, what
+// the engine has, and the empty applications, which were made here with mkdir or whose last shuffle
+// was removed here. Only those are remembered in memory, so an empty application is seen on its
+// node alone and does not survive a restart.
+//
+// Threads: any; own lock. Ownership: the engine outlives it. Failure: errors of the disk with their
+// errno. Cost: a stat or two; Spark's map outputs of a shuffle are listed at most once a second.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "merge/engine.h"
+
+namespace shufflefs::fs {
+
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+class VirtualPlaces {
+ public:
+  explicit VirtualPlaces(merge::Engine& engine) : engine_(engine) {}
+
+  [[nodiscard]] bool has_app(const merge::AppId& app);
+  [[nodiscard]] bool has_shuffle(const merge::ShuffleKey& key);
+  [[nodiscard]] std::vector<merge::AppId> apps();
+  [[nodiscard]] std::vector<merge::ShuffleId> shuffles(const merge::AppId& app);
+
+  // kExists if it is there. The creator becomes the owner.
+  [[nodiscard]] Status make_app(const merge::AppId& app, Owner creator);
+  [[nodiscard]] Status make_shuffle(const merge::ShuffleKey& key, Owner creator);
+  // After a drop. As anywhere, a directory whose last entry is removed stays: here, the
+  // application.
+  void forget_app(const merge::AppId& app);
+  void forget_shuffle(const merge::ShuffleKey& key);
+  // Who made it here (an application: or its first shuffle); the daemon, if it was made elsewhere.
+  [[nodiscard]] Owner owner_of(const merge::AppId& app);
+  [[nodiscard]] Owner owner_of(const merge::ShuffleKey& key);
+
+  // The directory of the shuffle's generic map outputs; made if it is not there, writable by
+  // everybody.
+  [[nodiscard]] Result<std::string> generic_directory(const merge::ShuffleKey& key);
+
+  // Spark wrote map outputs here and nobody else did: maps/ is shown as a virtual directory of
+  // them.
+  [[nodiscard]] bool shows_spark_maps(const merge::ShuffleKey& key);
+  [[nodiscard]] std::vector<merge::MapId> spark_maps(const merge::ShuffleKey& key);
+  [[nodiscard]] std::optional<merge::MapOutput> spark_map(const merge::ShuffleKey& key,
+                                                          merge::MapId map);
+
+ private:
+  using MapOutputs = std::map<merge::MapId, merge::MapOutput>;
+  struct Listed {
+    std::chrono::steady_clock::time_point when;
+    std::shared_ptr<const MapOutputs> outputs;
+  };
+  static constexpr std::size_t kMostApps = 10000;  // empty ones
+  static constexpr std::size_t kMostListings = 16;
+
+  [[nodiscard]] std::shared_ptr<const MapOutputs> listed(const merge::ShuffleKey& key, bool fresh);
+  // Those of made_ that have not been dropped from another node.
+  [[nodiscard]] std::vector<merge::ShuffleKey> still_there();
+  [[nodiscard]] std::optional<std::string> existing_directory(const merge::ShuffleKey& key);
+
+  merge::Engine& engine_;
+  std::mutex mu_;
+  std::map<merge::AppId, Owner> apps_;  // GUARDED_BY(mu_): the empty ones
+  std::set<merge::ShuffleKey> made_;    // GUARDED_BY(mu_): shuffles made here since the start
+  std::map<merge::ShuffleKey, Listed> listings_;  // GUARDED_BY(mu_)
+};
+
+}  // namespace shufflefs::fs

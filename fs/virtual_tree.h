@@ -1,0 +1,101 @@
+// The virtual half of the mount as FUSE sees it: every request for a virtual inode comes here and
+// is answered exactly once. What this node knows is answered on the FUSE thread; what needs another
+// node, or a fresh look at a partition, is spawned on the reactor and answered from there. FUSE
+// threads never wait. (docs/namespace.md says what each operation does where.)
+//
+// Life: construct; prepare() before the mount; stop() on the reactor after the FUSE loop has ended
+// and before the session is destroyed: what is still under way is cancelled and answered with EIO.
+// Threads: the operations on any FUSE thread. Ownership: the references outlive it. Failure: errors
+// become errnos; names that do not parse are ENOENT for a lookup and EINVAL, with a line in the
+// log, for mkdir. Cost: as its parts say.
+#pragma once
+
+#include "base/gate.h"
+#include "fs/passthrough.h"
+#include "fs/virtual_contents.h"
+#include "fs/virtual_inodes.h"
+#include "fs/virtual_modes.h"
+#include "fs/virtual_ops.h"
+#include "fs/virtual_reply.h"
+#include "fs/virtual_trees.h"
+
+namespace shufflefs::fs {
+
+class VirtualTree final : public VirtualOps {
+ public:
+  // `engine` must have been started before the first request: its catalog is asked.
+  VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
+              Passthrough& passthrough, InfoTexts texts);
+
+  // Shows the disks under local/. Before the mount is up; blocks.
+  [[nodiscard]] Status prepare() { return trees_.add_disks(); }
+  [[nodiscard]] Task<void> stop();
+
+  void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) override;
+  void forget(fuse_ino_t ino, uint64_t count) override;
+  void getattr(fuse_req_t req, fuse_ino_t ino) override;
+  void setattr(fuse_req_t req, fuse_ino_t ino, const struct stat* attr, int to_set) override;
+  void readlink(fuse_req_t req, fuse_ino_t ino) override;
+
+  void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
+  void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
+            fuse_file_info* info) override;
+  void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
+
+  void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
+  void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus,
+               fuse_file_info* info) override;
+  void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
+
+  void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) override;
+  void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) override;
+  void rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) override;
+
+  void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) override;
+  void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) override;
+
+ private:
+  // ---- virtual_tree.cc: lookup and attributes
+  [[nodiscard]] struct stat attributes(const VirtualNode& node, const Facts& facts);
+  [[nodiscard]] fuse_entry_param remember(const VirtualNode& node, const Facts& facts);
+  [[nodiscard]] Result<fuse_entry_param> maps_entry(const VirtualNode& node);
+  void reply_entry(Reply reply, const fuse_entry_param& entry);
+  [[nodiscard]] Task<void> lookup_later(Reply reply, VirtualNode node);
+  [[nodiscard]] Task<void> lookup_maps_later(Reply reply, VirtualNode node);
+  [[nodiscard]] Task<void> getattr_later(Reply reply, VirtualNode node);
+  [[nodiscard]] Task<void> getxattr_later(Reply reply, VirtualNode node, std::string name,
+                                          std::size_t size);
+  void changed(const merge::ShuffleKey& key);
+
+  // ---- virtual_tree_io.cc: open files
+  [[nodiscard]] Task<void> open_later(Reply reply, fuse_ino_t ino, VirtualNode node);
+  void finish_open(Reply reply, fuse_ino_t ino, const VirtualNode& node,
+                   VirtualContents::Opened opened);
+  [[nodiscard]] bool choose_mode(fuse_ino_t ino, const VirtualContents::Opened& opened,
+                                 fuse_file_info& info, VirtualOpen& open);
+  void close_handle(uint64_t key);
+  void close_file(std::shared_ptr<VirtualFile> file);
+  [[nodiscard]] static Task<void> read_later(Reply reply, std::shared_ptr<VirtualFile> file,
+                                             uint64_t offset, uint32_t size);
+  [[nodiscard]] static Task<void> close_later(std::shared_ptr<VirtualFile> file);
+
+  // ---- virtual_tree_dir.cc: directories
+  [[nodiscard]] Task<void> opendir_later(Reply reply, fuse_ino_t ino, VirtualNode node);
+  void finish_opendir(Reply reply, fuse_ino_t ino, Result<Listing> listing);
+  void make_directory(Reply reply, const VirtualNode& node);
+  [[nodiscard]] Task<void> drop_later(Reply reply, VirtualNode node);
+
+  // Constant after construction, or with their own locks.
+  Runtime& runtime_;
+  merge::Engine& engine_;
+  Passthrough& passthrough_;
+  const timespec start_;  // the time of everything that has none of its own
+  VirtualContents contents_;
+  VirtualTrees trees_;
+  VirtualInodes inodes_;
+  VirtualHandles handles_;
+  OpenModes modes_;
+  Gate gate_;
+};
+
+}  // namespace shufflefs::fs

@@ -1,0 +1,86 @@
+#include "fs/virtual_trees.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+
+namespace shufflefs::fs {
+
+using merge::ShuffleKey;
+
+VirtualTrees::VirtualTrees(NativeFs& native, merge::Engine& engine,
+                           std::function<void(const ShuffleKey&)> changed)
+    : native_(native),
+      engine_(engine),
+      changed_(std::move(changed)),
+      commit_watch_(engine.commits()) {}
+
+Status VirtualTrees::add_disks() {
+  for (std::size_t i = 0; i < engine_.disks(); ++i) {
+    TRY_ASSIGN(const TreeId tree, native_.add_tree(engine_.local_root(i), commit_watch_));
+    disks_.push_back(tree);
+  }
+  return ok();
+}
+
+Result<fuse_entry_param> VirtualTrees::disk(std::size_t index) {
+  if (index >= disks_.size()) return make_error(Code::kNotFound, "there is no such disk");
+  return native_.lookup_root(disks_[index]);
+}
+
+bool VirtualTrees::Shown::is_still_there() const {
+  struct stat attr{};
+  return ::stat(directory.c_str(), &attr) == 0 && attr.st_dev == device && attr.st_ino == inode;
+}
+
+void VirtualTrees::forget_dropped_locked() {
+  std::erase_if(shown_, [this](const auto& shown) {
+    if (shown.second.is_still_there()) return false;
+    native_.remove_tree(shown.second.tree);
+    return true;
+  });
+}
+
+Result<TreeId> VirtualTrees::shown_tree(const ShuffleKey& key, const std::string& directory) {
+  const std::lock_guard lock(mu_);
+  const auto it = shown_.find(key);
+  if (it != shown_.end() && it->second.is_still_there()) return it->second.tree;
+  forget_dropped_locked();
+  struct stat attr{};
+  if (::stat(directory.c_str(), &attr) != 0) return errno_error("cannot stat " + directory);
+  std::error_code failed;
+  const std::string root = std::filesystem::canonical(directory, failed).string();
+  if (failed) return errno_error("cannot resolve " + directory, failed.value());
+  auto hooks =
+      std::make_unique<GenericMaps>(engine_.commits(), key, root, [this, key] { changed_(key); });
+  TRY_ASSIGN(const TreeId tree, native_.add_tree(directory, *hooks));
+  hooks_.push_back(std::move(hooks));
+  shown_.insert_or_assign(key, Shown{tree, directory, attr.st_dev, attr.st_ino});
+  return tree;
+}
+
+Result<fuse_entry_param> VirtualTrees::maps(const ShuffleKey& key, const std::string& directory) {
+  TRY_ASSIGN(const TreeId tree, shown_tree(key, directory));
+  TRY_ASSIGN(fuse_entry_param entry, native_.lookup_root(tree));
+  entry.entry_timeout = 1;  // the shuffle may be dropped from another node, and maps/ made anew
+  return entry;
+}
+
+void VirtualTrees::remove_app(const merge::AppId& app) {
+  const std::lock_guard lock(mu_);
+  for (auto it = shown_.lower_bound({app, merge::ShuffleId{}});
+       it != shown_.end() && it->first.app == app;) {
+    native_.remove_tree(it->second.tree);
+    it = shown_.erase(it);
+  }
+}
+
+void VirtualTrees::remove_shuffle(const ShuffleKey& key) {
+  const std::lock_guard lock(mu_);
+  const auto it = shown_.find(key);
+  if (it == shown_.end()) return;
+  native_.remove_tree(it->second.tree);
+  shown_.erase(it);
+}
+
+}  // namespace shufflefs::fs
