@@ -1,0 +1,92 @@
+// The connections to one peer: a few per lane, so that bulk never stands in front of a question,
+// nor either in front of a heartbeat. One request at a time per connection; who finds none free
+// waits in line.
+//
+// Threads: reactor. Ownership: the pool outlives its Slots (a RemotePeer's calls hold the peer). A
+// Slot is a place in a lane; it is given back by its destructor, with the connection only if keep()
+// was called. Failure: acquire gives kTimeout when the deadline passes in the line, kCancelled
+// after close().
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "net/connection.h"
+
+namespace shufflefs::net {
+
+enum class Lane : uint8_t { kQuestions = 0, kPush = 1, kHeartbeat = 2 };
+
+class ConnectionPool {
+ public:
+  ConnectionPool(AsioRuntime& runtime, const NetOptions& options);
+  ~ConnectionPool() { close(); }
+  ConnectionPool(const ConnectionPool&) = delete;
+  ConnectionPool& operator=(const ConnectionPool&) = delete;
+
+  class Slot {
+   public:
+    Slot(Slot&& other) noexcept
+        : pool_(std::exchange(other.pool_, nullptr)),
+          lane_(other.lane_),
+          connection_(std::move(other.connection_)),
+          keep_(other.keep_) {}
+    Slot& operator=(Slot&&) = delete;
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+    ~Slot();
+
+    // An idle connection of the lane that still looks alive, if there is one.
+    bool take_idle();
+    void adopt(std::unique_ptr<Connection> connection);
+    void drop();
+    [[nodiscard]] Connection& connection() { return *connection_; }
+    // The connection may be used by the next one.
+    void keep() { keep_ = true; }
+
+   private:
+    friend class ConnectionPool;
+    Slot(ConnectionPool& pool, Lane lane) : pool_(&pool), lane_(lane) {}
+    ConnectionPool* pool_;
+    Lane lane_;
+    std::unique_ptr<Connection> connection_;
+    bool keep_ = false;
+  };
+
+  [[nodiscard]] Task<Result<Slot>> acquire(Lane lane, TimePoint deadline);
+  void close_idle_since(TimePoint before);
+  void drop_idle();
+  // Closes everything, also connections in use; calls in progress end with kCancelled.
+  void close();
+  [[nodiscard]] bool closed() const { return closed_; }
+
+ private:
+  struct Waiter {
+    std::unique_ptr<Timer> timer;
+    bool granted = false;
+  };
+  struct Idle {
+    std::unique_ptr<Connection> connection;
+    TimePoint since;
+  };
+  struct LaneState {
+    std::size_t limit = 1;
+    std::size_t in_use = 0;
+    std::vector<Idle> idle;  // the most recently used one last
+    std::deque<std::shared_ptr<Waiter>> line;
+  };
+  struct Turn;
+
+  LaneState& state(Lane lane) { return lanes_.at(static_cast<std::size_t>(lane)); }
+  void free_place(LaneState& lane);
+
+  AsioRuntime& runtime_;
+  bool closed_ = false;
+  std::array<LaneState, 3> lanes_;
+  std::set<Connection*> in_use_;
+};
+
+}  // namespace shufflefs::net

@@ -1,0 +1,66 @@
+// What every part of net/ is given: the reactor, the memory budget, the metrics, who we are, and
+// the time limits.
+//
+// Threads: constant after construction. Ownership: the referred-to objects outlive everything made
+// from a Context.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "base/asio_runtime.h"
+#include "base/byte_budget.h"
+#include "base/metrics.h"
+#include "merge/ids.h"
+
+namespace shufflefs::net {
+
+inline constexpr uint16_t kDefaultPeerPort = 7338;
+
+// Defaults are what production uses; tests shorten them.
+struct NetOptions {
+  // Asking.
+  Duration connect_timeout = std::chrono::seconds(1);  // name lookup and TCP connect
+  Duration hello_timeout =
+      std::chrono::seconds(5);  // both sides: from the connect to the end of the hello
+  Duration request_timeout =
+      std::chrono::seconds(5);  // from the call to the answer, queueing included
+  Duration payload_timeout =
+      std::chrono::seconds(10);  // the same for push and reads, which move bulk
+  Duration idle_close =
+      std::chrono::seconds(60);  // an unused connection is closed by who opened it
+  Duration backoff_first = std::chrono::milliseconds(100);
+  Duration backoff_limit = std::chrono::seconds(2);
+  Duration heartbeat_interval = std::chrono::seconds(1);
+  Duration heartbeat_timeout = std::chrono::seconds(2);
+  Duration lookup_interval = std::chrono::seconds(5);  // of the members by DNS
+  std::size_t push_connections = 2;                    // per peer; bulk must not block questions
+  std::size_t question_connections = 4;                // per peer
+  // Answering.
+  Duration server_idle = std::chrono::minutes(5);
+  Duration frame_timeout =
+      std::chrono::seconds(10);  // from the first byte of a request to its last
+  Duration accept_pause = std::chrono::milliseconds(100);
+  std::size_t max_server_connections = 4096;
+  // Both.
+  Duration budget_patience =
+      std::chrono::seconds(3);  // the wait for memory, during which the socket is not read
+  uint64_t max_payload_bytes = (64ULL << 20U) + (64ULL << 10U);  // of a push
+};
+
+// `incarnation` is a random number made at process start: another one means that the process was
+// restarted.
+struct NodeIdentity {
+  merge::NodeName name;
+  uint64_t incarnation = 0;
+};
+
+struct Context {
+  AsioRuntime& runtime;
+  ByteBudget& budget;
+  Metrics& metrics;
+  NodeIdentity self;
+  NetOptions options;
+};
+
+}  // namespace shufflefs::net

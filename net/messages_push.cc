@@ -1,0 +1,204 @@
+// Push and announce: what the writing side of the domain tells other nodes.
+#include <fmt/format.h>
+
+#include "net/message_reader.h"
+#include "net/message_writer.h"
+#include "net/messages.h"
+
+namespace shufflefs::net {
+
+Bytes encode(const merge::PushRequest& request) {
+  MessageWriter writer;
+  writer.tuple(6);
+  writer.shuffle_key(request.shuffle);
+  writer.map(request.map);
+  writer.node(request.origin);
+  writer.number(request.epoch);
+  writer.list(request.blocks.size());
+  for (const merge::PushBlock& block : request.blocks) {
+    writer.tuple(3);
+    writer.partition(block.partition);
+    writer.number(block.crc);
+    writer.number(block.length);
+  }
+  return writer.take();
+}
+
+Result<merge::PushRequest> decode_push(std::span<const std::byte> header, Buffer payload) {
+  constexpr std::size_t kLeastBlockBytes = 4;
+  MessageReader reader("push", header);
+  merge::PushRequest request;
+  reader.tuple("fields", 6);
+  request.shuffle = reader.shuffle_key();
+  request.map = reader.map();
+  request.origin = reader.node("origin");
+  request.epoch = reader.epoch();
+  const std::size_t count = reader.list("blocks", kLeastBlockBytes);
+  if (count == 0) reader.refuse("blocks", "there are none");
+  request.blocks.reserve(count);
+  uint64_t left = payload.size();
+  for (std::size_t i = 0; i < count && !reader.failed(); ++i) {
+    merge::PushBlock block;
+    reader.tuple("block", 3);
+    block.partition = reader.partition("partition");
+    block.crc = static_cast<uint32_t>(reader.number("crc", 0, UINT32_MAX));
+    // Bounded by what is left of the payload, so that the sum cannot overflow.
+    block.length = reader.number("block length", 1, left);
+    left -= block.length;
+    request.blocks.push_back(block);
+  }
+  if (left != 0)
+    reader.refuse("blocks", fmt::format("{} bytes of the payload belong to no block", left));
+  request.payload = std::move(payload);
+  return reader.finish(std::move(request));
+}
+
+Bytes encode(const merge::PushReply& reply) {
+  MessageWriter writer;
+  writer.tuple(2);
+  writer.number(reply.merged);
+  writer.number(reply.duplicates);
+  return writer.take();
+}
+
+Result<merge::PushReply> decode_push_reply(std::span<const std::byte> header) {
+  MessageReader reader("push reply", header);
+  merge::PushReply reply;
+  reader.tuple("fields", 2);
+  reply.merged = static_cast<uint32_t>(reader.number("merged", 0, UINT32_MAX));
+  reply.duplicates = static_cast<uint32_t>(reader.number("duplicates", 0, UINT32_MAX));
+  return reader.finish(reply);
+}
+
+namespace {
+
+void write(MessageWriter& writer, const merge::AnnouncedMap& announced) {
+  writer.tuple(6);
+  writer.shuffle_key(announced.shuffle);
+  writer.map(announced.map);
+  writer.number(announced.epoch);
+  writer.number(announced.partition_count);
+  writer.list(announced.ranges.size());
+  for (const merge::PartitionBits& bits : announced.ranges) {
+    writer.tuple(3);
+    writer.number(bits.first);
+    writer.number(bits.count);
+    writer.binary(std::as_bytes(std::span(bits.non_empty)));
+  }
+}
+
+merge::PartitionBits read_bits(MessageReader& reader, uint32_t partition_count) {
+  merge::PartitionBits bits;
+  reader.tuple("range", 3);
+  bits.first = static_cast<uint32_t>(reader.number("first partition", 0, partition_count));
+  bits.count = static_cast<uint32_t>(
+      reader.number("partitions of a range", 1, partition_count - bits.first));
+  const std::size_t size = (std::size_t{bits.count} + 7) / 8;
+  const auto bytes = reader.binary("partition bits", size);
+  if (reader.failed()) return bits;
+  if (bytes.size() != size) {
+    reader.refuse("partition bits", fmt::format("{} bytes instead of {}", bytes.size(), size));
+    return bits;
+  }
+  const unsigned used = bits.count % 8;
+  if (used != 0 && (std::to_integer<unsigned>(bytes.back()) >> used) != 0) {
+    reader.refuse("partition bits", "bits behind the last partition are set");
+    return bits;
+  }
+  const auto* from = reinterpret_cast<const uint8_t*>(bytes.data());
+  bits.non_empty.assign(from, from + bytes.size());
+  return bits;
+}
+
+merge::AnnouncedMap read_announced_map(MessageReader& reader) {
+  constexpr std::size_t kLeastRangeBytes = 5;
+  merge::AnnouncedMap announced;
+  reader.tuple("map output", 6);
+  announced.shuffle = reader.shuffle_key();
+  announced.map = reader.map();
+  announced.epoch = reader.epoch();
+  announced.partition_count =
+      static_cast<uint32_t>(reader.number("partition count", 0, merge::kMaxPartitions));
+  const std::size_t ranges = reader.list("ranges", kLeastRangeBytes);
+  announced.ranges.reserve(ranges);
+  for (std::size_t i = 0; i < ranges && !reader.failed(); ++i) {
+    announced.ranges.push_back(read_bits(reader, announced.partition_count));
+  }
+  return announced;
+}
+
+// Upper bounds of the encoded sizes: a msgpack number takes at most 9 bytes, an array or text at
+// most 5 more.
+std::size_t encoded_bytes(const merge::AnnouncedMap& announced) {
+  std::size_t bytes = 50 + announced.shuffle.app.str().size();
+  for (const merge::PartitionBits& bits : announced.ranges) bytes += 16 + bits.non_empty.size();
+  return bytes;
+}
+
+std::size_t encoded_bytes(const std::pair<merge::ShuffleKey, merge::MapId>& removed) {
+  return 24 + removed.first.app.str().size();
+}
+
+}  // namespace
+
+Bytes encode(const merge::AnnounceRequest& request) {
+  MessageWriter writer;
+  writer.tuple(3);
+  writer.node(request.origin);
+  writer.list(request.committed.size());
+  for (const merge::AnnouncedMap& announced : request.committed) write(writer, announced);
+  writer.list(request.removed.size());
+  for (const auto& [shuffle, map] : request.removed) {
+    writer.tuple(3);
+    writer.shuffle_key(shuffle);
+    writer.map(map);
+  }
+  return writer.take();
+}
+
+Result<merge::AnnounceRequest> decode_announce(std::span<const std::byte> header) {
+  constexpr std::size_t kLeastMapBytes = 8;  // the names have at least one character
+  constexpr std::size_t kLeastRemovedBytes = 5;
+  MessageReader reader("announce", header);
+  merge::AnnounceRequest request;
+  reader.tuple("fields", 3);
+  request.origin = reader.node("origin");
+  const std::size_t committed = reader.list("committed", kLeastMapBytes);
+  request.committed.reserve(committed);
+  for (std::size_t i = 0; i < committed && !reader.failed(); ++i) {
+    request.committed.push_back(read_announced_map(reader));
+  }
+  const std::size_t removed = reader.list("removed", kLeastRemovedBytes);
+  request.removed.reserve(removed);
+  for (std::size_t i = 0; i < removed && !reader.failed(); ++i) {
+    reader.tuple("removed map output", 3);
+    merge::ShuffleKey shuffle = reader.shuffle_key();
+    const merge::MapId map = reader.map();
+    request.removed.emplace_back(std::move(shuffle), map);
+  }
+  return reader.finish(std::move(request));
+}
+
+std::vector<merge::AnnounceRequest> split(merge::AnnounceRequest request, std::size_t max_bytes) {
+  std::vector<merge::AnnounceRequest> parts;
+  std::size_t bytes = 0;
+  auto part_for = [&](std::size_t more) -> merge::AnnounceRequest& {
+    if (parts.empty() || bytes + more > max_bytes) {
+      parts.push_back({request.origin, {}, {}});
+      bytes = 0;
+    }
+    bytes += more;
+    return parts.back();
+  };
+  for (merge::AnnouncedMap& announced : request.committed) {
+    merge::AnnounceRequest& part = part_for(encoded_bytes(announced));
+    part.committed.push_back(std::move(announced));
+  }
+  for (auto& removed : request.removed) {
+    merge::AnnounceRequest& part = part_for(encoded_bytes(removed));
+    part.removed.push_back(std::move(removed));
+  }
+  return parts;
+}
+
+}  // namespace shufflefs::net

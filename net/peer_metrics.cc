@@ -1,0 +1,48 @@
+#include "net/peer_metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace shufflefs::net {
+
+PeerMetrics::PeerMetrics(Metrics& metrics)
+    : connections_opened(metrics.counter("shufflefs_peer_connections_opened_total",
+                                         "Connections made to other nodes.")),
+      connections_accepted(metrics.counter("shufflefs_peer_connections_accepted_total",
+                                           "Connections made by other nodes.")),
+      connections_refused(metrics.counter(
+          "shufflefs_peer_connections_refused_total",
+          "Connections of other nodes closed at once, because there were too many.")),
+      connections_closed(metrics.counter("shufflefs_peer_connections_closed_total",
+                                         "Connections closed, of either kind.")),
+      sent_bytes(metrics.counter("shufflefs_peer_sent_bytes_total", "Bytes sent to other nodes.")),
+      received_bytes(metrics.counter("shufflefs_peer_received_bytes_total",
+                                     "Bytes received from other nodes.")),
+      connect_failures(metrics.counter("shufflefs_peer_connect_failures_total",
+                                       "Connects and hellos that failed.")),
+      request_failures(metrics.counter("shufflefs_peer_request_failures_total",
+                                       "Requests that ended without an answer of the peer.")),
+      request_retries(metrics.counter(
+          "shufflefs_peer_request_retries_total",
+          "Requests sent again because a pooled connection had been closed by the peer.")),
+      timeouts(metrics.counter("shufflefs_peer_timeouts_total",
+                               "Sends and receives cut off by their deadline.")),
+      protocol_errors(metrics.counter(
+          "shufflefs_peer_protocol_errors_total",
+          "Frames that were garbage, too large, damaged or of an unknown version.")) {
+  for (std::size_t i = 0; i < kRequestTypes.size(); ++i) {
+    const std::string_view name = name_of(kRequestTypes.at(i));
+    asked_.at(i) = &metrics.counter(fmt::format("shufflefs_peer_asked_{}_total", name),
+                                    fmt::format("Requests of type {} sent to other nodes.", name));
+    answered_.at(i) =
+        &metrics.counter(fmt::format("shufflefs_peer_answered_{}_total", name),
+                         fmt::format("Requests of type {} received from other nodes.", name));
+  }
+}
+
+std::size_t PeerMetrics::index(MessageType type) {
+  return static_cast<std::size_t>(std::ranges::find(kRequestTypes, type) - kRequestTypes.begin());
+}
+
+}  // namespace shufflefs::net

@@ -1,0 +1,37 @@
+// The counters of net/, all named shufflefs_peer_*. Two objects over the same Metrics share the
+// counters.
+//
+// Threads: any. Ownership: refers to the Metrics. Cost: one relaxed atomic add per event.
+#pragma once
+
+#include "base/metrics.h"
+#include "net/messages.h"
+
+namespace shufflefs::net {
+
+struct PeerMetrics {
+  explicit PeerMetrics(Metrics& metrics);
+
+  Counter& connections_opened;
+  Counter& connections_accepted;
+  Counter& connections_refused;
+  Counter& connections_closed;
+  Counter& sent_bytes;
+  Counter& received_bytes;
+  Counter& connect_failures;
+  Counter& request_failures;
+  Counter& request_retries;
+  Counter& timeouts;
+  Counter& protocol_errors;
+
+  // Requests sent to peers, and answered for them, by type. REQUIRES: a type of kRequestTypes.
+  [[nodiscard]] Counter& asked(MessageType type) { return *asked_.at(index(type)); }
+  [[nodiscard]] Counter& answered(MessageType type) { return *answered_.at(index(type)); }
+
+ private:
+  static std::size_t index(MessageType type);
+  std::array<Counter*, kRequestTypes.size()> asked_{};
+  std::array<Counter*, kRequestTypes.size()> answered_{};
+};
+
+}  // namespace shufflefs::net

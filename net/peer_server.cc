@@ -1,0 +1,166 @@
+#include "net/peer_server.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "net/hello.h"
+
+namespace shufflefs::net {
+namespace {
+
+constexpr Duration kRefusalTimeout = std::chrono::seconds(1);
+
+Result<FrameLimits> hello_limits(uint16_t type) {
+  if (type == request_number(MessageType::kHello)) return kHelloLimits;
+  return make_error(Code::kProtocol, fmt::format("message type {} before the hello", type));
+}
+
+}  // namespace
+
+PeerServer::PeerServer(Context context, merge::NodeApi& local)
+    : context_(std::move(context)),
+      local_(local),
+      metrics_(context_.metrics),
+      acceptor_(tcp::acceptor(context_.runtime.context())),
+      gate_(context_.runtime, "peer_server") {}
+
+Status PeerServer::listen(const HostPort& address) {
+  boost::system::error_code error;
+  auto bad = [&](std::string_view remedy) {
+    return make_error(Code::kConfig, fmt::format("cannot listen for peers on {}: {}: {}",
+                                                 to_string(address), error.message(), remedy));
+  };
+  const auto numeric = asio::ip::make_address(address.host, error);
+  if (error) return bad("--peer-listen takes a numeric address, e.g. 0.0.0.0:7338");
+  const tcp::endpoint endpoint(numeric, address.port);
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (error)
+    return bad("is another daemon running here? choose another address with --peer-listen");
+  port_ = acceptor_.local_endpoint(error).port();
+  return ok();
+}
+
+void PeerServer::start() { gate_.spawn(accept_loop()); }
+
+Task<void> PeerServer::stop() {
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+  co_await gate_.close();
+}
+
+Task<void> PeerServer::accept_loop() {
+  while (acceptor_.is_open()) {
+    auto [error, socket] = co_await acceptor_.async_accept();
+    if (!acceptor_.is_open()) co_return;
+    if (error) {
+      // Out of descriptors, or a connection that was gone before it was accepted: others must still
+      // get in, later.
+      log_limited(LogLevel::kWarning, "peer.accept_failed", {{"reason", error.message()}});
+      co_await sleep_for(context_.runtime, context_.options.accept_pause);
+      continue;
+    }
+    if (connections_ >= context_.options.max_server_connections) {
+      metrics_.connections_refused.add();
+      log_limited(LogLevel::kWarning, "peer.too_many_connections",
+                  {{"limit", context_.options.max_server_connections}});
+      continue;  // closes it
+    }
+    metrics_.connections_accepted.add();
+    gate_.spawn(serve(std::make_unique<Connection>(context_.runtime, context_.budget, metrics_,
+                                                   Socket(std::move(socket)))));
+  }
+}
+
+Task<void> PeerServer::serve(std::unique_ptr<Connection> connection) {
+  struct Counted {
+    std::size_t& count;
+    explicit Counted(std::size_t& counter) : count(counter) { ++count; }
+    ~Counted() { --count; }
+  };
+  const Counted counted(connections_);
+  Status status = co_await greet(*connection);
+  if (status) status = co_await answer_requests(*connection);
+  if (status) co_return;
+  const Error& error = status.error();
+  if (error.code == Code::kPeerUnreachable || error.code == Code::kCancelled) {
+    log_debug("peer.connection_lost",
+              {{"remote", connection->remote()}, {"reason", error.message}});
+    co_return;
+  }
+  log_limited(LogLevel::kWarning,
+              error.code == Code::kTimeout ? "peer.stalled" : "peer.protocol_error",
+              {{"remote", connection->remote()},
+               {"code", to_string(error.code)},
+               {"reason", error.message}});
+}
+
+Task<void> PeerServer::send_refusal(std::reference_wrapper<Connection> connection, Error error) {
+  const TimePoint deadline = context_.runtime.now() + kRefusalTimeout;
+  if (co_await connection.get().send_last(encode_error_head(error), deadline)) {
+    co_await connection.get().linger(kRefusalTimeout);
+  }
+}
+
+Task<Status> PeerServer::greet(std::reference_wrapper<Connection> connection) {
+  const TimePoint deadline = context_.runtime.now() + context_.options.hello_timeout;
+  auto frame = co_await connection.get().receive({.first_byte_by = deadline,
+                                                  .rest_within = context_.options.hello_timeout,
+                                                  .whole_by = deadline,
+                                                  .limits = hello_limits,
+                                                  .budget_patience = {}});
+  Status status;
+  if (!frame) {
+    if (!connection.get().heard() && frame.error().code == Code::kPeerUnreachable)
+      co_return std::move(frame).error();
+    status = std::move(frame).error();
+  } else if (auto hello = decode_hello(frame->header); !hello) {
+    metrics_.protocol_errors.add();
+    status = std::move(hello).error();
+  } else {
+    status = check_hello(*hello, context_.self);
+  }
+  if (status) {
+    const HelloAnswer answer{0, context_.self, {}};
+    co_return co_await connection.get().send(
+        encode_frame_head(answer_number(MessageType::kHello), encode(answer), {}), {}, deadline);
+  }
+  co_await send_refusal(connection, status.error());
+  co_return status;
+}
+
+ReceiveRules PeerServer::request_rules() const {
+  return {.first_byte_by = context_.runtime.now() + context_.options.server_idle,
+          .rest_within = context_.options.frame_timeout,
+          .limits = [most = context_.options.max_payload_bytes](
+                        uint16_t type) { return request_limits(type, most); },
+          .budget_patience = context_.options.budget_patience};
+}
+
+Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> connection) {
+  while (true) {
+    auto frame = co_await connection.get().receive(request_rules());
+    Reply reply;
+    if (frame) {
+      metrics_.answered(static_cast<MessageType>(frame->type)).add();
+      reply = co_await dispatch(local_, context_.self.incarnation, *std::move(frame));
+    } else if (connection.get().usable()) {
+      reply.head = encode_error_head(frame.error());  // no memory for it: the peer shall try later
+    } else {
+      if (!connection.get().heard()) co_return ok();  // closed or idle between two requests
+      co_await send_refusal(connection, frame.error());
+      co_return std::move(frame).error();
+    }
+    if (reply.malformed) {
+      metrics_.protocol_errors.add();
+      co_await send_refusal(connection, *reply.malformed);
+      co_return *std::move(reply.malformed);
+    }
+    const TimePoint deadline = context_.runtime.now() + context_.options.frame_timeout;
+    CO_TRY(co_await connection.get().send(std::move(reply.head), reply.payload.span(), deadline));
+  }
+}
+
+}  // namespace shufflefs::net

@@ -1,0 +1,54 @@
+// Answers the other nodes: listens, greets, and passes each request to the local node.
+//
+// Threads: reactor; construct and listen() before the reactor runs, or on it. Ownership: the
+// context's objects and the local node outlive the server, and stop() has returned before it is
+// destroyed. Failure: a connection that breaks the protocol gets an Error frame, a line in the log
+// (peer.protocol_error, limited) and is closed; the others go on. Accept errors such as EMFILE
+// pause the listener for 100 ms. Cost: one coroutine per connection; requests of one connection are
+// answered one after the other.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include "base/gate.h"
+#include "base/parse.h"
+#include "net/connection.h"
+#include "net/context.h"
+#include "net/dispatch.h"
+
+namespace shufflefs::net {
+
+class PeerServer {
+ public:
+  PeerServer(Context context, merge::NodeApi& local);
+
+  // Binds and listens; connections wait in the backlog until start(). `address.host` is a numeric
+  // address; port 0 takes any free port. kConfig with the remedy if that is not possible.
+  [[nodiscard]] Status listen(const HostPort& address);
+  [[nodiscard]] uint16_t port() const { return port_; }
+  void start();
+  // Closes the listener and every connection; requests in progress are cancelled. Idempotent.
+  [[nodiscard]] Task<void> stop();
+  [[nodiscard]] std::size_t connections() const { return connections_; }
+
+ private:
+  using Acceptor = Token::as_default_on_t<tcp::acceptor>;
+
+  [[nodiscard]] Task<void> accept_loop();
+  [[nodiscard]] Task<void> serve(std::unique_ptr<Connection> connection);
+  [[nodiscard]] Task<Status> greet(std::reference_wrapper<Connection> connection);
+  // Answers requests until the peer goes away (no error) or something is wrong.
+  [[nodiscard]] Task<Status> answer_requests(std::reference_wrapper<Connection> connection);
+  [[nodiscard]] Task<void> send_refusal(std::reference_wrapper<Connection> connection, Error error);
+  [[nodiscard]] ReceiveRules request_rules() const;
+
+  const Context context_;
+  merge::NodeApi& local_;
+  PeerMetrics metrics_;
+  Acceptor acceptor_;
+  Gate gate_;
+  uint16_t port_ = 0;
+  std::size_t connections_ = 0;
+};
+
+}  // namespace shufflefs::net
