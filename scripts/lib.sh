@@ -27,33 +27,33 @@ elapsed() { awk -v a="${1/,/.}" -v b="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.1
 
 # step TEXT COMMAND...: runs the command with its output in $STEP_LOG, prints one numbered line with
 # the time it took. On failure shows the end of the log and leaves.
-# REQUIRES: STEP_LOG is set to a file that can be written, STEP_COUNT to the number of steps.
+# REQUIRES: STEP_LOG is set to a file that can be written, STEP_COUNT to the number of steps; not
+# called in a condition, where bash would ignore "set -e" inside the command.
 STEP_NUMBER=0
 step() {
-  local text=$1 start=$EPOCHREALTIME started=$SECONDS label pid
+  local text=$1 start=$EPOCHREALTIME label lines_before ticker='' status
   shift
   STEP_NUMBER=$((STEP_NUMBER + 1))
-  label="[$STEP_NUMBER/$STEP_COUNT] $text"
-  local lines_before
+  label="[$STEP_NUMBER/$STEP_COUNT] $text ... "
   lines_before=$(wc -l <"$STEP_LOG")
   printf '\n==== %s\n' "$label" >>"$STEP_LOG"
+  printf '%s' "$label"
+  if [[ -t 1 ]]; then
+    ticker_loop "$label" $$ &
+    ticker=$!
+  fi
+  set +e
   (
     set -euo pipefail
     "$@"
-  ) >>"$STEP_LOG" 2>&1 </dev/null 9>&- & # 9: a lock of the caller; daemons must not inherit it
-  pid=$!
-  if [[ -t 1 ]]; then
-    while kill -0 "$pid" 2>/dev/null; do
-      printf '\r%s ... %d s ' "$label" "$((SECONDS - started))"
-      sleep 0.2
-    done
-    printf '\r'
-  else
-    printf '%s ... ' "$label"
+  ) >>"$STEP_LOG" 2>&1 </dev/null 9>&- # 9: a lock of the caller that daemons must not inherit
+  status=$?
+  set -e
+  if [[ -n $ticker ]]; then
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    printf '\r%s' "$label"
   fi
-  local status=0
-  wait "$pid" || status=$?
-  if [[ -t 1 ]]; then printf '%s ... ' "$label"; fi
   if ((status == 0)); then
     printf '%s s\n' "${GREEN}done${RESET} $(elapsed "$start")"
     return 0
@@ -61,4 +61,13 @@ step() {
   printf '%s after %s s; the end of %s:\n' "${RED}FAILED${RESET}" "$(elapsed "$start")" "$STEP_LOG"
   tail -n "+$((lines_before + 1))" "$STEP_LOG" | tail -n 30 | sed 's/^/    /'
   exit 1
+}
+
+# Shows the passing seconds behind a label on a terminal, until killed or process $2 is gone.
+ticker_loop() {
+  local started=$SECONDS
+  while kill -0 "$2" 2>/dev/null; do
+    printf '\r%s%d s ' "$1" "$((SECONDS - started))"
+    sleep 0.5
+  done
 }
