@@ -1,0 +1,199 @@
+#include "main/config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <tuple>
+
+#include "main/config_checks.h"
+#include "main/config_file.h"
+#include "main/config_keys.h"
+
+namespace shufflefs {
+namespace {
+
+template <class Number>
+Result<Number> in_range(const ConfigKey& key, uint64_t value) {
+  if (value >= key.least && value <= key.most) return static_cast<Number>(value);
+  return make_error(Code::kConfig,
+                    fmt::format("out of range: {} to {} is allowed", bound_text(key, key.least),
+                                bound_text(key, key.most)));
+}
+
+// Reads one value as the type of the place that it goes to.
+struct Assign {
+  const ConfigKey& key;
+  const std::string& text;
+  Settings& settings;
+
+  Status operator()(merge::NodeName& (*place)(Settings&)) const {
+    TRY_ASSIGN(place(settings), merge::NodeName::parse(text));
+    return ok();
+  }
+  Status operator()(std::string& (*place)(Settings&)) const {
+    place(settings) = key.kind == ValueKind::kPath ? absolute_path(text) : text;
+    return ok();
+  }
+  Status operator()(std::vector<std::string>& (*place)(Settings&)) const {
+    place(settings).push_back(absolute_path(text));
+    return ok();
+  }
+  Status operator()(HostPort& (*place)(Settings&)) const {
+    TRY_ASSIGN(place(settings), parse_host_port(text));
+    return ok();
+  }
+  Status operator()(uint64_t& (*place)(Settings&)) const {
+    TRY_ASSIGN(const uint64_t bytes, parse_bytes(text));
+    TRY_ASSIGN(place(settings), in_range<uint64_t>(key, bytes));
+    return ok();
+  }
+  Status operator()(uint32_t& (*place)(Settings&)) const {
+    const auto number = parse_decimal(text);
+    if (!number) return make_error(Code::kConfig, fmt::format("'{}' is not a plain number", text));
+    TRY_ASSIGN(place(settings), in_range<uint32_t>(key, *number));
+    return ok();
+  }
+  Status operator()(std::chrono::milliseconds& (*place)(Settings&)) const {
+    TRY_ASSIGN(const std::chrono::milliseconds duration, parse_duration(text));
+    TRY_ASSIGN(const uint64_t count,
+               in_range<uint64_t>(key, static_cast<uint64_t>(duration.count())));
+    place(settings) = std::chrono::milliseconds(count);
+    return ok();
+  }
+  Status operator()(bool& (*place)(Settings&)) const {
+    if (text != "true" && text != "false") {
+      return make_error(Code::kConfig, fmt::format("'{}' is neither true nor false", text));
+    }
+    place(settings) = text == "true";
+    return ok();
+  }
+  Status operator()(LogLevel& (*place)(Settings&)) const {
+    constexpr std::array kLevels = {
+        std::pair{"debug", LogLevel::kDebug}, std::pair{"info", LogLevel::kInfo},
+        std::pair{"warning", LogLevel::kWarning}, std::pair{"error", LogLevel::kError}};
+    const auto* const found = std::find_if(kLevels.begin(), kLevels.end(),
+                                           [&](const auto& level) { return text == level.first; });
+    if (found == kLevels.end())
+      return make_error(Code::kConfig, fmt::format("'{}' is not a log level", text));
+    place(settings) = found->second;
+    return ok();
+  }
+};
+
+std::string remedy_for(const ConfigKey& key) {
+  const std::string range = range_text(key);
+  std::string remedy = fmt::format("write {}", placeholder(key.kind));
+  if (!range.empty()) remedy += fmt::format(" ({})", range);
+  if (!key.default_text.empty())
+    remedy += fmt::format(", or leave it out for {}", key.default_text);
+  return remedy;
+}
+
+class Loader {
+ public:
+  // Values of one source. Those of a later source replace those of an earlier one.
+  void take(const RawConfig& values) {
+    for (const auto& [name, raw] : values) {
+      const ConfigKey* const key = find_config_key(name);
+      if (key == nullptr)
+        mistake(unknown_key(name, fmt::format("{}", fmt::join(raw.texts, " ")), raw.source));
+      else
+        take_key(*key, raw);
+    }
+  }
+
+  void complete() {
+    for (const ConfigKey& key : config_keys()) {
+      if (given_.contains(key.name)) continue;
+      if (key.required()) {
+        mistake({std::string(key.name), "", "", "it is required and not given",
+                 fmt::format("give --{} {}: {}", key.name, placeholder(key.kind), key.help)});
+      } else if (!key.default_text.empty()) {
+        const std::string text(key.default_text);
+        std::ignore = std::visit(Assign{key, text, config_.settings}, key.target);
+      }
+    }
+    Settings& settings = config_.settings;
+    if (!given_.contains("push.max-block-bytes")) {
+      settings.push.max_block_bytes =
+          std::min<uint64_t>(uint64_t{64} << 20U, settings.memory_bytes / 8);
+    }
+  }
+
+  // Only after a key has been read well is it worth comparing with others.
+  [[nodiscard]] bool is_good(std::string_view name) const {
+    const ConfigKey* const key = find_config_key(name);
+    return !bad_.contains(name) && (given_.contains(name) || !key->required());
+  }
+  void mistake(Mistake mistake) { config_.mistakes.push_back(std::move(mistake)); }
+  LoadedConfig& config() { return config_; }
+
+ private:
+  void take_key(const ConfigKey& key, const RawValue& raw) {
+    given_.insert(key.name);
+    bad_.erase(key.name);
+    auto bad = [&](const std::string& value, const std::string& reason, const std::string& remedy) {
+      bad_.insert(key.name);
+      mistake({std::string(key.name), value, raw.source, reason, remedy});
+    };
+    if (key.repeatable()) config_.settings.data.clear();
+    if (!key.repeatable() && raw.texts.size() > 1) {
+      bad(fmt::format("{}", fmt::join(raw.texts, " ")),
+          fmt::format("it is given {} times", raw.texts.size()), "give it once");
+      return;
+    }
+    for (const std::string& text : raw.texts) {
+      if (text.empty()) {
+        bad(text, "it has no value", remedy_for(key));
+        continue;
+      }
+      const Status status = std::visit(Assign{key, text, config_.settings}, key.target);
+      if (!status) bad(text, status.error().message, remedy_for(key));
+    }
+  }
+
+  LoadedConfig config_;
+  std::set<std::string_view> given_;
+  std::set<std::string_view> bad_;
+};
+
+}  // namespace
+
+Machine this_machine() {
+  return {.is_root = ::geteuid() == 0, .has_fuse_device = ::access("/dev/fuse", R_OK | W_OK) == 0};
+}
+
+LoadedConfig load_config(const RawConfig& command_line, const std::optional<std::string>& file,
+                         const Machine& machine) {
+  Loader loader;
+  RawConfig from_file;
+  if (file) from_file = read_config_file(*file, loader.config().mistakes);
+  loader.take(from_file);
+  loader.take(command_line);
+  loader.complete();
+  check_config(
+      loader.config().settings, [&](std::string_view name) { return loader.is_good(name); },
+      machine, loader.config().mistakes);
+  return std::move(loader.config());
+}
+
+std::string describe(const std::vector<Mistake>& mistakes) {
+  std::string text =
+      fmt::format("shufflefs: {} in the configuration; nothing was started or mounted.\n",
+                  mistakes.size() == 1 ? "1 mistake" : fmt::format("{} mistakes", mistakes.size()));
+  for (const Mistake& mistake : mistakes) {
+    text += "\n  ";
+    if (!mistake.key.empty()) text += mistake.key;
+    if (!mistake.value.empty()) text += fmt::format(" = {}", mistake.value);
+    if (!mistake.source.empty()) text += fmt::format("  ({})", mistake.source);
+    text += fmt::format("\n    {}\n    To do: {}\n", mistake.reason, mistake.remedy);
+  }
+  text += "\n'shufflefs serve --help' explains every key.\n";
+  return text;
+}
+
+}  // namespace shufflefs

@@ -1,0 +1,55 @@
+// From the command line and the --config file to Settings. The command line wins over the file, the
+// file over the defaults. Every mistake is found in one go, before anything is mounted, each with
+// the key, the value, what is wrong and what to do about it.
+//
+// Start-up only, one thread. Cost: reads the file and looks at the named directories; changes
+// nothing.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "main/settings.h"
+
+namespace shufflefs {
+
+struct Mistake {
+  std::string key;    // empty where it is no key's fault
+  std::string value;  // as it was written
+  std::string
+      source;  // "command line", "shufflefs.toml line 3"; empty for a missing or default value
+  std::string reason;
+  std::string remedy;
+};
+
+// What was written for one key, before it is understood.
+struct RawValue {
+  std::vector<std::string> texts;
+  std::string source;
+};
+using RawConfig = std::map<std::string, RawValue, std::less<>>;
+
+struct LoadedConfig {
+  Settings settings;  // meaningful only without mistakes
+  std::vector<Mistake> mistakes;
+};
+
+// What the machine offers; a parameter so that tests can take it away.
+struct Machine {
+  bool is_root = true;
+  bool has_fuse_device = true;
+};
+[[nodiscard]] Machine this_machine();
+
+// `command_line` holds flags by name, unknown ones included; `file` is the --config file, if one
+// was given.
+[[nodiscard]] LoadedConfig load_config(const RawConfig& command_line,
+                                       const std::optional<std::string>& file,
+                                       const Machine& machine);
+
+// Several lines for people: what is wrong, one paragraph a mistake, and how many there are.
+[[nodiscard]] std::string describe(const std::vector<Mistake>& mistakes);
+
+}  // namespace shufflefs

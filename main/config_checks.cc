@@ -1,0 +1,242 @@
+#include "main/config_checks.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/ip/address.hpp>
+#include <cstring>
+#include <filesystem>
+
+#include "main/config_keys.h"
+#include "main/mounts.h"
+#include "net/members.h"
+
+namespace shufflefs {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_within(const std::string& inner, const std::string& outer) {
+  return inner == outer || inner.starts_with(outer == "/" ? outer : outer + "/");
+}
+
+class Checker {
+ public:
+  Checker(const Settings& settings, const std::function<bool(std::string_view)>& is_good,
+          std::vector<Mistake>& mistakes)
+      : settings_(settings), is_good_(is_good), mistakes_(mistakes) {}
+
+  void addresses() {
+    listen_address("peer-listen", settings_.peer_listen);
+    listen_address("http-listen", settings_.http_listen);
+    const bool both = is_good_("peer-listen") && is_good_("http-listen");
+    if (both && settings_.peer_listen == settings_.http_listen) {
+      mistake("http-listen", to_string(settings_.http_listen),
+              "it is the same address and port as peer-listen",
+              "give each its own port (by default 7338 for peers and 7340 for HTTP)");
+    }
+  }
+
+  void members() {
+    if (!is_good_("members") || settings_.members.empty()) return;
+    const auto spec = net::parse_members(settings_.members);
+    if (!spec) {
+      std::string_view reason = spec.error().message;
+      if (reason.starts_with("--members: ")) reason.remove_prefix(11);
+      mistake("members", settings_.members, std::string(reason),
+              "write NAME=ADDR:PORT,NAME=ADDR:PORT,... or dns:HOST:PORT");
+      return;
+    }
+    if (spec->dns || !is_good_("node")) return;
+    const auto self =
+        std::find_if(spec->fixed.begin(), spec->fixed.end(),
+                     [&](const net::Member& member) { return member.name == settings_.node; });
+    if (self == spec->fixed.end()) {
+      mistake("members", settings_.members,
+              fmt::format("this node, {}, is not among them", settings_.node.str()),
+              fmt::format(
+                  "add {}=ADDR:PORT, or correct --node: the list is the same text on every node",
+                  settings_.node.str()));
+    } else if (is_good_("peer-listen") && self->address.port != settings_.peer_listen.port) {
+      mistake("members", fmt::format("{}={}", self->name.str(), to_string(self->address)),
+              fmt::format("this node is listed with port {}, but listens on {}", self->address.port,
+                          to_string(settings_.peer_listen)),
+              fmt::format("list it with port {}, or set --peer-listen ADDR:{}",
+                          settings_.peer_listen.port, self->address.port));
+    }
+  }
+
+  void memory() {
+    if (!is_good_("memory")) return;
+    at_most_a_quarter("push.max-block-bytes", settings_.push.max_block_bytes);
+    at_most_a_quarter("push.chunk-bytes", settings_.push.chunk_bytes);
+    at_most_a_quarter("read.ahead-bytes", settings_.read.ahead_bytes);
+  }
+
+  void directories() {
+    std::vector<std::string> data;
+    if (is_good_("data")) {
+      for (const std::string& path : settings_.data) data_directory(path, data);
+    }
+    if (!is_good_("mount")) return;
+    mount_directory();
+    const std::string mount = canonical_mount();
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      if (is_within(mount, data[i])) {
+        mistake("mount", settings_.mount,
+                fmt::format("it lies inside the data directory {}", settings_.data[i]),
+                "put the mount beside the data, not into it");
+      } else if (is_within(data[i], mount)) {
+        mistake("data", settings_.data[i],
+                fmt::format("it lies inside the mount {}, which would hide it", settings_.mount),
+                "put the data beside the mount, not into it");
+      }
+    }
+  }
+
+  void machine(const Machine& machine) {
+    if (!machine.is_root) {
+      mistake("", "", "shufflefs is not run by root: mounting with passthrough needs CAP_SYS_ADMIN",
+              "run it as root (sudo), or in a container with --privileged");
+    }
+    if (!machine.has_fuse_device) {
+      mistake("", "", "/dev/fuse is missing or not accessible",
+              "load the module (modprobe fuse); in a container pass it on (--device /dev/fuse "
+              "--cap-add SYS_ADMIN)");
+    }
+  }
+
+ private:
+  void mistake(std::string_view key, const std::string& value, const std::string& reason,
+               const std::string& remedy) {
+    mistakes_.push_back({std::string(key), value, "", reason, remedy});
+  }
+
+  void listen_address(std::string_view key, const HostPort& address) {
+    if (!is_good_(key)) return;
+    boost::system::error_code error;
+    boost::asio::ip::make_address(address.host, error);
+    if (error && address.host != "localhost") {
+      mistake(key, to_string(address), fmt::format("'{}' is not an IP address", address.host),
+              "write an address of this machine, or 0.0.0.0 for all of them");
+    }
+  }
+
+  void at_most_a_quarter(std::string_view name, uint64_t bytes) {
+    if (!is_good_(name) || bytes <= settings_.memory_bytes / 4) return;
+    const ConfigKey& key = *find_config_key(name);
+    mistake(name, bound_text(key, bytes),
+            fmt::format("memory ({}) is less than four times as much",
+                        format_bytes(settings_.memory_bytes)),
+            fmt::format("raise --memory to {} or lower {} to {}", bound_text(key, bytes * 4), name,
+                        bound_text(key, settings_.memory_bytes / 4)));
+  }
+
+  void mount_directory() {
+    const std::string& path = settings_.mount;
+    struct stat info{};
+    if (::stat(path.c_str(), &info) != 0) {
+      if (errno == ENOTCONN) return;  // left behind by a daemon that died: replaced when we mount
+      if (errno == ENOENT)
+        mistake("mount", path, "the directory does not exist", fmt::format("mkdir -p {}", path));
+      else
+        mistake("mount", path, std::strerror(errno), "give an existing, empty directory");
+      return;
+    }
+    if (!S_ISDIR(info.st_mode)) {
+      mistake("mount", path, "it is not a directory", "give an existing, empty directory");
+      return;
+    }
+    if (const auto mounted = mounted_at(canonical_mount())) {
+      mistake(
+          "mount", path, fmt::format("something is mounted there already (type {})", mounted->type),
+          fmt::format("is another daemon running with this mount? Stop it, or: umount {}", path));
+      return;
+    }
+    std::error_code error;
+    const bool empty = fs::is_empty(path, error);
+    if (error)
+      mistake("mount", path, error.message(), "give a directory that can be read");
+    else if (!empty)
+      mistake("mount", path, "the directory is not empty",
+              "give an empty one: what is in it would be hidden");
+  }
+
+  // Symbolic links resolved, without asking a dead mount about itself.
+  [[nodiscard]] std::string canonical_mount() const {
+    std::error_code error;
+    const fs::path path(settings_.mount);
+    const fs::path parent = fs::weakly_canonical(path.parent_path(), error);
+    if (fs::is_symlink(fs::symlink_status(path, error)))
+      return fs::weakly_canonical(path, error).string();
+    return (parent / path.filename()).lexically_normal().string();
+  }
+
+  void data_directory(const std::string& path, std::vector<std::string>& seen) {
+    std::error_code error;
+    std::string canonical = fs::weakly_canonical(path, error).string();
+    if (error) canonical = path;
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      if (seen[i] == canonical) {
+        mistake("data", path, fmt::format("it is the same directory as {}", settings_.data[i]),
+                "give every data directory once");
+      } else if (is_within(seen[i], canonical) || is_within(canonical, seen[i])) {
+        mistake("data", path, fmt::format("it and {} lie within each other", settings_.data[i]),
+                "give separate directories, one per disk");
+      }
+    }
+    seen.push_back(canonical);
+    writable(path, canonical);
+  }
+
+  // The directory itself, or else the nearest one above it, where it would be made.
+  void writable(const std::string& path, fs::path existing) {
+    const fs::path itself = existing;
+    struct stat info{};
+    while (::stat(existing.c_str(), &info) != 0 && errno == ENOENT &&
+           existing.has_relative_path()) {
+      existing = existing.parent_path();
+    }
+    if (::stat(existing.c_str(), &info) != 0) {
+      mistake("data", path, fmt::format("{}: {}", existing.string(), std::strerror(errno)),
+              "give a directory on a healthy disk");
+    } else if (!S_ISDIR(info.st_mode)) {
+      mistake("data", path,
+              existing == itself
+                  ? "it is not a directory"
+                  : fmt::format("it cannot be made: {} is not a directory", existing.string()),
+              "give a directory, or a path where one can be made");
+    } else if (::access(existing.c_str(), R_OK | W_OK | X_OK) != 0) {
+      mistake("data", path,
+              fmt::format("{} is not writable: {}", existing.string(), std::strerror(errno)),
+              "make it writable, or give a directory on another disk");
+    }
+  }
+
+  const Settings& settings_;
+  const std::function<bool(std::string_view)>& is_good_;
+  std::vector<Mistake>& mistakes_;
+};
+
+}  // namespace
+
+void check_config(const Settings& settings, const std::function<bool(std::string_view)>& is_good,
+                  const Machine& machine, std::vector<Mistake>& mistakes) {
+  Checker checker(settings, is_good, mistakes);
+  checker.addresses();
+  checker.members();
+  checker.memory();
+  checker.directories();
+  checker.machine(machine);
+}
+
+std::string absolute_path(const std::string& path) {
+  std::error_code error;
+  std::string result = fs::absolute(path, error).lexically_normal().string();
+  while (result.size() > 1 && result.ends_with('/')) result.pop_back();
+  return result;
+}
+
+}  // namespace shufflefs

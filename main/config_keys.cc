@@ -1,0 +1,235 @@
+#include "main/config_keys.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace shufflefs {
+namespace {
+
+constexpr uint64_t kKiB = 1ULL << 10U;
+constexpr uint64_t kMiB = 1ULL << 20U;
+constexpr uint64_t kGiB = 1ULL << 30U;
+constexpr uint64_t kTiB = 1ULL << 40U;
+constexpr uint64_t kSecond = 1000;
+constexpr uint64_t kHour = 3600 * kSecond;
+
+// A captureless lambda as the function pointer that Target holds.
+#define SHUFFLEFS_TARGET(type, member) \
+  Target(+[](Settings& settings) -> type& { return settings.member; })
+
+const std::array kKeys = {
+    ConfigKey{.name = "node",
+              .kind = ValueKind::kName,
+              .help = "The name of this node: the same after every restart, different from every "
+                      "other node's.",
+              .price = "Renaming a node that has data makes its map outputs those of a new node.",
+              .target = SHUFFLEFS_TARGET(merge::NodeName, node)},
+    ConfigKey{
+        .name = "mount",
+        .kind = ValueKind::kPath,
+        .help = "Where to mount: an existing, empty directory outside of every data directory.",
+        .price = "Spark's local dir lies below it, so all nodes are simplest with the same one.",
+        .target = SHUFFLEFS_TARGET(std::string, mount)},
+    ConfigKey{
+        .name = "data",
+        .kind = ValueKind::kPath,
+        .help = "A directory for this node's data, made if it is missing; give one per disk.",
+        .price = "Two on one disk halve nothing but its speed; removing one loses what is on it.",
+        .target = SHUFFLEFS_TARGET(std::vector<std::string>, data)},
+    ConfigKey{
+        .name = "peer-listen",
+        .kind = ValueKind::kAddress,
+        .default_text = "0.0.0.0:7338",
+        .help = "Where the other nodes reach this one. The default listens on every interface.",
+        .price = "Whoever reaches this port can read and write shuffle data: keep it inside the "
+                 "cluster's network.",
+        .target = SHUFFLEFS_TARGET(HostPort, peer_listen)},
+    ConfigKey{
+        .name = "members",
+        .kind = ValueKind::kMembers,
+        .default_note = "this node alone",
+        .help = "All nodes, this one included and the same text on each: NAME=ADDR:PORT,... or "
+                "dns:HOST:PORT (a name "
+                "whose addresses are the members, looked up again every few seconds).",
+        .price =
+            "Nodes that disagree about it merge in different places: correct, but slower to read.",
+        .target = SHUFFLEFS_TARGET(std::string, members)},
+    ConfigKey{
+        .name = "http-listen",
+        .kind = ValueKind::kAddress,
+        .default_text = "127.0.0.1:7340",
+        .help = "Where status, health and the client commands are answered.",
+        .price =
+            "It is not authenticated: beyond loopback, anyone who reaches it can drop shuffles.",
+        .target = SHUFFLEFS_TARGET(HostPort, http_listen)},
+    ConfigKey{.name = "memory",
+              .kind = ValueKind::kBytes,
+              .default_text = "512M",
+              .least = 16 * kMiB,
+              .most = kTiB,
+              .help = "The budget for everything that the daemon buffers. At least four times "
+                      "push.max-block-bytes.",
+              .price = "Less makes pushes wait for each other; more is taken from the page cache.",
+              .target = SHUFFLEFS_TARGET(uint64_t, memory_bytes)},
+    ConfigKey{.name = "log-level",
+              .kind = ValueKind::kLevel,
+              .default_text = "info",
+              .help = "What is logged: debug, info, warning or error, and all that is worse.",
+              .price = "debug writes several lines per map output.",
+              .target = SHUFFLEFS_TARGET(LogLevel, log_level)},
+    ConfigKey{.name = "push.enabled",
+              .kind = ValueKind::kSwitch,
+              .default_text = "true",
+              .help = "Whether this node pushes its map outputs to the owners of their partitions.",
+              .price = "Without it nothing of this node is merged: partitions are read block by "
+                       "block from here.",
+              .target = SHUFFLEFS_TARGET(bool, push.enabled)},
+    ConfigKey{.name = "push.chunk-bytes",
+              .kind = ValueKind::kBytes,
+              .default_text = "2M",
+              .least = 64 * kKiB,
+              .most = 64 * kMiB,
+              .help = "How much of a map output goes to an owner in one message; a larger block is "
+                      "a message of its own.",
+              .price = "Larger costs memory for each push in flight, smaller costs messages.",
+              .target = SHUFFLEFS_TARGET(uint64_t, push.chunk_bytes)},
+    ConfigKey{.name = "push.max-block-bytes",
+              .kind = ValueKind::kBytes,
+              .default_note = "64M, or an eighth of memory if that is less",
+              .least = 4 * kKiB,
+              .most = 1 * kGiB,
+              .help = "A larger block of one map output stays at its origin: reading it there is "
+                      "sequential anyway.",
+              .price = "Raising it needs memory (four times as much) and merges more; lowering it "
+                       "leaves more at home.",
+              .target = SHUFFLEFS_TARGET(uint64_t, push.max_block_bytes)},
+    ConfigKey{.name = "push.max-retries",
+              .kind = ValueKind::kCount,
+              .default_text = "6",
+              .least = 0,
+              .most = 100,
+              .help = "How often a push is tried again, with growing pauses, before its blocks "
+                      "stay where they are.",
+              .price = "More retries wait longer for an owner that is down.",
+              .target = SHUFFLEFS_TARGET(uint32_t, push.max_retries)},
+    ConfigKey{.name = "push.jitter",
+              .kind = ValueKind::kDuration,
+              .default_text = "20ms",
+              .least = 0,
+              .most = 60 * kSecond,
+              .help = "The pushes of a map output start after a random part of this time, so that "
+                      "owners are loaded evenly.",
+              .price = "It is added to the time until a map output is merged.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, push.jitter)},
+    ConfigKey{.name = "read.peer-timeout",
+              .kind = ValueKind::kDuration,
+              .default_text = "2s",
+              .least = 50,
+              .most = 10 * 60 * kSecond,
+              .help = "How long a read through the mount waits for another node before it tries "
+                      "the next copy or fails.",
+              .price = "Shorter fails reads of a node that is only busy; longer makes readers wait "
+                       "for one that is dead.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, read.peer_timeout)},
+    ConfigKey{.name = "read.ahead-bytes",
+              .kind = ValueKind::kBytes,
+              .default_text = "4M",
+              .least = 128 * kKiB,
+              .most = 256 * kMiB,
+              .help = "How far a reader of a remote partition is read ahead of.",
+              .price = "Memory for each open remote partition.",
+              .target = SHUFFLEFS_TARGET(uint64_t, read.ahead_bytes)},
+    ConfigKey{.name = "disk-threads",
+              .kind = ValueKind::kCount,
+              .default_text = "4",
+              .least = 1,
+              .most = 256,
+              .help = "Threads that wait for disks on behalf of pushes, merges and peers.",
+              .price = "More than the disks can use only seek against each other.",
+              .target = SHUFFLEFS_TARGET(uint32_t, disk_threads)},
+    ConfigKey{.name = "fuse-threads",
+              .kind = ValueKind::kCount,
+              .default_text = "16",
+              .least = 2,
+              .most = 1024,
+              .help = "Threads that answer the kernel: so many calls through the mount may wait at "
+                      "the same time.",
+              .price = "Reads of remote partitions hold one each while they wait.",
+              .target = SHUFFLEFS_TARGET(uint32_t, fuse_threads)},
+    ConfigKey{.name = "mount.passthrough",
+              .kind = ValueKind::kSwitch,
+              .default_text = "true",
+              .help = "Let the kernel read and write local files directly where it can.",
+              .price = "Without it every byte goes through the daemon: for finding faults only.",
+              .target = SHUFFLEFS_TARGET(bool, mount_passthrough)},
+    ConfigKey{.name = "trash.grace",
+              .kind = ValueKind::kDuration,
+              .default_text = "60s",
+              .least = 0,
+              .most = 24 * kHour,
+              .help = "How long dropped data stays on disk, for readers that still have it open.",
+              .price = "Disk space of what was dropped meanwhile.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, trash_grace)},
+};
+
+#undef SHUFFLEFS_TARGET
+
+}  // namespace
+
+std::string_view placeholder(ValueKind kind) {
+  switch (kind) {
+    case ValueKind::kName: return "NAME";
+    case ValueKind::kPath: return "DIR";
+    case ValueKind::kAddress: return "ADDR:PORT";
+    case ValueKind::kMembers: return "MEMBERS";
+    case ValueKind::kBytes: return "SIZE";
+    case ValueKind::kDuration: return "DURATION";
+    case ValueKind::kCount: return "NUMBER";
+    case ValueKind::kSwitch: return "true|false";
+    case ValueKind::kLevel: return "LEVEL";
+  }
+  return "VALUE";
+}
+
+std::span<const ConfigKey> config_keys() { return kKeys; }
+
+const ConfigKey* find_config_key(std::string_view name) {
+  const auto it = std::find_if(kKeys.begin(), kKeys.end(),
+                               [&](const ConfigKey& key) { return key.name == name; });
+  return it == kKeys.end() ? nullptr : &*it;
+}
+
+std::string bound_text(const ConfigKey& key, uint64_t bound) {
+  if (key.kind == ValueKind::kBytes) {
+    if (bound >= kTiB && bound % kTiB == 0) return fmt::format("{}T", bound / kTiB);
+    if (bound >= kGiB && bound % kGiB == 0) return fmt::format("{}G", bound / kGiB);
+    if (bound >= kMiB && bound % kMiB == 0) return fmt::format("{}M", bound / kMiB);
+    if (bound >= kKiB && bound % kKiB == 0) return fmt::format("{}K", bound / kKiB);
+  }
+  if (key.kind == ValueKind::kDuration) {
+    if (bound >= kHour && bound % kHour == 0) return fmt::format("{}h", bound / kHour);
+    if (bound % kSecond == 0) return fmt::format("{}s", bound / kSecond);
+    return fmt::format("{}ms", bound);
+  }
+  return fmt::format("{}", bound);
+}
+
+std::string range_text(const ConfigKey& key) {
+  switch (key.kind) {
+    case ValueKind::kBytes:
+    case ValueKind::kDuration:
+    case ValueKind::kCount:
+      return fmt::format("{} to {}", bound_text(key, key.least), bound_text(key, key.most));
+    case ValueKind::kSwitch: return "true, false";
+    case ValueKind::kLevel: return "debug, info, warning, error";
+    case ValueKind::kAddress: return "an IP address and a port";
+    case ValueKind::kName: return "1 to 100 of A-Z a-z 0-9 . _ -";
+    case ValueKind::kPath:
+    case ValueKind::kMembers: return "";
+  }
+  return "";
+}
+
+}  // namespace shufflefs

@@ -1,0 +1,46 @@
+// What `shufflefs serve` runs with: plain values, complete and checked. Made by main/config.h; the
+// daemon is wired from it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "merge/ids.h"
+
+namespace shufflefs {
+
+struct PushSettings {
+  bool enabled = true;
+  uint64_t chunk_bytes = 0;
+  uint64_t max_block_bytes = 0;  // a block above it stays at its origin
+  uint32_t max_retries = 0;
+  std::chrono::milliseconds jitter{};
+};
+
+struct ReadSettings {
+  std::chrono::milliseconds peer_timeout{};
+  uint64_t ahead_bytes = 0;
+};
+
+struct Settings {
+  merge::NodeName node;
+  std::string mount;              // absolute
+  std::vector<std::string> data;  // absolute, at least one, none within another
+  HostPort peer_listen;
+  std::string members;  // for net::parse_members; empty: this node alone
+  HostPort http_listen;
+  uint64_t memory_bytes = 0;
+  LogLevel log_level = LogLevel::kInfo;
+  PushSettings push;
+  ReadSettings read;
+  uint32_t disk_threads = 0;
+  uint32_t fuse_threads = 0;
+  bool mount_passthrough = true;
+  std::chrono::milliseconds trash_grace{};
+};
+
+}  // namespace shufflefs
