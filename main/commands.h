@@ -1,0 +1,39 @@
+// The commands of the program. Each registers itself with the parser; main.cc only calls these. A
+// command that runs leaves its exit code in the context; the parser's own complaints are usage
+// errors.
+//
+// One thread, before and outside of the daemon (serve excepted).
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace shufflefs {
+
+// Stable: scripts rely on them (docs/commands.md).
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailure = 1;     // it did not work: the message says why
+inline constexpr int kExitUsage = 2;       // wrong command line or configuration
+inline constexpr int kExitImpossible = 3;  // wait: it can no longer succeed
+inline constexpr int kExitTimeout = 4;     // wait: not yet
+
+struct CommandContext {
+  std::vector<std::string> after_dashes;  // what stands after "--"
+  int exit_code = kExitOk;
+};
+
+void add_serve_command(CLI::App& app, CommandContext& context);
+void add_cluster_command(CLI::App& app, CommandContext& context);
+void add_status_command(CLI::App& app, CommandContext& context);
+void add_wait_command(CLI::App& app, CommandContext& context);
+void add_drop_command(CLI::App& app, CommandContext& context);
+void add_small_commands(CLI::App& app, CommandContext& context);  // version, help, generate-docs
+
+// "shufflefs: <message>" to stderr; returns `exit_code`.
+int complain(const std::string& message, int exit_code);
+
+}  // namespace shufflefs
