@@ -103,13 +103,10 @@ Status GenericMaps::before_rename(const NameInTree& from, const NameInTree& to) 
 }
 
 Status GenericMaps::check_target(const NameInTree& from, const NameInTree& to) const {
-  const GenericName kind = parse_generic_name(to.name).kind;
-  if (kind == GenericName::kTemporary) return ok();
+  if (parse_generic_name(to.name).kind == GenericName::kTemporary) return ok();
   TRY_ASSIGN(const std::string path, from.backing_path());
   // It logs what it refuses and remembers it for the shuffle's status.
   TRY(sink_.check_generic(shuffle_, path, to.name));
-  if (kind == GenericName::kBad)
-    return refuse(Code::kInvalidArgument, to.name, std::string(kNaming));
   return ok();
 }
 

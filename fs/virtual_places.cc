@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 namespace shufflefs::fs {
 
@@ -16,8 +17,7 @@ using merge::ShuffleKey;
 
 std::optional<std::string> VirtualPlaces::existing_directory(const ShuffleKey& key) {
   auto path = engine_.commits().generic_directory(key, false);
-  struct stat attr{};
-  if (!path || ::stat(path->c_str(), &attr) != 0) return std::nullopt;
+  if (!path) return std::nullopt;
   return std::move(*path);
 }
 
@@ -35,41 +35,20 @@ bool VirtualPlaces::has_shuffle(const ShuffleKey& key) {
   return std::ranges::find(known, key) != known.end();
 }
 
-std::vector<ShuffleKey> VirtualPlaces::still_there() {
-  std::set<ShuffleKey> made;
-  {
-    const std::lock_guard lock(mu_);
-    made = made_;
-  }
-  std::vector<ShuffleKey> there;
-  for (const ShuffleKey& key : made) {
-    if (existing_directory(key)) {
-      there.push_back(key);
-      continue;
-    }
-    const std::lock_guard lock(mu_);
-    made_.erase(key);
-  }
-  return there;
-}
-
 std::vector<AppId> VirtualPlaces::apps() {
   std::set<AppId> all;
   for (const ShuffleKey& key : engine_.local_shuffles()) all.insert(key.app);
-  for (const ShuffleKey& key : still_there()) all.insert(key.app);
   const std::lock_guard lock(mu_);
   for (const auto& [app, owner] : apps_) all.insert(app);
   return {all.begin(), all.end()};
 }
 
 std::vector<ShuffleId> VirtualPlaces::shuffles(const AppId& app) {
-  std::set<ShuffleId> all;
-  for (const auto& keys : {engine_.local_shuffles(), still_there()}) {
-    for (const ShuffleKey& key : keys) {
-      if (key.app == app) all.insert(key.shuffle);
-    }
+  std::vector<ShuffleId> all;
+  for (const ShuffleKey& key : engine_.local_shuffles()) {  // sorted
+    if (key.app == app) all.push_back(key.shuffle);
   }
-  return {all.begin(), all.end()};
+  return all;
 }
 
 Status VirtualPlaces::make_app(const AppId& app, Owner creator) {
@@ -96,11 +75,7 @@ Status VirtualPlaces::make_shuffle(const ShuffleKey& key, Owner creator) {
 Result<std::string> VirtualPlaces::generic_directory(const ShuffleKey& key) {
   if (auto path = existing_directory(key)) return std::move(*path);
   TRY_ASSIGN(std::string path, engine_.commits().generic_directory(key, true));
-  // Map tasks of any user write here, as in /tmp; what is committed is guarded by the hooks and not
-  // by permissions.
-  if (::chmod(path.c_str(), 0777) != 0) return errno_error("cannot open up " + path);
   const std::lock_guard lock(mu_);
-  made_.insert(key);
   apps_.erase(key.app);  // no longer empty; from now on it exists as long as its shuffles do
   return path;
 }
@@ -108,16 +83,13 @@ Result<std::string> VirtualPlaces::generic_directory(const ShuffleKey& key) {
 void VirtualPlaces::forget_app(const AppId& app) {
   const std::lock_guard lock(mu_);
   apps_.erase(app);
-  std::erase_if(made_, [&](const ShuffleKey& key) { return key.app == app; });
   std::erase_if(listings_, [&](const auto& listing) { return listing.first.app == app; });
 }
 
-void VirtualPlaces::forget_shuffle(const ShuffleKey& key) {
-  const Owner owner = owner_of(key.app);
+void VirtualPlaces::forget_shuffle(const ShuffleKey& key, Owner app_owner) {
   const bool was_last = shuffles(key.app).empty();
   const std::lock_guard lock(mu_);
-  if (was_last && apps_.size() < kMostApps) apps_.emplace(key.app, owner);
-  made_.erase(key);
+  if (was_last && apps_.size() < kMostApps) apps_.emplace(key.app, app_owner);
   listings_.erase(key);
 }
 

@@ -14,7 +14,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,7 +42,7 @@ class VirtualPlaces {
   // After a drop. As anywhere, a directory whose last entry is removed stays: here, the
   // application.
   void forget_app(const merge::AppId& app);
-  void forget_shuffle(const merge::ShuffleKey& key);
+  void forget_shuffle(const merge::ShuffleKey& key, Owner app_owner);
   // Who made it here (an application: or its first shuffle); the daemon, if it was made elsewhere.
   [[nodiscard]] Owner owner_of(const merge::AppId& app);
   [[nodiscard]] Owner owner_of(const merge::ShuffleKey& key);
@@ -69,14 +68,11 @@ class VirtualPlaces {
   static constexpr std::size_t kMostListings = 16;
 
   [[nodiscard]] std::shared_ptr<const MapOutputs> listed(const merge::ShuffleKey& key, bool fresh);
-  // Those of made_ that have not been dropped from another node.
-  [[nodiscard]] std::vector<merge::ShuffleKey> still_there();
   [[nodiscard]] std::optional<std::string> existing_directory(const merge::ShuffleKey& key);
 
   merge::Engine& engine_;
   std::mutex mu_;
   std::map<merge::AppId, Owner> apps_;  // GUARDED_BY(mu_): the empty ones
-  std::set<merge::ShuffleKey> made_;    // GUARDED_BY(mu_): shuffles made here since the start
   std::map<merge::ShuffleKey, Listed> listings_;  // GUARDED_BY(mu_)
 };
 

@@ -119,6 +119,7 @@ Task<void> VirtualTree::drop_later(Reply reply, VirtualNode node) {
   const bool whole_app = node.kind == NodeKind::kApp;
   const std::optional<merge::ShuffleId> shuffle =
       whole_app ? std::nullopt : std::optional(node.shuffle);
+  const Owner app_owner = contents_.places().owner_of(node.app);
   const Status dropped = co_await engine_.catalog().drop(node.app, shuffle);
   if (!dropped) {
     // The nodes that answered have dropped it, the others hear of it later: for the caller it is
@@ -132,7 +133,7 @@ Task<void> VirtualTree::drop_later(Reply reply, VirtualNode node) {
     contents_.places().forget_app(node.app);
     trees_.remove_app(node.app);
   } else {
-    contents_.places().forget_shuffle(node.key());
+    contents_.places().forget_shuffle(node.key(), app_owner);
     trees_.remove_shuffle(node.key());
   }
   contents_.recent().forget_below("shuffles/" + node.app.str());
