@@ -106,14 +106,16 @@ namespace {
 // The offsets of a <data, index> pair as it is on disk now.
 Result<std::vector<uint64_t>> read_offsets(FileIo& io, const std::string& data_path, const std::string& index_path) {
   TRY_ASSIGN(const std::vector<std::byte> index, read_file(io, index_path, kLargestIndex));
-  uint64_t data_size = 0;
   const auto data = io.stat(data_path);
   if (data && !data->is_regular) return make_error(Code::kInvalidArgument, fmt::format("{} is not a regular file", data_path));
-  if (data) data_size = data->size;
-  // Spark leaves the data file out if every partition is empty; otherwise its absence means "not committed yet".
-  if (!data && data.error().code != Code::kNotFound) return data.error();
-  auto offsets = parse_spark_index(index, data_size, index_path);
-  if (!offsets && !data) return data.error();
+  if (data) return parse_spark_index(index, data->size, index_path);
+  if (data.error().code != Code::kNotFound) return data.error();
+  // Spark leaves the data file out if every partition is empty; otherwise its absence means "not committed yet". An index
+  // that is wrong in itself is wrong already now.
+  const bool has_last = index.size() >= kOffsetBytes && index.size() % kOffsetBytes == 0;
+  const uint64_t last = has_last ? load_be<uint64_t>(index.data() + index.size() - kOffsetBytes) : 0;
+  auto offsets = parse_spark_index(index, last, index_path);
+  if (offsets && last > 0) return data.error();
   return offsets;
 }
 

@@ -9,6 +9,17 @@
 
 namespace shufflefs::merge {
 
+namespace {
+
+std::string down_reason(const Cluster& cluster, const NodeName& name) {
+  for (const PeerHealth& peer : cluster.health()) {
+    if (peer.name == name && !peer.reason.empty()) return peer.reason;
+  }
+  return "it is down";
+}
+
+}  // namespace
+
 bool is_retryable(Code code) {
   switch (code) {
     case Code::kTimeout:
@@ -124,7 +135,7 @@ Task<void> Pusher::attempt(NodeName name, std::shared_ptr<Owner> owner, Chunk ch
   const std::shared_ptr<NodeApi> node = cluster_.node(name);
   Result<PushReply> reply = make_error(Code::kPeerUnreachable, "it has left the cluster");
   // No bytes are read for an owner that is known to be down.
-  if (node && !cluster_.is_up(name) && name != cluster_.self()) reply = make_error(Code::kPeerUnreachable, "it is down");
+  if (node && !cluster_.is_up(name) && name != cluster_.self()) reply = make_error(Code::kPeerUnreachable, down_reason(cluster_, name));
   else if (node) reply = co_await send(node, std::move(*output), chunk);
   if (!reply) {
     if (!maps_.find(chunk.shuffle, chunk.map)) co_return;

@@ -1,6 +1,8 @@
 #include "base/gate.h"
 
+
 #include <catch2/catch_test_macros.hpp>
+#include <thread>
 
 #include "support/run_task.h"
 

@@ -1,0 +1,53 @@
+// What the daemon tells people and scripts: the JSON of /api/v1/..., /metrics, and the files of .shufflefs/. Read-only
+// but for DELETE, which drops.
+//
+//   GET    /api/v1/status                     this node
+//   GET    /api/v1/shuffles/<app>/<shuffle>   one shuffle, summed over all nodes (404 if nobody knows it)
+//   DELETE /api/v1/shuffles/<app>[/<shuffle>] drops it on all nodes
+//   GET    /healthz, /metrics
+//
+// Threads: reactor. Ownership: the references outlive it. Cost: a shuffle's sum asks every member.
+#pragma once
+
+#include <boost/json/value.hpp>
+
+#include "base/byte_budget.h"
+#include "base/file_io.h"
+#include "fs/virtual_contents.h"
+#include "main/settings.h"
+#include "merge/engine.h"
+#include "net/admin_http.h"
+
+namespace shufflefs {
+
+class Api {
+ public:
+  struct Parts {
+    const Settings& settings;
+    Runtime& runtime;
+    merge::Engine& engine;
+    merge::Cluster& cluster;
+    ByteBudget& budget;
+    Metrics& metrics;
+    FileIo& io;
+  };
+  explicit Api(Parts parts);
+
+  void add_routes(net::AdminHttp& http);
+  [[nodiscard]] fs::InfoTexts info_texts();
+
+ private:
+  [[nodiscard]] Task<boost::json::value> status();
+  [[nodiscard]] Task<std::string> status_text();
+  [[nodiscard]] Task<std::string> metrics_text();
+  [[nodiscard]] Task<net::HttpAnswer> answer_status(net::HttpQuestion question);
+  [[nodiscard]] Task<net::HttpAnswer> answer_shuffles(net::HttpQuestion question);
+  [[nodiscard]] Task<net::HttpAnswer> answer_metrics(net::HttpQuestion question);
+  [[nodiscard]] Task<net::HttpAnswer> answer_health(net::HttpQuestion question);
+  [[nodiscard]] Task<net::HttpAnswer> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle);
+
+  Parts parts_;
+  const TimePoint start_;
+};
+
+}  // namespace shufflefs

@@ -1,0 +1,94 @@
+#include "merge/engine.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "merge/partition_index.h"
+#include "support/test_cluster.h"
+
+namespace shufflefs::merge {
+namespace {
+
+using testing::random_blocks;
+using testing::TestCluster;
+const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
+
+}  // namespace
+
+TEST_CASE("after a restart everything that was committed and merged is there") {
+  testing::TempDir dir;
+  const auto io = make_posix_file_io();
+  const auto live = [&](auto&& use) {
+    AsioRuntime runtime(2);
+    testing::Faults faults;
+    Metrics metrics;
+    ByteBudget budget(runtime, 64U << 20U);
+    EngineOptions options;
+    options.self = testing::node_name(0);
+    options.data_dirs = {dir / "a", dir / "b"};
+    options.push = TestCluster::quick();
+    Engine engine(runtime, *io, budget, metrics, options);
+    testing::View view(options.self, faults);
+    view.add(options.self, engine.local_node());
+    REQUIRE(engine.prepare());
+    engine.start(view);
+    use(runtime, engine);
+    testing::run_task(runtime, engine.stop());
+    runtime.join_disk_threads();
+  };
+  const auto settled = [&](AsioRuntime& runtime, Engine& engine) {
+    const auto info = testing::run_task(runtime, engine.local_node()->shuffle_info(kShuffle));
+    REQUIRE(info);
+    return info->maps_settled;
+  };
+  live([&](AsioRuntime& runtime, Engine& engine) {
+    const std::string place = *engine.commits().generic_directory(kShuffle, true);
+    REQUIRE(io->make_directories(place + "/4"));
+    const std::string zero = "zero";
+    REQUIRE(replace_file(*io, place + "/4/0", std::as_bytes(std::span(zero))));
+    REQUIRE(replace_file(*io, place + "/4/5", std::as_bytes(std::span(zero))));
+    engine.commits().generic_appeared(kShuffle, "4");
+    testing::run_until(runtime, [&] { return settled(runtime, engine) == 1; });
+  });
+  live([&](AsioRuntime& runtime, Engine& engine) {
+    testing::run_until(runtime, [&] { return settled(runtime, engine) == 1; });
+    const auto info = testing::run_task(runtime, engine.local_node()->shuffle_info(kShuffle));
+    CHECK(info->merged_blocks == 2);
+    CHECK(info->duplicate_blocks == 2);  // offered again, recognised
+    CHECK(engine.local_shuffles() == std::vector{kShuffle});
+    REQUIRE(testing::run_task(runtime, engine.catalog().drop(kShuffle.app, std::nullopt)));
+  });
+  live([&](AsioRuntime& runtime, Engine& engine) {
+    CHECK(engine.local_shuffles().empty());
+    CHECK(settled(runtime, engine) == 0);
+  });
+}
+
+TEST_CASE("the index that the mount shows names offsets within the merged view") {
+  TestCluster cluster(1);
+  cluster.start();
+  cluster.write_map(0, kShuffle, 3, {"abc"});
+  cluster.write_map(0, kShuffle, 1, {"defgh"});
+  cluster.settle(kShuffle, 2);
+  const PartitionPlan plan = testing::run_task(cluster.runtime, cluster.engine(0).catalog().merged_plan(kShuffle, PartitionId{0}));
+  const auto parsed = parse_index(render_index_view(plan), kShuffle.shuffle, PartitionId{0}, "view");
+  REQUIRE(parsed);
+  REQUIRE(parsed->records.size() == 2);
+  const std::string text = *cluster.read(0, plan);
+  for (const IndexRecord& record : parsed->records) {
+    CHECK(text.substr(record.offset, record.length) == (record.map == MapId{3} ? "abc" : "defgh"));
+    CHECK(record.crc == crc32c(std::as_bytes(std::span(text).subspan(record.offset, record.length))));
+  }
+}
+
+TEST_CASE("the status text says what a person wants to know") {
+  TestCluster cluster(2);
+  cluster.start();
+  cluster.write_map(0, kShuffle, 1, random_blocks(1, {100, 200}));
+  cluster.settle(kShuffle, 1);
+  const std::string text = testing::run_task(cluster.runtime, cluster.engine(1).status_text(kShuffle));
+  CHECK(text.find("maps           1 committed, 1 settled") != std::string::npos);
+  CHECK(text.find("100.0 %") != std::string::npos);
+  CHECK(text.find("owners ") != std::string::npos);
+}
+
+}  // namespace shufflefs::merge
