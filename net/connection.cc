@@ -71,7 +71,6 @@ void Connection::set_options() {
 Error Connection::failure(std::string_view doing, const boost::system::error_code& error) {
   usable_ = false;
   if (state_->timed_out) {
-    metrics_.timeouts.add();
     return make_error(Code::kTimeout, fmt::format("{}: the deadline passed", doing));
   }
   if (state_->closed || error == asio::error::operation_aborted) {

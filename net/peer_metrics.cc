@@ -27,7 +27,7 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
           "shufflefs_peer_request_retries_total",
           "Requests sent again because a pooled connection had been closed by the peer.")),
       timeouts(metrics.counter("shufflefs_peer_timeouts_total",
-                               "Sends and receives cut off by their deadline.")),
+                               "Requests and connections cut off by a deadline.")),
       protocol_errors(metrics.counter(
           "shufflefs_peer_protocol_errors_total",
           "Frames that were garbage, too large, damaged or of an unknown version.")) {

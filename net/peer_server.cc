@@ -90,6 +90,7 @@ Task<void> PeerServer::serve(std::unique_ptr<Connection> connection) {
               {{"remote", connection->remote()}, {"reason", error.message}});
     co_return;
   }
+  if (error.code == Code::kTimeout) metrics_.timeouts.add();
   log_limited(LogLevel::kWarning,
               error.code == Code::kTimeout ? "peer.stalled" : "peer.protocol_error",
               {{"remote", connection->remote()},

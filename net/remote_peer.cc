@@ -56,6 +56,7 @@ void RemotePeer::mark_up() {
 
 void RemotePeer::mark_down(const Error& error, TimePoint started) {
   if (error.code == Code::kCancelled) return;
+  if (error.code == Code::kTimeout) metrics_.timeouts.add();
   // What is left in the pool was made before the trouble, and would fail one request after the
   // other.
   pool_.drop_idle();
