@@ -72,7 +72,7 @@ class VirtualPlaces {
 
   merge::Engine& engine_;
   std::mutex mu_;
-  std::map<merge::AppId, Owner> apps_;  // GUARDED_BY(mu_): the empty ones
+  std::map<merge::AppId, Owner> apps_;            // GUARDED_BY(mu_): the empty ones
   std::map<merge::ShuffleKey, Listed> listings_;  // GUARDED_BY(mu_)
 };
 

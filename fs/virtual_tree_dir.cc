@@ -53,7 +53,10 @@ void VirtualTree::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mod
   if (!directory) return reply.error(ESTALE);
   const bool may_make = directory->kind == NodeKind::kShuffles || directory->kind == NodeKind::kApp;
   const auto node = child(*directory, name);
-  if (!may_make) return reply.error(node && is_directory(node->kind) ? EEXIST : EROFS);
+  if (!may_make) {
+    const auto facts = node ? contents_.facts_now(*node) : std::nullopt;
+    return reply.error(facts && *facts ? EEXIST : EROFS);
+  }
   if (!node) {
     log_limited(LogLevel::kWarning, "namespace.bad_name",
                 {{"operation", "mkdir"},
