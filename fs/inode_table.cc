@@ -15,8 +15,8 @@ InodeTable::~InodeTable() {
 
 InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd) {
   const Key key{seen.device, seen.inode};
-  const uint64_t shard_number = (mix(key) >> 40U) & (kShards - 1);
-  Shard& shard = shards_[shard_number];
+  const uint64_t number = shard_number(key);
+  Shard& shard = shards_[number];
   const std::lock_guard lock(shard.mu);
   const auto known = shard.by_key.find(key);
   if (known != shard.by_key.end()) {
@@ -29,7 +29,7 @@ InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd)
   // New, or the number belongs to another file by now: the old node stays reachable by its nodeid
   // until forgotten.
   InodeRecord record = seen;
-  record.nodeid = (shard.next++ << kShardBits) | shard_number;
+  record.nodeid = (shard.next++ << kShardBits) | number;
   record.lookups = 1;
   record.pinned_fd = record.handle.length == 0 ? path_fd.release() : -1;
   shard.by_key[key] = record.nodeid;
@@ -43,6 +43,16 @@ std::optional<InodeRecord> InodeTable::find(uint64_t nodeid) const {
   const auto it = shard.by_nodeid.find(nodeid);
   if (it == shard.by_nodeid.end()) return std::nullopt;
   return it->second;
+}
+
+void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
+  const Key key{device, inode};
+  Shard& shard = shards_[shard_number(key)];
+  const std::lock_guard lock(shard.mu);
+  const auto known = shard.by_key.find(key);
+  if (known == shard.by_key.end()) return;
+  InodeRecord& record = shard.by_nodeid.at(known->second);
+  if (record.pinned_fd < 0) record.pinned_fd = path_fd.release();
 }
 
 Fd InodeTable::duplicate_pinned(uint64_t nodeid) const {

@@ -48,7 +48,7 @@ struct InodeRecord {
   uint64_t lookups = 0;
   TreeId tree{};
   uint32_t type = 0;       // S_IFMT of the mode; an inode's type never changes
-  int32_t pinned_fd = -1;  // O_PATH, where there is no handle
+  int32_t pinned_fd = -1;  // O_PATH; where there is no handle, or after a removal
   FileHandle handle;
 };
 static_assert(std::is_trivially_copyable_v<InodeRecord>);
@@ -71,6 +71,8 @@ class InodeTable {
   Remembered remember(const InodeRecord& seen, Fd path_fd);
 
   [[nodiscard]] std::optional<InodeRecord> find(uint64_t nodeid) const;
+  // Keeps a descriptor of the file with that number, if it is known and has none yet.
+  void pin(uint64_t device, uint64_t inode, Fd path_fd);
   // A duplicate of the pinned descriptor; an empty Fd if there is none.
   [[nodiscard]] Fd duplicate_pinned(uint64_t nodeid) const;
 
@@ -102,6 +104,7 @@ class InodeTable {
     const uint64_t x = (key.inode ^ (key.device << 32U)) * 0x9E3779B97F4A7C15U;
     return static_cast<std::size_t>(x ^ (x >> 29U));
   }
+  static uint64_t shard_number(const Key& key) { return (mix(key) >> 40U) & (kShards - 1); }
   Shard& shard_of(uint64_t nodeid) { return shards_[nodeid & (kShards - 1)]; }
   const Shard& shard_of(uint64_t nodeid) const { return shards_[nodeid & (kShards - 1)]; }
 

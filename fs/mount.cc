@@ -65,8 +65,10 @@ std::optional<int> probe(const std::string& path) {
   auto answer = std::make_shared<std::promise<int>>();
   std::future<int> result = answer->get_future();
   std::thread([answer, path] {
-    struct stat attr{};
-    answer->set_value(::stat(path.c_str(), &attr) == 0 ? 0 : errno);
+    struct statx attr{};  // a plain stat may be answered from the kernel's memory of a dead daemon
+    const int result =
+        ::statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &attr);
+    answer->set_value(result == 0 ? 0 : errno);
   }).detach();
   if (result.wait_for(kProbeTime) != std::future_status::ready) return std::nullopt;
   return result.get();

@@ -104,26 +104,29 @@ OsResult<Node> NativeFs::open_record(const InodeRecord& record, int flags) {
   Node node{.tree = tree(record.tree), .fd = Fd(), .nodeid = record.nodeid, .type = record.type};
   if (!node.tree) return Errno{ESTALE};
   node.is_root = record.device == node.tree->device && record.inode == node.tree->root_inode;
-  const bool path_only = (flags & O_PATH) != 0;
   if (record.handle.length != 0) {
     node.fd = open_handle(node.tree->mount_fd.get(), record.handle, flags);
     if (node.fd) return node;
     if (errno != ESTALE) return last_errno();
-  } else {
-    node.fd = inodes_.duplicate_pinned(record.nodeid);
-    if (path_only && node.fd) return node;
-    if (node.fd) {
-      node.fd = Fd(::open(ProcPath(node.fd.get()).get(), flags | O_CLOEXEC));
-      if (node.fd) return node;
-      return last_errno();
-    }
   }
+  Fd held = inodes_.duplicate_pinned(record.nodeid);
   // Removed, but perhaps still open here.
-  const std::shared_ptr<OpenFile> open_file = handles_.any_of(record.nodeid);
-  if (!open_file) return Errno{ESTALE};
-  node.fd = Fd(::open(ProcPath(open_file->fd.get()).get(), (flags & ~O_NOFOLLOW) | O_CLOEXEC));
+  const std::shared_ptr<OpenFile> open_file = held ? nullptr : handles_.any_of(record.nodeid);
+  if (!held && !open_file) return Errno{ESTALE};
+  if (held && (flags & O_PATH) != 0) {
+    node.fd = std::move(held);
+    return node;
+  }
+  const ProcPath path(held ? held.get() : open_file->fd.get());
+  node.fd = Fd(::open(path.get(), (flags & ~O_NOFOLLOW) | O_CLOEXEC));
   if (!node.fd) return last_errno();
   return node;
+}
+
+void NativeFs::keep_removed_directory(const Tree& tree, Fd fd) {
+  struct stat attr{};
+  if (!tree.has_handles || ::fstat(fd.get(), &attr) != 0) return;  // pinned anyway
+  inodes_.pin(attr.st_dev, attr.st_ino, std::move(fd));
 }
 
 OsResult<Node> NativeFs::node(fuse_ino_t ino) {

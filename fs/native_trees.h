@@ -84,6 +84,10 @@ class NativeFs {
   // Counts a lookup of the file behind an open descriptor.
   OsResult<fuse_entry_param> enter(const std::shared_ptr<const Tree>& tree, Fd fd);
   void forget(fuse_ino_t ino, uint64_t count);
+  // `fd` is open (O_PATH) on a directory that has just been removed. If the kernel knows it, the
+  // descriptor is kept until it is forgotten: it may be somebody's working directory, and a handle
+  // of a removed directory is stale.
+  void keep_removed_directory(const Tree& tree, Fd fd);
 
   // The inode number that programs see. Two disks have the same numbers, but the mount is one
   // device, and `tar` or `cp` take equal numbers for hard links: each further disk's numbers are

@@ -39,9 +39,13 @@ void remove_name(fuse_req_t req, fuse_ino_t parent, const char* name, bool is_di
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
   if (const int refused = before_change(*directory, name); refused != 0)
     return void(fuse_reply_err(req, refused));
+  Fd doomed;
+  if (is_directory)
+    doomed = Fd(::openat(directory->fd.get(), name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
   if (::unlinkat(directory->fd.get(), name, is_directory ? AT_REMOVEDIR : 0) != 0) {
     return void(fuse_reply_err(req, errno));
   }
+  if (doomed) ops.native.keep_removed_directory(*directory->tree, std::move(doomed));
   directory->tree->hooks->after_remove(name_in(*directory, name), is_directory);
   fuse_reply_err(req, 0);
 }
