@@ -1,0 +1,129 @@
+"""One real node for the tests of the virtual half of the mount, and what they all need.
+
+Needs root and /dev/fuse. SHUFFLEFS_BUILD is the directory with the program.
+"""
+
+import errno
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+PROGRAM = os.path.join(os.environ.get("SHUFFLEFS_BUILD", "build"), "shufflefs")
+SHORT = 30  # seconds that anything may take
+ADDRESS = "127.0.0.21"
+
+
+class Daemon:
+    """One node with its mount."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="shufflefs-namespace-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        self.mount = f"{self.directory}/mnt"
+        self.data = f"{self.directory}/data"
+        self.log_path = f"{self.directory}/log"
+        command = [PROGRAM, "serve", "--node", "n1", "--mount", self.mount, "--data", self.data,
+                   "--peer-listen", f"{ADDRESS}:7338", "--members", f"n1={ADDRESS}:7338",
+                   "--http-listen", f"{ADDRESS}:7340"]
+        with open(self.log_path, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            until(lambda: self.process.poll() is not None or "serve.ready" in self.log(), "the daemon is ready")
+        except AssertionError:
+            self.stop()
+            raise
+        if self.process.poll() is not None:
+            raise RuntimeError(self.log())
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8") as log:
+            return log.read()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(SHORT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        while os.path.ismount(self.mount):
+            subprocess.run(["umount", "-l", self.mount], check=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def until(condition, what):
+    """Waits for a condition, with a deadline."""
+    deadline = time.monotonic() + SHORT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {SHORT} s in vain until {what}")
+        time.sleep(0.01)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def index_of(lengths):
+    """An index as Spark writes it: big-endian offsets."""
+    offsets = [0]
+    for length in lengths:
+        offsets.append(offsets[-1] + length)
+    return struct.pack(f">{len(offsets)}Q", *offsets)
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=SHORT * 2, check=False)
+
+
+class NamespaceCase(unittest.TestCase):
+    """Each test has a shuffle of its own; all share one daemon."""
+
+    number = 0
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon()
+        cls.mount = cls.daemon.mount
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.stop()
+
+    def setUp(self):
+        NamespaceCase.number += 1
+        self.app = f"app-{NamespaceCase.number}"
+        self.shuffle = f"{self.mount}/shuffles/{self.app}/0"
+        self.maps = f"{self.shuffle}/maps"
+        self.partitions = f"{self.shuffle}/partitions"
+        os.makedirs(self.shuffle)
+
+    def refused(self, error, call, *arguments):
+        with self.assertRaises(OSError) as caught:
+            call(*arguments)
+        self.assertEqual(errno.errorcode[caught.exception.errno], errno.errorcode[error])
+
+    def temporary(self, name, blocks):
+        os.mkdir(f"{self.maps}/{name}")
+        for partition, block in blocks.items():
+            write(f"{self.maps}/{name}/{partition}", block)
+        return f"{self.maps}/{name}"
+
+    def commit(self, map_id, blocks):
+        os.rename(self.temporary(f".tmp-{map_id}", blocks), f"{self.maps}/{map_id}")
+
+    def attribute(self, path, name):
+        return os.getxattr(path, f"user.shufflefs.{name}").decode()
+
+    def status(self):
+        return read(f"{self.shuffle}/status").decode()

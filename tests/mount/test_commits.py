@@ -1,0 +1,162 @@
+"""Commits through the mount of one real node: directories, pairs of files, Spark's files; and what is refused."""
+
+import errno
+import os
+import re
+import shutil
+import struct
+import unittest
+
+from one_node import NamespaceCase, index_of, read, until, write
+
+
+class DirectoryCommits(NamespaceCase):
+    def test_a_commit_is_readable_when_its_rename_returns(self):
+        for map_id in range(5):
+            self.commit(map_id, {p: f"{map_id}/{p};".encode() * (p + 1) for p in range(4)})
+            for partition in range(4):
+                blocks = read(f"{self.partitions}/{partition}").split(b";")
+                expected = {f"{m}/{partition}".encode() for m in range(map_id + 1)}
+                self.assertEqual(set(blocks), expected | {b""})
+                self.assertEqual(len(blocks) - 1, (map_id + 1) * (partition + 1))
+
+    def test_it_is_merged_in_the_end(self):
+        self.commit(1, {0: b"abc", 1: b"", 2: b"x" * 100_000})
+        until(lambda: self.attribute(self.shuffle, "merged") == "1", "the map output is merged")
+        self.assertEqual(self.attribute(self.shuffle, "maps"), "1")
+        self.assertEqual(self.attribute(self.shuffle, "partitions"), "3")
+        partition = f"{self.partitions}/2"
+        until(lambda: self.attribute(partition, "merged") == "1", "the partition is merged")
+        self.assertEqual(self.attribute(partition, "owner"), "n1")
+        self.assertEqual(self.attribute(partition, "maps"), "1")
+        self.assertEqual(self.attribute(partition, "bytes"), "100000")
+        self.assertEqual(read(partition), b"x" * 100_000)
+        self.assertEqual(read(f"{partition}.merged"), b"x" * 100_000)
+        self.assertEqual(os.stat(f"{partition}.merged").st_size, 100_000)
+        self.assertEqual(len(read(f"{partition}.index")), os.stat(f"{partition}.index").st_size)
+        self.assertEqual(read(f"{self.partitions}/1"), b"")
+        self.assertIn("1 committed", self.status())
+
+    def test_attributes(self):
+        self.commit(1, {0: b"abc"})
+        listed = set(os.listxattr(f"{self.partitions}/0"))
+        self.assertEqual(listed, {f"user.shufflefs.{n}" for n in ("owner", "maps", "merged", "bytes")})
+        self.assertEqual(set(os.listxattr(self.shuffle)), {f"user.shufflefs.{n}" for n in ("maps", "merged", "partitions")})
+        self.assertEqual(os.listxattr(f"{self.partitions}/0.index"), [])
+        self.refused(errno.ENODATA, os.getxattr, f"{self.partitions}/0", "user.other")
+        self.refused(errno.ENODATA, os.getxattr, f"{self.mount}/shuffles", "user.shufflefs.maps")
+
+    def test_refused_commits_lose_nothing(self):
+        for name, message in (("x", "x"), ("07", "07"), ("7.txt", "7.txt"), ("99999999999999999999", "99999999999999999999")):
+            with self.subTest(name=name):
+                temporary = self.temporary(f".tmp-{name}", {0: b"a"})
+                self.refused(errno.EINVAL, os.rename, temporary, f"{self.maps}/{name}")
+                self.assertEqual(read(f"{temporary}/0"), b"a")
+                self.assertIn(message, self.daemon.log())
+        for partition in ("99999999999", "x", "01"):
+            with self.subTest(partition=partition):
+                temporary = self.temporary(f".tmp-p{partition}", {0: b"a", partition: b"b"})
+                self.refused(errno.EINVAL, os.rename, temporary, f"{self.maps}/8")
+                self.assertEqual(read(f"{temporary}/{partition}"), b"b")
+                until(lambda p=partition: re.search(f"^refused .*{p}", self.status(), re.MULTILINE), "status says so")
+        self.assertIn("commit.refused", self.daemon.log())
+        self.assertFalse(os.path.exists(f"{self.maps}/8"))
+        self.assertEqual(os.listdir(self.partitions), [])
+
+    def test_names_in_maps(self):
+        for name in ("x", "07.data", "7.txt"):
+            self.refused(errno.EINVAL, write, f"{self.maps}/{name}", b"a")
+        self.refused(errno.EINVAL, os.mkdir, f"{self.maps}/7")
+        self.refused(errno.EINVAL, os.mkdir, f"{self.maps}/x")
+        write(f"{self.maps}/.anything", b"a")
+
+    def test_what_is_committed_does_not_change(self):
+        self.commit(7, {0: b"abc"})
+        self.refused(errno.EROFS, write, f"{self.maps}/7/1", b"new")
+        self.refused(errno.EROFS, write, f"{self.maps}/7/0", b"other")
+        self.refused(errno.EROFS, os.rename, f"{self.maps}/7", f"{self.maps}/.old")
+        self.refused(errno.EROFS, os.rename, f"{self.maps}/7/0", f"{self.maps}/7/1")
+        self.refused(errno.EROFS, os.rename, self.temporary(".again", {0: b"b"}), f"{self.maps}/7")
+        self.assertEqual(read(f"{self.partitions}/0"), b"abc")
+
+    def test_a_map_output_can_be_removed(self):
+        self.commit(1, {0: b"one"})
+        self.commit(2, {0: b"two"})
+        shutil.rmtree(f"{self.maps}/1")
+        until(lambda: read(f"{self.partitions}/0") == b"two", "the removed block is gone")
+
+
+class FileCommits(NamespaceCase):
+    def put(self, name, content):
+        write(f"{self.maps}/.{name}", content)
+        os.rename(f"{self.maps}/.{name}", f"{self.maps}/{name}")
+
+    def test_index_first_and_data_first(self):
+        self.put("1.index", index_of([3, 0, 2]))
+        self.put("1.data", b"abcde")
+        self.put("2.data", b"ABCDE")
+        self.put("2.index", index_of([3, 0, 2]))
+        self.assertEqual(sorted(read(f"{self.partitions}/0").decode()), sorted("abcABC"))
+        self.assertEqual(read(f"{self.partitions}/1"), b"")
+        self.assertEqual(sorted(read(f"{self.partitions}/2").decode()), sorted("deDE"))
+
+    def test_written_in_place(self):
+        write(f"{self.maps}/1.data", b"abcde")
+        write(f"{self.maps}/1.index", index_of([3, 2]))
+        until(lambda: self.attribute(self.shuffle, "maps") == "1", "it is committed")
+        self.assertEqual(read(f"{self.partitions}/1"), b"de")
+        self.refused(errno.EROFS, write, f"{self.maps}/1.data", b"other")
+
+    def test_inconsistent_pairs_are_refused_and_kept(self):
+        bad = {
+            "longer than the data": index_of([3, 3]),
+            "shorter than the data": index_of([3, 1]),
+            "falling": struct.pack(">3Q", 0, 6, 5),
+            "not from 0": struct.pack(">3Q", 1, 3, 5),
+            "truncated": index_of([3, 2])[:-3],
+            "empty": b"",
+        }
+        for map_id, (what, index) in enumerate(bad.items(), start=10):
+            with self.subTest(what=what):
+                self.put(f"{map_id}.data", b"abcde")
+                write(f"{self.maps}/.{map_id}.index", index)
+                self.refused(errno.EINVAL, os.rename, f"{self.maps}/.{map_id}.index", f"{self.maps}/{map_id}.index")
+                self.assertEqual(read(f"{self.maps}/.{map_id}.index"), index)
+                self.assertEqual(read(f"{self.maps}/{map_id}.data"), b"abcde")
+                until(lambda m=map_id: re.search(f"^refused .*{m}.index", self.status(), re.MULTILINE), "status says so")
+        self.assertEqual(self.attribute(self.shuffle, "maps"), "0")
+
+    def test_a_refused_pair_can_be_mended(self):
+        self.put("1.data", b"abcde")
+        write(f"{self.maps}/.1.index", index_of([1]))
+        self.refused(errno.EINVAL, os.rename, f"{self.maps}/.1.index", f"{self.maps}/1.index")
+        self.put("1.index", index_of([1, 4]))
+        self.assertEqual(read(f"{self.partitions}/1"), b"bcde")
+
+
+class SparkFiles(NamespaceCase):
+    def test_spark_map_outputs_are_seen_in_maps(self):
+        app = f"spark-{self.app}"
+        local = f"{self.mount}/local/disk0/{app}"
+        os.makedirs(f"{local}/blockmgr-1/0a")
+        os.setxattr(local, "user.shufflefs.app", app.encode())
+        base = f"{local}/blockmgr-1/0a/shuffle_0_7_0"
+        write(f"{base}.index.tmp", index_of([3, 2]))
+        write(f"{base}.data.tmp", b"abcde")
+        os.rename(f"{base}.index.tmp", f"{base}.index")
+        os.rename(f"{base}.data.tmp", f"{base}.data")
+        maps = f"{self.mount}/shuffles/{app}/0/maps"
+        until(lambda: os.path.exists(f"{maps}/7.data"), "the map output is seen")
+        self.assertEqual(sorted(os.listdir(maps)), ["7.data", "7.index"])
+        self.assertEqual(read(f"{maps}/7.data"), b"abcde")
+        self.assertEqual(read(f"{maps}/7.index"), index_of([3, 2]))
+        self.assertEqual(os.stat(f"{maps}/7.data").st_size, 5)
+        self.assertEqual(read(f"{self.mount}/shuffles/{app}/0/partitions/1"), b"de")
+        self.refused(errno.EROFS, os.open, f"{maps}/7.data", os.O_WRONLY)
+        self.refused(errno.ENOENT, os.stat, f"{maps}/8.data")
+        os.unlink(f"{base}.data")
+        os.unlink(f"{base}.index")
+        until(lambda: not os.path.exists(f"{maps}/7.data"), "it is gone")
+
+if __name__ == "__main__":
+    unittest.main()
