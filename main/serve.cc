@@ -46,7 +46,7 @@ int run_serve(const Settings& settings) {
   }
   if (!make_data_directories(settings)) return kExitUsage;
 
-  auto node = Node::start(settings);
+  auto node = Node::start(settings, [&signals] { signals.request_stop(); });
   if (!node) {
     log_error("serve.failed",
               {{"code", to_string(node.error().code)}, {"reason", node.error().message}});
@@ -56,11 +56,11 @@ int run_serve(const Settings& settings) {
                            {"mount", settings.mount},
                            {"peers", to_string(settings.peer_listen)},
                            {"http", to_string(settings.http_listen)}});
-  signals.wait();
+  const bool was_asked = signals.wait();
   (*node)->stop();
   node->reset();
   log_info("serve.stopped", {{"node", settings.node.str()}});
-  return kExitOk;
+  return was_asked ? kExitOk : kExitFailure;
 }
 
 }  // namespace shufflefs

@@ -38,18 +38,20 @@ SignalWatch::~SignalWatch() {
   thread_.join();
 }
 
-void SignalWatch::wait() {
+bool SignalWatch::wait() {
   std::unique_lock lock(mu_);
   changed_.wait(lock, [this] { return requested_; });
+  return by_signal_;
 }
 
-void SignalWatch::request_stop() { on_request("the daemon itself"); }
+void SignalWatch::request_stop() { on_request(false, "the daemon itself"); }
 
-void SignalWatch::on_request(const char* why) {
+void SignalWatch::on_request(bool by_signal, const char* why) {
   {
     const std::lock_guard lock(mu_);
     if (requested_) return;
     requested_ = true;
+    by_signal_ = by_signal;
   }
   log_info("serve.stopping", {{"reason", why}, {"patience_ms", patience_.count()}});
   changed_.notify_all();
@@ -80,7 +82,7 @@ void SignalWatch::watch() {
       if (::read(signals_.get(), &info, sizeof info) == sizeof info) {
         if (signalled) end_by_force("a second signal");
         signalled = true;
-        on_request(info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+        on_request(true, info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
       }
     }
     const std::lock_guard lock(mu_);

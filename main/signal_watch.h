@@ -25,14 +25,14 @@ class SignalWatch {
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
 
-  // Returns when the first signal has come, or stop_requested() was called for.
-  void wait();
+  // Returns when it is time to stop: true if a signal asked for it, false if request_stop() did.
+  bool wait();
   // Stops as if a signal had come: for a daemon that finds itself unable to go on. Any thread.
   void request_stop();
 
  private:
   void watch();
-  void on_request(const char* why);
+  void on_request(bool by_signal, const char* why);
   [[noreturn]] void end_by_force(const char* why) const;
 
   const std::string mount_;
@@ -42,6 +42,7 @@ class SignalWatch {
   std::mutex mu_;
   std::condition_variable changed_;
   bool requested_ = false;  // GUARDED_BY(mu_)
+  bool by_signal_ = false;  // GUARDED_BY(mu_)
   bool finished_ = false;   // GUARDED_BY(mu_)
   std::thread thread_;
 };

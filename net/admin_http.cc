@@ -118,6 +118,22 @@ Task<bool> write_answer(beast::tcp_stream& stream, HttpAnswer answer, bool keep_
   co_return !error;
 }
 
+// Exceptions become an answer here: the race against the deadline would wait for its end after one.
+Task<HttpAnswer> call_safely(const AdminHttp::Handler& handler, HttpQuestion question) {
+  const std::string path = question.path;
+  std::string failure;
+  try {
+    co_return co_await handler(std::move(question));
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == asio::error::operation_aborted) throw;  // too slow, or we are stopping
+    failure = error.what();
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  log_limited(LogLevel::kError, "http.handler_failed", {{"path", path}, {"reason", failure}});
+  co_return error_answer(500, to_string(Code::kInternal), failure);
+}
+
 // Counts one connection as long as it lives, even if the server is gone before the coroutine's
 // frame is.
 class Counted {
@@ -260,21 +276,15 @@ Task<HttpAnswer> AdminHttp::answer_to(HttpQuestion question) {
 Task<HttpAnswer> AdminHttp::call_with_deadline(const Handler& handler, HttpQuestion question) {
   using namespace asio::experimental::awaitable_operators;  // NOLINT(google-build-using-namespace)
   const std::string path = question.path;
-  std::string failure;
-  try {
-    auto outcome = co_await (handler(std::move(question)) || sleep_for(runtime_, limits_.deadline));
-    if (outcome.index() == 0) co_return std::get<0>(std::move(outcome));
+  auto outcome =
+      co_await (call_safely(handler, std::move(question)) || sleep_for(runtime_, limits_.deadline));
+  if (outcome.index() == 0) co_return std::get<0>(std::move(outcome));
+  const auto cancelled = (co_await asio::this_coro::cancellation_state).cancelled();
+  if (cancelled == asio::cancellation_type::none) {  // else we are stopping
     log_limited(LogLevel::kWarning, "http.handler_slow", {{"path", path}});
-    co_return error_answer(504, to_string(Code::kTimeout),
-                           "the node did not have the answer in time; try again");
-  } catch (const boost::system::system_error& error) {
-    if (error.code() == asio::error::operation_aborted) throw;  // we are stopping
-    failure = error.what();
-  } catch (const std::exception& error) {
-    failure = error.what();
   }
-  log_limited(LogLevel::kError, "http.handler_failed", {{"path", path}, {"reason", failure}});
-  co_return error_answer(500, to_string(Code::kInternal), failure);
+  co_return error_answer(504, to_string(Code::kTimeout),
+                         "the node did not have the answer in time; try again");
 }
 
 }  // namespace shufflefs::net

@@ -1,0 +1,46 @@
+#include "main/status_page.h"
+
+#include <boost/json/parse.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+namespace shufflefs {
+
+TEST_CASE("status page: everything that an operator looks for, without colour off a terminal") {
+  const StatusView view = status_view(boost::json::parse(R"({
+    "node": "node1", "version": "0.1.0", "uptime_s": 130.5, "mount": "/m",
+    "disks": [{"name": "disk0", "path": "/d", "total_bytes": 2048, "free_bytes": 1024}],
+    "memory": {"budget_bytes": 1048576, "used_bytes": 512},
+    "peers": [{"name": "node1", "address": "127.0.0.11:7338", "self": true, "up": true, "reason": "", "round_trip_ms": 0},
+              {"name": "node2", "address": "127.0.0.12:7338", "self": false, "up": true, "round_trip_ms": 0.25},
+              {"name": "node3", "address": "127.0.0.13:7338", "self": false, "up": false, "reason": "connection refused"}],
+    "shuffles": [{"app": "wordcount", "shuffle": 0, "partitions": 4, "maps": 4, "maps_settled": 3, "maps_given_up": 1,
+                  "bytes": 1048576, "merged_bytes": 2097152, "merged_partitions": 2,
+                  "given_up": [{"node": "node1", "reason": "owner node3: connection refused", "blocks": 2, "bytes": 10}]}]})"));
+  CHECK(
+      status_page(view, Terminal::plain()) ==
+      "node1 (shufflefs 0.1.0), up for 2 min, mounted at /m\n"
+      "Memory: 512 B of 1.0 MiB in use\n"
+      "\n"
+      "Peers\n"
+      "  node1  127.0.0.11:7338  up    this node\n"
+      "  node2  127.0.0.12:7338  up    0.2 ms\n"
+      "  node3  127.0.0.13:7338  down  connection refused\n"
+      "\n"
+      "Disks\n"
+      "  disk0  /d  1.0 KiB free of 2.0 KiB\n"
+      "\n"
+      "Shuffles\n"
+      "  SHUFFLE      MAPS  MERGED OF ITS MAPS  PARTITIONS  MAP BYTES  MERGED HERE              "
+      "LEFT AT ORIGIN\n"
+      "  wordcount/0  4      75 %               4           1.0 MiB    2.0 MiB in 2 partitions  -\n"
+      "  gave up wordcount/0: node1: 2 blocks (10 B) will not be merged: owner node3: connection "
+      "refused\n");
+}
+
+TEST_CASE("status page: an answer of another version is still shown") {
+  CHECK_FALSE(status_page(status_view(boost::json::parse("[1]")), Terminal::plain()).empty());
+  CHECK(status_view(boost::json::parse(R"({"node": 5, "peers": {}, "shuffles": [7]})"))
+            .shuffles.size() == 1);
+}
+
+}  // namespace shufflefs
