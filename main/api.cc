@@ -6,7 +6,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "main/config_docs.h"
+#include "main/settings_text.h"
 #include "main/version.h"
 
 namespace shufflefs {

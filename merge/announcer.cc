@@ -40,6 +40,12 @@ Announcer::Peer& Announcer::peer(const NodeName& node) {
   return *place;
 }
 
+std::size_t Announcer::pending() const {
+  std::size_t count = 0;
+  for (const auto& [node, peer] : peers_) count += peer->queue.size() + peer->being_told;
+  return count;
+}
+
 void Announcer::tell(const NodeName& node, News news) {
   Peer& to = peer(node);
   to.queue.push_back(std::move(news));
@@ -105,8 +111,10 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
       peer->queue.clear();
       continue;
     }
+    peer->being_told = batch.size();
     AnnounceRequest request = co_await make_request(node, batch);
     const Status told = co_await api->announce(std::move(request));
+    peer->being_told = 0;
     if (told) {
       backoff = kFirstBackoff;
       continue;

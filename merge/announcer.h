@@ -19,6 +19,9 @@ class Announcer {
  public:
   Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps, PlacementCache& placements);
 
+  // News that some member has still to hear.
+  [[nodiscard]] std::size_t pending() const;
+
   void committed(const ShuffleKey& shuffle, MapId map);
   void removed(const ShuffleKey& shuffle, MapId map);
   // Everything again, for a node that has forgotten it.
@@ -33,6 +36,7 @@ class Announcer {
   };
   struct Peer {
     std::deque<News> queue;
+    std::size_t being_told = 0;
     std::unique_ptr<Timer> news;
   };
   Peer& peer(const NodeName& node);

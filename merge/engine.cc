@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <atomic>
+
 #include "base/log.h"
 #include "base/parse.h"
 #include "merge/announcer.h"
@@ -40,8 +43,8 @@ struct Engine::Impl {
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
   void committed(const ShuffleKey& shuffle, MapId map) {
+    if (!started.load()) return;
     asio::post(runtime.executor(), [this, shuffle, map] {
-      if (!pusher) return;
       announcer->committed(shuffle, map);
       pusher->submit(shuffle, map);
     });
@@ -74,6 +77,7 @@ struct Engine::Impl {
   MergeStore store;
   Committer committer;
   std::shared_ptr<LocalNode> node;
+  std::atomic<bool> started{false};
   // From start() on:
   Cluster* cluster = nullptr;
   std::unique_ptr<PlacementCache> placements;
@@ -113,8 +117,11 @@ void Engine::start(Cluster& cluster) {
   impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io, impl.budget, impl.metrics, cluster, impl.maps, *impl.placements,
                                          impl.ledger, impl.options.push);
+  impl.metrics.gauge("shufflefs_announce_pending", "News of map outputs that some member has still to hear.",
+                     [&impl] { return static_cast<double>(impl.announcer->pending()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
   impl.gate.spawn(impl.trash.run());
+  impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
     for (const MapOutput& output : impl.maps.of(shuffle)) impl.committed(shuffle, output.map);
   }

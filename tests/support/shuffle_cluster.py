@@ -1,0 +1,170 @@
+"""A development cluster for tests: `shufflefs cluster up` on real daemons, and map outputs whose bytes can be checked.
+
+Needs root and /dev/fuse. SHUFFLEFS_BUILD is the directory with the program.
+"""
+
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+import zlib
+
+PROGRAM = os.path.join(os.environ.get("SHUFFLEFS_BUILD", "build"), "shufflefs")
+PATIENCE = 120  # seconds that anything may take, also under a sanitizer on a busy machine
+
+# A block that can be checked wherever it turns up: magic, map, partition, payload length, crc32 of the payload.
+HEADER = struct.Struct(">4sqiqI")
+MAGIC = b"BLCK"
+
+
+def until(condition, what, patience=PATIENCE):
+    """Waits for a condition; a test that waits in vain fails with what it waited for."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience} s in vain until {what}")
+        time.sleep(0.02)
+
+
+class Cluster:
+    """Nodes node1..nodeN at 127.0.0.11... Use as a context manager."""
+
+    def __init__(self, nodes, *flags, leave_down=()):
+        self.directory = tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        command = [PROGRAM, "cluster", "up", "--nodes", str(nodes), "--dir", self.directory]
+        for name in leave_down:
+            command += ["--leave-down", name]
+        if flags:
+            command += ["--", *flags]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        if done.returncode != 0:
+            self.down()
+            raise AssertionError(f"cluster up failed:\n{done.stdout}{done.stderr}")
+        self.nodes = self.status()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.down()
+
+    def status(self):
+        done = subprocess.run([PROGRAM, "cluster", "status", "--dir", self.directory, "--json"], capture_output=True,
+                              text=True, timeout=PATIENCE, check=False)
+        return json.loads(done.stdout)["nodes"]
+
+    def down(self):
+        subprocess.run([PROGRAM, "cluster", "down", "--dir", self.directory], capture_output=True, timeout=PATIENCE,
+                       check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def mount(self, node):
+        return self.nodes[node]["mount"]
+
+    def path(self, node, *parts):
+        return os.path.join(self.mount(node), *parts)
+
+    def log(self, node):
+        directory = os.path.join(self.directory, self.nodes[node]["name"], "log")
+        text = ""
+        for name in sorted(os.listdir(directory)):
+            with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
+                text += file.read()
+        return text
+
+    def run(self, node, *arguments, timeout=PATIENCE):
+        """A client command against one node."""
+        http = f"{self.nodes[node]['http_address']}:{self.nodes[node]['http_port']}"
+        return subprocess.run([PROGRAM, *arguments, "--http", http], capture_output=True, text=True, timeout=timeout,
+                              check=False)
+
+    def metric(self, node, name):
+        with open(self.path(node, ".shufflefs", "metrics"), encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(name + " "):
+                    return float(line.split()[1])
+        raise AssertionError(f"no metric {name}")
+
+    def signal(self, node, number):
+        os.kill(self.nodes[node]["pid"], number)
+
+    def wait_for_maps(self, node, shuffle, maps):
+        done = self.run(node, "wait", shuffle, "--maps", str(maps), "--timeout", f"{PATIENCE}s", timeout=PATIENCE + 30)
+        assert done.returncode == 0, f"wait: {done.returncode}: {done.stdout}{done.stderr}"
+
+    # ---- map outputs ------------------------------------------------------------------------------------------
+
+    def write_directory(self, node, shuffle, map_id, blocks):
+        """A generic map output: a directory of partition files, committed by its rename."""
+        maps = self.path(node, "shuffles", shuffle, "maps")
+        os.makedirs(maps, exist_ok=True)
+        temporary = os.path.join(maps, f".tmp-{map_id}")
+        os.mkdir(temporary)
+        for partition, block in enumerate(blocks):
+            if block:
+                with open(os.path.join(temporary, str(partition)), "wb") as file:
+                    file.write(block)
+        # One file more, empty: the last partition, so that every output has the same number.
+        with open(os.path.join(temporary, str(len(blocks) - 1)), "ab"):
+            pass
+        os.rename(temporary, os.path.join(maps, str(map_id)))
+
+    def write_files(self, node, shuffle, map_id, blocks):
+        """The same as a pair of files in Spark's format."""
+        maps = self.path(node, "shuffles", shuffle, "maps")
+        os.makedirs(maps, exist_ok=True)
+        write_pair(maps, f"{map_id}", blocks)
+
+    def read_partition(self, node, shuffle, partition, suffix=""):
+        with open(self.path(node, "shuffles", shuffle, "partitions", f"{partition}{suffix}"), "rb") as file:
+            return file.read()
+
+
+def index_of(blocks):
+    """Spark's index: big-endian offsets."""
+    offsets = [0]
+    for block in blocks:
+        offsets.append(offsets[-1] + len(block))
+    return struct.pack(f">{len(offsets)}q", *offsets)
+
+
+def write_pair(directory, stem, blocks):
+    """<stem>.index and <stem>.data, each written under a temporary name and renamed, the index first, as Spark does."""
+    for suffix, content in ((".index", index_of(blocks)), (".data", b"".join(blocks))):
+        temporary = os.path.join(directory, f".{stem}{suffix}.tmp")
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.rename(temporary, os.path.join(directory, stem + suffix))
+
+
+def make_block(generator, map_id, partition, length):
+    """A block of about `length` bytes (0: empty; else at least its header)."""
+    if length == 0:
+        return b""
+    payload = generator.randbytes(max(0, length - HEADER.size))
+    return HEADER.pack(MAGIC, map_id, partition, len(payload), zlib.crc32(payload)) + payload
+
+
+def make_blocks(map_id, sizes):
+    generator = random.Random(map_id + 1)
+    return [make_block(generator, map_id, partition, size) for partition, size in enumerate(sizes)]
+
+
+def maps_in(content, partition):
+    """The map ids of the blocks in a partition's bytes, in order, each checked; fails on anything else."""
+    maps = []
+    at = 0
+    while at < len(content):
+        magic, map_id, its_partition, length, crc = HEADER.unpack_from(content, at)
+        assert magic == MAGIC, f"no block begins at {at} of partition {partition}"
+        assert its_partition == partition, f"a block of partition {its_partition} is in partition {partition}"
+        payload = content[at + HEADER.size:at + HEADER.size + length]
+        assert len(payload) == length, f"the block of map {map_id} is cut in partition {partition}"
+        assert zlib.crc32(payload) == crc, f"the block of map {map_id} is damaged in partition {partition}"
+        maps.append(map_id)
+        at += HEADER.size + length
+    return maps
