@@ -1,0 +1,49 @@
+#include "net/hello.h"
+
+#include "net/message_writer.h"
+#include "tests/net/support.h"
+
+namespace shufflefs::net::testing {
+namespace {
+
+TEST_CASE("a hello comes back as it was", "[hello]") {
+  const auto got = decode_hello(
+      encode(Hello{5, {node_name("node1"), 0xFFFFFFFFFFFFFFFF}, "node2", {std::byte{1}}}));
+  REQUIRE(got);
+  CHECK(got->features == 5);
+  CHECK(got->sender.name == node_name("node1"));
+  CHECK(got->sender.incarnation == 0xFFFFFFFFFFFFFFFF);
+  CHECK(got->expected == "node2");
+  CHECK(got->credentials.size() == 1);
+  const auto answer = decode_hello_answer(encode(HelloAnswer{0, {node_name("node2"), 7}, {}}));
+  REQUIRE(answer);
+  CHECK(answer->sender.name == node_name("node2"));
+  CHECK(answer->sender.incarnation == 7);
+}
+
+TEST_CASE("another version is refused by its number, whatever follows it", "[hello]") {
+  MessageWriter writer;
+  writer.tuple(9);
+  writer.number(9);
+  writer.nil();
+  const Bytes future = writer.take();
+  for (const Error& error : {decode_hello(future).error(), decode_hello_answer(future).error()}) {
+    CHECK(error.code == Code::kVersion);
+    CHECK(error.message == "peer speaks protocol 9, this node speaks 1: upgrade the older one");
+  }
+}
+
+TEST_CASE("both sides notice a wrong address", "[hello]") {
+  const NodeIdentity self{node_name("node2"), 1};
+  CHECK(check_hello({0, {}, "node2", {}}, self));
+  CHECK(check_hello({0, {}, "", {}}, self));
+  const Status wrong = check_hello({0, {}, "node3", {}}, self);
+  CHECK(wrong.error().code == Code::kWrongPeer);
+  CHECK(wrong.error().message ==
+        "the node at this address is node2, not node3: check the addresses in --members");
+  CHECK(check_hello_answer({0, self, {}}, ""));
+  CHECK(check_hello_answer({0, self, {}}, "node3").error().code == Code::kWrongPeer);
+}
+
+}  // namespace
+}  // namespace shufflefs::net::testing

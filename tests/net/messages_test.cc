@@ -1,0 +1,266 @@
+#include "net/messages.h"
+
+#include "net/hello.h"
+#include "net/message_writer.h"
+#include "tests/net/support.h"
+
+namespace shufflefs::net::testing {
+namespace {
+
+Bytes push_header(uint64_t partition, uint64_t length, uint64_t map = 1,
+                  std::string_view app_name = "app") {
+  MessageWriter writer;
+  writer.tuple(6);
+  writer.text(app_name, 1000);
+  writer.number(1);
+  writer.number(map);
+  writer.text("node1", 100);
+  writer.number(0);
+  writer.list(1);
+  writer.tuple(3);
+  writer.number(partition);
+  writer.number(0);
+  writer.number(length);
+  return writer.take();
+}
+
+std::string refusal_of(const Bytes& header, std::string_view payload) {
+  auto decoded = decode_push(header, buffer_of(payload));
+  REQUIRE(!decoded);
+  CHECK(decoded.error().code == Code::kProtocol);
+  return decoded.error().message;
+}
+
+TEST_CASE("a push comes back as it was", "[messages]") {
+  const merge::PushRequest sent = sample_push();
+  const auto got = decode_push(encode(sent), buffer_of("abcdefg"));
+  REQUIRE(got);
+  CHECK(got->shuffle == sent.shuffle);
+  CHECK(got->map == sent.map);
+  CHECK(got->origin == sent.origin);
+  CHECK(got->epoch == sent.epoch);
+  REQUIRE(got->blocks.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(got->blocks[i].partition == sent.blocks[i].partition);
+    CHECK(got->blocks[i].crc == sent.blocks[i].crc);
+    CHECK(got->blocks[i].length == sent.blocks[i].length);
+  }
+  CHECK(text_of(got->payload) == "abcdefg");
+  const auto reply = decode_push_reply(encode(merge::PushReply{0xFFFFFFFF, 3}));
+  REQUIRE(reply);
+  CHECK(reply->merged == 0xFFFFFFFF);
+  CHECK(reply->duplicates == 3);
+}
+
+TEST_CASE("a push whose blocks and payload disagree is refused", "[messages]") {
+  CHECK(decode_push(push_header(0, 3), buffer_of("abc")));
+  CHECK_THAT(refusal_of(push_header(0, 3), "ab"),
+             ContainsSubstring("block length: 3 is not within 1 to 2"));
+  CHECK_THAT(refusal_of(push_header(0, 3), "abcd"),
+             ContainsSubstring("1 bytes of the payload belong to no block"));
+  CHECK_THAT(refusal_of(push_header(0, 0), ""), ContainsSubstring("block length: 0 is not within"));
+  CHECK_THAT(refusal_of(push_header(0, UINT64_MAX), "ab"),
+             ContainsSubstring("18446744073709551615"));
+}
+
+TEST_CASE("ids out of range and names that are paths are refused", "[messages]") {
+  CHECK_THAT(refusal_of(push_header(merge::kMaxPartitions, 1), "a"),
+             ContainsSubstring("partition: 16777216 is not within"));
+  CHECK_THAT(refusal_of(push_header(0, 1, merge::kMaxMapId + 1), "a"),
+             ContainsSubstring("map: 9223372036854775808"));
+  CHECK_THAT(refusal_of(push_header(0, 1, 1, "../etc"), "a"),
+             ContainsSubstring("bad push message: app: "));
+  CHECK_THAT(refusal_of(push_header(0, 1, 1, "a/b"), "a"), ContainsSubstring("app"));
+  CHECK_THAT(refusal_of(push_header(0, 1, 1, std::string(300, 'a')), "a"),
+             ContainsSubstring("its length 300 is above the limit of 200"));
+}
+
+TEST_CASE("a count that the message cannot hold is refused before anything is reserved",
+          "[messages]") {
+  MessageWriter writer;
+  writer.tuple(6);
+  writer.shuffle_key(shuffle_key());
+  writer.number(1);
+  writer.text("node1", 100);
+  writer.number(0);
+  writer.list(0xFFFFFFFF);
+  CHECK_THAT(refusal_of(writer.take(), "a"),
+             ContainsSubstring("4294967295 elements cannot fit the 0 bytes that are left"));
+}
+
+TEST_CASE("a message with bytes behind its end, or of another shape, is refused", "[messages]") {
+  Bytes longer = push_header(0, 1);
+  longer.push_back(std::byte{0});
+  CHECK_THAT(refusal_of(longer, "a"), ContainsSubstring("bytes follow the last field"));
+  CHECK_THAT(refusal_of(encode_nothing(), "a"), ContainsSubstring("0 fields instead of 6"));
+  CHECK_THAT(refusal_of({std::byte{0x81}}, "a"), ContainsSubstring("not an array"));
+  CHECK_THAT(refusal_of({}, "a"), ContainsSubstring("the message ends before it"));
+}
+
+TEST_CASE("an announcement comes back as it was", "[messages]") {
+  const merge::AnnounceRequest sent = sample_announce();
+  const auto got = decode_announce(encode(sent));
+  REQUIRE(got);
+  CHECK(got->origin == sent.origin);
+  REQUIRE(got->committed.size() == 2);
+  CHECK(got->committed[0].shuffle == sent.committed[0].shuffle);
+  CHECK(got->committed[0].epoch == 3);
+  CHECK(got->committed[0].partition_count == 200);
+  REQUIRE(got->committed[0].ranges.size() == 2);
+  CHECK(got->committed[0].ranges[1].first == 100);
+  CHECK(got->committed[0].ranges[1].count == 8);
+  CHECK(got->committed[0].ranges[0].non_empty == sent.committed[0].ranges[0].non_empty);
+  CHECK(got->committed[1].ranges.empty());
+  CHECK(got->removed == sent.removed);
+}
+
+TEST_CASE("partition bits must fit their range", "[messages]") {
+  auto refusal = [](merge::PartitionBits bits, uint32_t partitions) {
+    merge::AnnounceRequest request = sample_announce();
+    request.committed[0].partition_count = partitions;
+    request.committed[0].ranges = {std::move(bits)};
+    auto decoded = decode_announce(encode(request));
+    REQUIRE(!decoded);
+    return decoded.error().message;
+  };
+  CHECK_THAT(refusal({0, 9, {1}}, 9), ContainsSubstring("1 bytes instead of 2"));
+  CHECK_THAT(refusal({0, 9, {1, 1, 1}}, 9),
+             ContainsSubstring("its length 3 is above the limit of 2"));
+  CHECK_THAT(refusal({0, 9, {1, 2}}, 9),
+             ContainsSubstring("bits behind the last partition are set"));
+  CHECK_THAT(refusal({5, 5, {1}}, 9), ContainsSubstring("5 is not within 1 to 4"));
+  CHECK_THAT(refusal({0xFFFFFFFF, 1, {1}}, 9), ContainsSubstring("first partition"));
+  CHECK_THAT(refusal({0, 0, {}}, 9), ContainsSubstring("partitions of a range"));
+}
+
+TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages]") {
+  merge::AnnounceRequest request;
+  request.origin = node_name("node1");
+  for (uint64_t i = 0; i < 1000; ++i) {
+    request.committed.push_back(
+        {shuffle_key(), merge::MapId{i}, 1, 800, {{0, 800, std::vector<uint8_t>(100, 1)}}});
+    request.removed.emplace_back(shuffle_key(), merge::MapId{i});
+  }
+  const auto parts = split(request, 4096);
+  CHECK(parts.size() > 20);
+  uint64_t committed = 0;
+  uint64_t removed = 0;
+  for (const auto& part : parts) {
+    CHECK(encode(part).size() <= 4096 + 200);
+    CHECK(part.origin == request.origin);
+    for (const auto& announced : part.committed) CHECK(merge::number(announced.map) == committed++);
+    for (const auto& gone : part.removed) CHECK(merge::number(gone.second) == removed++);
+  }
+  CHECK(committed == 1000);
+  CHECK(removed == 1000);
+}
+
+TEST_CASE("questions come back as they were", "[messages]") {
+  const auto partition =
+      decode_partition_question(encode(PartitionQuestion{shuffle_key(), merge::PartitionId{36}}));
+  REQUIRE(partition);
+  CHECK(partition->shuffle == shuffle_key());
+  CHECK(partition->partition == merge::PartitionId{36});
+  const auto shuffle = decode_shuffle_question(encode(ShuffleQuestion{shuffle_key()}));
+  REQUIRE(shuffle);
+  CHECK(shuffle->shuffle == shuffle_key());
+  const auto merged = decode_read_merged(
+      encode(ReadMergedQuestion{shuffle_key(), merge::PartitionId{1}, 1ULL << 40U, 4096}));
+  REQUIRE(merged);
+  CHECK(merged->offset == 1ULL << 40U);
+  CHECK(merged->length == 4096);
+  const auto block = decode_read_block(encode(ReadBlockQuestion{
+      shuffle_key(), merge::MapId{9}, merge::PartitionId{1}, 5, merge::kMaxReadBytes}));
+  REQUIRE(block);
+  CHECK(block->map == merge::MapId{9});
+  CHECK(block->length == merge::kMaxReadBytes);
+  const MapFileQuestion file{shuffle_key(), merge::MapId{9}, merge::MapFile::kIndex};
+  const auto size = decode_map_file_question(encode(file));
+  REQUIRE(size);
+  CHECK(size->file == merge::MapFile::kIndex);
+  const auto read = decode_read_map_file(encode(ReadMapFileQuestion{file, 1, 2}));
+  REQUIRE(read);
+  CHECK(read->file.map == merge::MapId{9});
+  CHECK(read->offset == 1);
+  CHECK(read->length == 2);
+  for (const std::optional<merge::ShuffleId> which :
+       {std::optional<merge::ShuffleId>(), std::optional(merge::ShuffleId{0})}) {
+    const auto drop = decode_drop(encode(DropRequest{app("app"), which, 12}));
+    REQUIRE(drop);
+    CHECK(drop->app == app("app"));
+    CHECK(drop->shuffle == which);
+    CHECK(drop->epoch == 12);
+  }
+}
+
+TEST_CASE("reads of nothing or of too much are refused", "[messages]") {
+  for (const uint32_t length : {0U, merge::kMaxReadBytes + 1}) {
+    CHECK(!decode_read_merged(
+        encode(ReadMergedQuestion{shuffle_key(), merge::PartitionId{1}, 0, length})));
+  }
+  CHECK(!decode_read_merged(
+      encode(ReadMergedQuestion{shuffle_key(), merge::PartitionId{1}, UINT64_MAX, 1})));
+}
+
+TEST_CASE("answers come back as they were", "[messages]") {
+  const merge::PartitionInfo sent = sample_partition_info();
+  const auto info = decode_partition_info(encode(sent));
+  REQUIRE(info);
+  CHECK(encode(*info) == encode(sent));
+  CHECK(info->at_origin.at(1).length == 1ULL << 40U);
+  CHECK(info->merged.at(0).crc == 0xDEADBEEF);
+  CHECK(info->merged.at(1).offset == 10);
+  CHECK(info->heard.at(0).origin == node_name("node2"));
+  CHECK(info->heard.at(0).non_empty);
+  CHECK(info->partition_count == 37);
+
+  const auto shuffle = decode_shuffle_info(encode(sample_shuffle_info()));
+  REQUIRE(shuffle);
+  CHECK(encode(*shuffle) == encode(sample_shuffle_info()));
+  CHECK(shuffle->maps == 60);
+  CHECK(shuffle->duplicate_blocks == 1);
+  CHECK(shuffle->given_up.at(0).reason == "owner node3: connection refused");
+  CHECK(shuffle->refused_commits.size() == 2);
+
+  const std::vector shuffles = {shuffle_key("a", 1), shuffle_key("b", merge::kMaxShuffleId)};
+  CHECK(*decode_shuffles(encode(shuffles)) == shuffles);
+  const auto listing = decode_shuffle_listing(encode(sample_listing()));
+  REQUIRE(listing);
+  CHECK(listing->shuffle == shuffle_key());
+  CHECK(listing->maps == sample_listing().maps);
+  CHECK(listing->merged == sample_listing().merged);
+  CHECK(*decode_number(encode_number(UINT64_MAX)) == UINT64_MAX);
+  CHECK(decode_nothing(encode_nothing()));
+  CHECK(!decode_nothing(encode_number(1)));
+}
+
+TEST_CASE("an error keeps code, errno and message; unknown codes survive, long messages are cut",
+          "[messages]") {
+  const auto got = decode_error(encode(Error{Code::kIo, ENOSPC, "disk1: no space left on device"}));
+  REQUIRE(got);
+  CHECK(got->error.code == Code::kIo);
+  CHECK(got->error.sys_errno == ENOSPC);
+  CHECK(got->error.message == "disk1: no space left on device");
+  const auto newer =
+      decode_error(encode(Error{static_cast<Code>(7777), 0, std::string(100'000, 'x')}));
+  REQUIRE(newer);
+  CHECK(to_string(newer->error.code) == "unknown");
+  CHECK(newer->error.message.size() == kMaxTextBytes);
+  CHECK(!decode_error(encode(Error{Code::kOk, 0, "no error at all"})));
+}
+
+TEST_CASE("a request type decides how much is read for it", "[messages]") {
+  CHECK(request_limits(request_number(MessageType::kPush), 1000)->payload_bytes == 1000);
+  CHECK(request_limits(request_number(MessageType::kDrop), 1000)->payload_bytes == 0);
+  for (const int type : {0, 1, 2, 3, 5, 17, 38, 65535}) {
+    CHECK(!request_limits(static_cast<uint16_t>(type), 1000));
+  }
+  CHECK(answer_limits(answer_number(MessageType::kReadBlock), MessageType::kReadBlock, 10)
+            ->payload_bytes == 10);
+  CHECK(answer_limits(request_number(MessageType::kError), MessageType::kReadBlock, 10)
+            ->payload_bytes == 0);
+  CHECK(!answer_limits(answer_number(MessageType::kReadMerged), MessageType::kReadBlock, 10));
+}
+
+}  // namespace
+}  // namespace shufflefs::net::testing

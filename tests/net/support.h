@@ -1,0 +1,155 @@
+// What the tests of net/ share: a reactor that is driven by the test, a scriptable NodeApi, sample
+// messages.
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <functional>
+#include <optional>
+
+#include "net/membership.h"
+#include "net/messages.h"
+#include "net/peer_server.h"
+#include "net/remote_peer.h"
+
+namespace shufflefs::net::testing {
+
+using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace): a test header
+using Catch::Matchers::ContainsSubstring;
+
+inline merge::AppId app(std::string_view text) { return *merge::AppId::parse(text); }
+inline merge::NodeName node_name(std::string_view text) { return *merge::NodeName::parse(text); }
+inline merge::ShuffleKey shuffle_key(std::string_view app_text = "app-1", uint32_t shuffle = 7) {
+  return {app(app_text), merge::ShuffleId{shuffle}};
+}
+Buffer buffer_of(std::string_view text);
+std::string text_of(const Buffer& buffer);
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+merge::PushRequest sample_push();
+merge::AnnounceRequest sample_announce();
+merge::PartitionInfo sample_partition_info();
+merge::ShuffleInfo sample_shuffle_info();
+merge::ShuffleListing sample_listing();
+
+// Runs the reactor on the test's thread until something is true; fails the test after a generous
+// while.
+class Reactor {
+ public:
+  explicit Reactor(uint64_t budget_bytes = 64 << 20) : budget(runtime, budget_bytes) {}
+
+  void until(const std::function<bool()>& reached);
+
+  template <class T>
+  T run(Task<T> task) {
+    std::optional<T> result;
+    std::exception_ptr failure;
+    asio::co_spawn(runtime.executor(), std::move(task), [&](std::exception_ptr thrown, T value) {
+      failure = thrown;
+      result.emplace(std::move(value));
+    });
+    until([&] { return result.has_value(); });
+    if (failure) std::rethrow_exception(failure);
+    return *std::move(result);
+  }
+  void run(Task<void> task);
+
+  [[nodiscard]] Context context(std::string_view name, uint64_t incarnation,
+                                NetOptions options = {}) {
+    return {runtime, budget, metrics, {node_name(name), incarnation}, options};
+  }
+
+  AsioRuntime runtime{1};
+  ByteBudget budget;
+  Metrics metrics;
+};
+
+// Remembers what it was asked, and answers the samples, or `error` if there is one.
+class FakeNode final : public merge::NodeApi {
+ public:
+  Task<Result<merge::PushReply>> push(merge::PushRequest request) override;
+  Task<Status> announce(merge::AnnounceRequest request) override;
+  Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
+                                                    merge::PartitionId partition) override;
+  Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;
+  Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override;
+  Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;
+  Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
+                                   uint64_t offset, uint32_t length) override;
+  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map,
+                                  merge::PartitionId partition, uint64_t offset,
+                                  uint32_t length) override;
+  Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
+                                       merge::MapFile file) override;
+  Task<Result<Buffer>> read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
+                                     merge::MapFile file, uint64_t offset,
+                                     uint32_t length) override;
+  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
+                    uint64_t epoch) override;
+
+  std::vector<std::string> calls;            // "push app-1/7 map 5 ..."
+  std::optional<merge::PushRequest> pushed;  // the last one
+  std::vector<merge::AnnounceRequest> announced;
+  std::optional<Error> error;
+
+ private:
+  Status note(std::string call);
+};
+
+// A server on a loopback address of its own, with a fake node behind it.
+struct Served {
+  Served(Reactor& reactor, std::string_view name, uint64_t incarnation, std::string_view host,
+         NetOptions options = {}, uint16_t port = 0);
+  ~Served();
+  Served(const Served&) = delete;
+  Served& operator=(const Served&) = delete;
+  [[nodiscard]] HostPort address() const { return {host, server.port()}; }
+
+  Reactor& reactor;
+  std::string host;
+  FakeNode node;
+  PeerServer server;
+};
+
+// A peer that is asked through real sockets; closed at the end of the test.
+struct Asker {
+  Asker(Reactor& reactor, std::string_view expected, HostPort address, NetOptions options = {});
+  ~Asker() { peer->close(); }
+  Asker(const Asker&) = delete;
+  Asker& operator=(const Asker&) = delete;
+
+  std::vector<NodeIdentity> heard;
+  std::shared_ptr<RemotePeer> peer;
+};
+
+// A stranger: a listener or client that sends and receives plain bytes.
+class RawSocket {
+ public:
+  explicit RawSocket(Reactor& reactor) : reactor_(reactor), socket_(reactor.runtime.context()) {}
+  void connect(const HostPort& address);
+  void accept(asio::ip::tcp::acceptor& acceptor);
+  void send(std::span<const std::byte> bytes);
+  // Everything until the other side closes.
+  std::string receive_all();
+  // Exactly that many bytes.
+  Bytes receive(std::size_t count);
+  // A frame of at most 64 KiB: the type and the header.
+  std::pair<uint16_t, Bytes> receive_frame();
+  void close() { socket_.close(); }
+
+ private:
+  Reactor& reactor_;
+  asio::ip::tcp::socket socket_;
+};
+
+asio::ip::tcp::acceptor listen_on(Reactor& reactor, std::string_view host);
+inline HostPort address_of(const asio::ip::tcp::acceptor& acceptor) {
+  return {acceptor.local_endpoint().address().to_string(), acceptor.local_endpoint().port()};
+}
+// A frame around a header.
+Bytes frame_of(MessageType type, const Bytes& header, std::span<const std::byte> payload = {});
+
+}  // namespace shufflefs::net::testing
