@@ -25,6 +25,7 @@ class Daemon:
         self.directory = tempfile.mkdtemp(prefix="shufflefs-namespace-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         self.mount = f"{self.directory}/mnt"
         self.data = f"{self.directory}/data"
+        os.mkdir(self.mount)
         self.log_path = f"{self.directory}/log"
         command = [PROGRAM, "serve", "--node", "n1", "--mount", self.mount, "--data", self.data,
                    "--peer-listen", f"{ADDRESS}:7338", "--members", f"n1={ADDRESS}:7338",
