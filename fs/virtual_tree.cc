@@ -16,9 +16,18 @@ timespec now() {
   return time;
 }
 
-// How long the kernel may remember a name and its attributes. What other nodes can change at any
-// moment: not at all.
-double cache_seconds(NodeKind kind) { return is_directory(kind) ? 1.0 : 0.0; }
+// How long the kernel may remember a name and its attributes. What another node can change or drop
+// at any moment, which is everything below shuffles/: not at all.
+double cache_seconds(NodeKind kind) {
+  switch (kind) {
+    case NodeKind::kRoot:
+    case NodeKind::kLocal:
+    case NodeKind::kShuffles:
+    case NodeKind::kNodes:
+    case NodeKind::kInfo: return 1.0;
+    default: return 0.0;
+  }
+}
 
 }  // namespace
 

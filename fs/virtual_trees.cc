@@ -62,7 +62,7 @@ Result<TreeId> VirtualTrees::shown_tree(const ShuffleKey& key, const std::string
 Result<fuse_entry_param> VirtualTrees::maps(const ShuffleKey& key, const std::string& directory) {
   TRY_ASSIGN(const TreeId tree, shown_tree(key, directory));
   TRY_ASSIGN(fuse_entry_param entry, native_.lookup_root(tree));
-  entry.entry_timeout = 1;  // the shuffle may be dropped from another node, and maps/ made anew
+  entry.entry_timeout = 0;  // the shuffle may be dropped from another node, and maps/ made anew
   return entry;
 }
 

@@ -139,14 +139,12 @@ class Checker {
     struct stat info{};
     if (::stat(path.c_str(), &info) != 0) {
       if (errno == ENOTCONN) return;  // left behind by a daemon that died: replaced when we mount
-      if (errno == ENOENT)
-        mistake("mount", path, "the directory does not exist", fmt::format("mkdir -p {}", path));
-      else
-        mistake("mount", path, std::strerror(errno), "give an existing, empty directory");
+      // Made when we mount, like the data directories.
+      if (errno != ENOENT) mistake("mount", path, std::strerror(errno), "give an empty directory");
       return;
     }
     if (!S_ISDIR(info.st_mode)) {
-      mistake("mount", path, "it is not a directory", "give an existing, empty directory");
+      mistake("mount", path, "it is not a directory", "give an empty directory");
       return;
     }
     if (const auto mounted = mounted_at(canonical_mount())) {

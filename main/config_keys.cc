@@ -29,7 +29,7 @@ const std::array kKeys = {
     ConfigKey{
         .name = "mount",
         .kind = ValueKind::kPath,
-        .help = "Where to mount: an existing, empty directory outside of every data directory.",
+        .help = "Where to mount: an empty directory outside of every data directory, made if it is missing.",
         .price = "Spark's local dir lies below it, so all nodes are simplest with the same one.",
         .target = SHUFFLEFS_TARGET(std::string, mount)},
     ConfigKey{
@@ -158,7 +158,7 @@ const std::array kKeys = {
                       "the same time.",
               .price = "Reads of remote partitions hold one each while they wait.",
               .target = SHUFFLEFS_TARGET(uint32_t, fuse_threads)},
-    ConfigKey{.name = "mount.passthrough",
+    ConfigKey{.name = "passthrough",
               .kind = ValueKind::kSwitch,
               .default_text = "true",
               .help = "Let the kernel read and write local files directly where it can.",

@@ -44,7 +44,7 @@ std::string settings_as_toml(const Settings& settings) {
                            {"ahead-bytes", std::to_string(settings.read.ahead_bytes)}}},
       {"disk-threads", static_cast<int64_t>(settings.disk_threads)},
       {"fuse-threads", static_cast<int64_t>(settings.fuse_threads)},
-      {"mount", settings.mount},
+      {"passthrough", settings.mount_passthrough},
       {"trash", toml::table{{"grace", duration_text(settings.trash_grace)}}},
   };
   std::ostringstream text;
