@@ -153,6 +153,7 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
   fuse_args args = FUSE_ARGS_INIT(1, arguments.data());
   const fuse_lowlevel_ops ops = all_operations();
   state->session = fuse_session_new(&args, &ops, sizeof ops, &operations);
+  fuse_opt_free_args(&args);
   if (state->session == nullptr)
     return make_error(Code::kMount, "libfuse could not make a session");
   Fd connection = state->mount.take_connection();
