@@ -12,26 +12,9 @@ namespace {
 using merge::GenericName;
 using merge::parse_generic_name;
 
-bool exists(const NameInTree& target) {
-  struct stat attr{};
-  return ::fstatat(target.directory_fd, std::string(target.name).c_str(), &attr,
-                   AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 bool is_final(GenericName kind) {
   return kind == GenericName::kDirectory || kind == GenericName::kData ||
          kind == GenericName::kIndex;
-}
-
-// Whether the change is a removal. The contract (tree_hooks.h) does not tell removals from writes
-// yet; until it has the field, a change to something that exists passes for a removal, so that rm
-// -r works.
-template <class Target>
-bool is_removal(const Target& target) {
-  if constexpr (requires { target.removal; })
-    return target.removal;
-  else
-    return exists(target);
 }
 
 constexpr std::string_view kNaming =
@@ -65,7 +48,6 @@ bool GenericMaps::is_committed(std::string_view top) const {
 }
 
 Status GenericMaps::before_change(const NameInTree& target) {
-  if (is_removal(target)) return ok();
   const std::string top = top_name(target);
   if (is_committed(top)) {
     return refuse(Code::kReadOnly, top,

@@ -37,8 +37,6 @@ void remove_name(fuse_req_t req, fuse_ino_t parent, const char* name, bool is_di
   Operations& ops = operations(req);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
-  if (const int refused = before_change(*directory, name); refused != 0)
-    return void(fuse_reply_err(req, refused));
   Fd doomed;
   if (is_directory)
     doomed = Fd(::openat(directory->fd.get(), name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));

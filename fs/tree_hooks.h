@@ -34,8 +34,8 @@ class TreeHooks {
   // Those requests name an inode, and finding its directory and name costs four system calls.
   [[nodiscard]] virtual bool guards_writes() const { return true; }
 
-  // Before something is created, opened for writing, truncated, removed or renamed. An error
-  // refuses it with its errno.
+  // Before something is created, opened for writing or truncated. An error refuses it with its
+  // errno. Removals are never refused: whoever may remove a file may take its map output back.
   virtual Status before_change(const NameInTree& /*target*/) { return ok(); }
   virtual Status before_rename(const NameInTree& /*from*/, const NameInTree& /*to*/) {
     return ok();

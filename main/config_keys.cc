@@ -156,7 +156,7 @@ const std::array kKeys = {
               .most = 1024,
               .help = "Threads that answer the kernel: so many calls through the mount may wait at "
                       "the same time.",
-              .price = "Reads of remote partitions hold one each while they wait.",
+              .price = "A stack each. Reads of remote partitions hold none while they wait.",
               .target = SHUFFLEFS_TARGET(uint32_t, fuse_threads)},
     ConfigKey{.name = "passthrough",
               .kind = ValueKind::kSwitch,

@@ -2,6 +2,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
+#include <filesystem>
 #include <random>
 #include <thread>
 
@@ -24,7 +25,8 @@ namespace {
 merge::EngineOptions engine_options(const Settings& settings) {
   merge::EngineOptions options;
   options.self = settings.node;
-  options.data_dirs = settings.data;
+  // Canonical: what the kernel says of an open file is compared with it as text. They exist: serve has made them.
+  for (const std::string& data : settings.data) options.data_dirs.push_back(std::filesystem::canonical(data).string());
   options.push.enabled = settings.push.enabled;
   options.push.chunk_bytes = settings.push.chunk_bytes;
   options.push.max_block_bytes = settings.push.max_block_bytes;
