@@ -43,9 +43,9 @@ class Checker {
     if (!is_good_("members") || settings_.members.empty()) return;
     const auto spec = net::parse_members(settings_.members);
     if (!spec) {
-      std::string_view reason = spec.error().message;
-      if (reason.starts_with("--members: ")) reason.remove_prefix(11);
-      mistake("members", settings_.members, std::string(reason),
+      std::string reason = spec.error().message;  // error() is a copy: no view of it
+      if (reason.starts_with("--members: ")) reason.erase(0, 11);
+      mistake("members", settings_.members, reason,
               "write NAME=ADDR:PORT,NAME=ADDR:PORT,... or dns:HOST:PORT");
       return;
     }

@@ -66,8 +66,8 @@ std::string remarks(const ShuffleView& shuffle, const Terminal& terminal) {
 std::string shuffles_text(const StatusView& status, const Terminal& terminal) {
   std::string text = terminal.paint(Colour::kBold, "Shuffles") + "\n";
   if (status.shuffles.empty()) return text + "  none yet\n";
-  Rows rows = {{"SHUFFLE", "MAPS", "MERGED OF ITS MAPS", "PARTITIONS", "MAP BYTES", "MERGED HERE",
-                "LEFT AT ORIGIN"}};
+  Rows rows = {
+      {"SHUFFLE", "MAPS", "MAPS MERGED", "PARTITIONS", "MAP BYTES", "MERGED", "LEFT AT ORIGIN"}};
   for (const ShuffleView& shuffle : status.shuffles) {
     const std::string left = shuffle.blocks_left_home == 0
                                  ? "-"

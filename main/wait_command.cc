@@ -126,7 +126,9 @@ WaitOutcome wait_for_shuffle(const WaitOptions& options,
       progress(shuffle);
     } else if (answer.error().code == Code::kTimeout && left < kPatienceWithOneAnswer) {
       return timed_out(options, answer.error().message);
-    } else if (answer.error().code != Code::kNotFound) {  // what nobody knows yet may still come
+    } else if (answer.error().code == Code::kNotFound) {
+      missing = answer.error().message;  // what nobody knows yet may still come
+    } else {
       return {kExitFailure, answer.error().message};
     }
     if (Clock::now() + kPause > deadline) return timed_out(options, missing);

@@ -30,9 +30,9 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
       "  disk0  /d  1.0 KiB free of 2.0 KiB\n"
       "\n"
       "Shuffles\n"
-      "  SHUFFLE      MAPS  MERGED OF ITS MAPS  PARTITIONS  MAP BYTES  MERGED HERE              "
-      "LEFT AT ORIGIN\n"
-      "  wordcount/0  4      75 %               4           1.0 MiB    2.0 MiB in 2 partitions  -\n"
+      "  SHUFFLE      MAPS  MAPS MERGED  PARTITIONS  MAP BYTES  MERGED                   LEFT AT "
+      "ORIGIN\n"
+      "  wordcount/0  4      75 %        4           1.0 MiB    2.0 MiB in 2 partitions  -\n"
       "  gave up wordcount/0: node1: 2 blocks (10 B) will not be merged: owner node3: connection "
       "refused\n");
 }

@@ -113,7 +113,9 @@ TEST_CASE("wait: 4 on timeout, with what is missing") {
   CHECK(has(outcome.text, "index is truncated"));
 
   const FakeNode unknown({"404"});
-  CHECK(wait_on(unknown, 3, milliseconds(0)).exit_code == 4);
+  const WaitOutcome never = wait_on(unknown, 3, milliseconds(0));
+  CHECK(never.exit_code == 4);
+  CHECK(has(never.text, "no such shuffle"));
 }
 
 TEST_CASE("wait: 1 when the node does not answer or cannot") {
