@@ -190,7 +190,8 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
     const auto placement = impl_->placements->get(shuffle, sum.partition_count);
     for (uint32_t first = 0; first < sum.partition_count; first += placement->bucket_width()) {
       const uint32_t last = std::min(first + placement->bucket_width(), sum.partition_count) - 1;
-      owners += fmt::format("{}{}-{} {}", owners.empty() ? "" : ", ", first, last, placement->owner(static_cast<PartitionId>(first)).str());
+      const std::string range = first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
+      owners += fmt::format("{}{} {}", owners.empty() ? "" : ", ", range, placement->owner(static_cast<PartitionId>(first)).str());
     }
     text += fmt::format("owners         {}\n", owners);
   }
