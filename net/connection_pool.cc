@@ -26,6 +26,13 @@ struct ConnectionPool::Turn {
   LaneState& lane;
   std::shared_ptr<Waiter> waiter;
   bool taken = false;
+
+  Turn(ConnectionPool& of_pool, LaneState& in_lane)
+      : pool(of_pool), lane(in_lane), waiter(std::make_shared<Waiter>()) {
+    waiter->timer = pool.runtime_.make_timer();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
   ~Turn() {
     std::erase(lane.line, waiter);
     if (waiter->granted && !taken) pool.free_place(lane);
@@ -38,8 +45,7 @@ Task<Result<ConnectionPool::Slot>> ConnectionPool::acquire(Lane lane_name, TimeP
     ++lane.in_use;
     co_return Slot(*this, lane_name);
   }
-  Turn turn{*this, lane, std::make_shared<Waiter>()};
-  turn.waiter->timer = runtime_.make_timer();
+  Turn turn(*this, lane);
   if (!closed_) {
     lane.line.push_back(turn.waiter);
     co_await turn.waiter->timer->wait_for(deadline - runtime_.now());

@@ -79,6 +79,8 @@ Task<void> PeerServer::serve(std::unique_ptr<Connection> connection) {
     std::size_t& count;
     explicit Counted(std::size_t& counter) : count(counter) { ++count; }
     ~Counted() { --count; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
   };
   const Counted counted(connections_);
   Status status = co_await greet(*connection);
@@ -98,7 +100,8 @@ Task<void> PeerServer::serve(std::unique_ptr<Connection> connection) {
                {"reason", error.message}});
 }
 
-Task<void> PeerServer::send_refusal(std::reference_wrapper<Connection> connection, Error error) {
+Task<void> PeerServer::send_refusal(std::reference_wrapper<Connection> connection,
+                                    Error error) const {
   const TimePoint deadline = context_.runtime.now() + kRefusalTimeout;
   if (co_await connection.get().send_last(encode_error_head(error), deadline)) {
     co_await connection.get().linger(kRefusalTimeout);

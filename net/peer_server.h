@@ -39,7 +39,8 @@ class PeerServer {
   [[nodiscard]] Task<Status> greet(std::reference_wrapper<Connection> connection);
   // Answers requests until the peer goes away (no error) or something is wrong.
   [[nodiscard]] Task<Status> answer_requests(std::reference_wrapper<Connection> connection);
-  [[nodiscard]] Task<void> send_refusal(std::reference_wrapper<Connection> connection, Error error);
+  [[nodiscard]] Task<void> send_refusal(std::reference_wrapper<Connection> connection,
+                                        Error error) const;
   [[nodiscard]] ReceiveRules request_rules() const;
 
   const Context context_;

@@ -4,6 +4,8 @@
 #include <new>
 
 namespace {
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): operator new has no other
+// place
 thread_local std::size_t allocated = 0;
 }  // namespace
 

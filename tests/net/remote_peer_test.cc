@@ -110,7 +110,8 @@ TEST_CASE("an announcement larger than a frame arrives in parts", "[remote_peer]
     request.committed.push_back(
         {shuffle_key(), merge::MapId{i}, 0, 8000, {{0, 8000, std::vector<uint8_t>(1000)}}});
   }
-  CHECK(reactor.run(asker.peer->announce(std::move(request))));
+  const Status told = reactor.run(asker.peer->announce(std::move(request)));
+  CHECK(told);
   CHECK(served.node.announced.size() == 4);
   std::size_t maps = 0;
   for (const auto& part : served.node.announced) maps += part.committed.size();
@@ -328,7 +329,9 @@ TEST_CASE("requests above the number of connections wait in line", "[remote_peer
   const Served served(reactor, "node1", 5, "127.0.0.11");
   const Asker asker(reactor, "node1", served.address());
   std::vector<std::unique_ptr<InProgress<Result<merge::ShuffleInfo>>>> calls;
-  for (int i = 0; i < 50; ++i) {
+  constexpr std::size_t kCalls = 50;
+  calls.reserve(kCalls);
+  for (std::size_t i = 0; i < kCalls; ++i) {
     calls.push_back(std::make_unique<InProgress<Result<merge::ShuffleInfo>>>(
         reactor, asker.peer->shuffle_info(shuffle_key())));
   }
