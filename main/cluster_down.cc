@@ -2,10 +2,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 
 #include "base/parse.h"

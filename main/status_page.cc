@@ -56,9 +56,8 @@ std::string remarks(const ShuffleView& shuffle, const Terminal& terminal) {
     text += fmt::format("  {} {}: {}\n", terminal.paint(Colour::kRed, "refused"), name, refused);
   }
   for (const UnreachableView& node : shuffle.unreachable) {
-    text +=
-        fmt::format("  {} {}: {} ({}); its share is not counted\n",
-                    terminal.paint(Colour::kYellow, "unreachable"), name, node.node, node.reason);
+    text += fmt::format("  {} {}: {}; its share is not counted\n",
+                        terminal.paint(Colour::kYellow, "unreachable"), name, to_string(node));
   }
   return text;
 }

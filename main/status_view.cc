@@ -1,5 +1,7 @@
 #include "main/status_view.h"
 
+#include <fmt/format.h>
+
 namespace shufflefs {
 namespace {
 
@@ -46,10 +48,9 @@ auto list(const json::value& value, std::string_view name, Read read) {
 
 }  // namespace
 
-std::vector<UnreachableView> unreachable_view(const json::value& value) {
-  return list(value, "unreachable", [](const json::value& item) {
-    return UnreachableView{text(item, "node"), text(item, "reason")};
-  });
+std::string to_string(const UnreachableView& node) {
+  if (node.reason.starts_with(node.node)) return node.reason;
+  return fmt::format("{} ({})", node.node, node.reason);
 }
 
 ShuffleView shuffle_view(const json::value& value) {
@@ -75,7 +76,9 @@ ShuffleView shuffle_view(const json::value& value) {
   view.refused_commits = list(value, "refused_commits", [](const json::value& item) {
     return item.is_string() ? std::string(item.get_string()) : std::string();
   });
-  view.unreachable = unreachable_view(value);
+  view.unreachable = list(value, "unreachable", [](const json::value& item) {
+    return UnreachableView{text(item, "node"), text(item, "reason")};
+  });
   return view;
 }
 

@@ -73,7 +73,7 @@ struct StatusView {
 
 [[nodiscard]] ShuffleView shuffle_view(const boost::json::value& value);
 [[nodiscard]] StatusView status_view(const boost::json::value& value);
-[[nodiscard]] std::vector<UnreachableView> unreachable_view(
-    const boost::json::value& value);  // its "unreachable"
+// "node3 (connection refused)"; the reason alone if it names the node itself.
+[[nodiscard]] std::string to_string(const UnreachableView& node);
 
 }  // namespace shufflefs

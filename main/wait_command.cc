@@ -18,8 +18,7 @@ using std::chrono::milliseconds;
 
 std::string list_of(const std::vector<UnreachableView>& nodes) {
   std::string text;
-  for (const UnreachableView& node : nodes)
-    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", node.node, node.reason);
+  for (const UnreachableView& node : nodes) text += (text.empty() ? "" : ", ") + to_string(node);
   return text;
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 namespace beast = boost::beast;
 namespace http = beast::http;
-using tcp = asio::ip::tcp;
+using Tcp = asio::ip::tcp;
 using Request = http::request<http::string_body>;
 
 constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
@@ -175,7 +175,7 @@ Status AdminHttp::listen(const HostPort& address) {
     return make_error(Code::kConfig,
                       fmt::format("http-listen: '{}' is not an IP address", address.host));
   }
-  const tcp::endpoint endpoint(ip, address.port);
+  const Tcp::endpoint endpoint(ip, address.port);
   acceptor_.open(endpoint.protocol(), error);
   if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
   if (!error) acceptor_.bind(endpoint, error);
@@ -220,7 +220,7 @@ Task<void> AdminHttp::accept_forever() {
   }
 }
 
-Task<void> AdminHttp::serve_connection(tcp::socket socket) {
+Task<void> AdminHttp::serve_connection(Tcp::socket socket) {
   const Counted counted(connections_);
   beast::tcp_stream stream(std::move(socket));
   beast::flat_buffer buffer(limits_.header_bytes + limits_.body_bytes);
@@ -253,7 +253,7 @@ Task<void> AdminHttp::serve_connection(tcp::socket socket) {
       break;
   }
   boost::system::error_code ignored;
-  stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
+  stream.socket().shutdown(Tcp::socket::shutdown_both, ignored);
 }
 
 const AdminHttp::Handler* AdminHttp::route_for(std::string_view path) const {

@@ -19,7 +19,7 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
-using tcp = asio::ip::tcp;
+using Tcp = asio::ip::tcp;
 
 constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::uint64_t kMaxAnswerBytes = std::uint64_t{64} << 20U;
@@ -42,15 +42,15 @@ Error unreachable(const HostPort& address, const std::string& why) {
 }
 
 // An address needs no resolver (and so no thread); a name may have several addresses.
-asio::awaitable<Result<std::vector<tcp::endpoint>>> endpoints_of(HostPort address) {
+asio::awaitable<Result<std::vector<Tcp::endpoint>>> endpoints_of(HostPort address) {
   boost::system::error_code no_address;
   const auto ip = asio::ip::make_address(address.host, no_address);
-  if (!no_address) co_return std::vector<tcp::endpoint>{tcp::endpoint(ip, address.port)};
-  tcp::resolver resolver(co_await asio::this_coro::executor);
+  if (!no_address) co_return std::vector<Tcp::endpoint>{Tcp::endpoint(ip, address.port)};
+  Tcp::resolver resolver(co_await asio::this_coro::executor);
   const auto [error, found] =
       co_await resolver.async_resolve(address.host, std::to_string(address.port), kAsTuple);
   if (error) co_return unreachable(address, error.message());
-  std::vector<tcp::endpoint> endpoints;
+  std::vector<Tcp::endpoint> endpoints;
   for (const auto& entry : found) endpoints.push_back(entry.endpoint());
   co_return endpoints;
 }

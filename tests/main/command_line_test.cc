@@ -71,11 +71,10 @@ TEST_CASE("command line: status and drop ask the node") {
                             co_return net::error_answer(405, "x", "x");
                           if (question.path == "/api/v1/shuffles/app/1")
                             co_return net::error_answer(404, "x", "x");
-                          boost::json::object missed;
-                          missed["node"] = "node3";
-                          missed["reason"] = "down";
+                          if (question.path == "/api/v1/shuffles/app/2")
+                            co_return net::error_answer(503, "x", "node3 is down");
                           boost::json::object object;
-                          object["unreachable"] = boost::json::array{missed};
+                          object["dropped"] = true;
                           co_return net::json_answer(object);
                         });
   http.start();
@@ -85,7 +84,9 @@ TEST_CASE("command line: status and drop ask the node") {
   CHECK(run_command_line({"status", "--json", "--http", address}) == 0);
   CHECK(has(output.out(), "{\"node\":\"node9\"}\n"));
   CHECK(run_command_line({"drop", "app", "--http", address}) == 0);
-  CHECK(has(output.out(), "not told: node3 (down)"));
+  CHECK(has(output.out(), "app: dropped on all nodes"));
+  CHECK(run_command_line({"drop", "app/2", "--http", address}) == 1);
+  CHECK(has(output.err(), "node3 is down"));
   CHECK(run_command_line({"drop", "app/1", "--http", address}) == 0);
   CHECK(has(output.out(), "nothing to drop"));
   CHECK(run_command_line({"status", "--http", "127.0.0.1:1"}) == 1);

@@ -2,11 +2,11 @@
 // daemons: tests/cluster.
 #include "main/dev_cluster.h"
 
-#include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <csignal>
 
 #include "main/mounts.h"
 #include "main/temporary_directory.h"

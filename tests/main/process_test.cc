@@ -1,9 +1,9 @@
 #include "main/process.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <csignal>
 #include <fstream>
 #include <sstream>
 

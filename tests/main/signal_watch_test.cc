@@ -1,11 +1,11 @@
 // In child processes: the watch changes how a whole process treats signals, and may end it.
 #include "main/signal_watch.h"
 
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <csignal>
 #include <functional>
 
 namespace shufflefs {

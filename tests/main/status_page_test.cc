@@ -16,25 +16,24 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
     "shuffles": [{"app": "wordcount", "shuffle": 0, "partitions": 4, "maps": 4, "maps_settled": 3, "maps_given_up": 1,
                   "bytes": 1048576, "merged_bytes": 2097152, "merged_partitions": 2,
                   "given_up": [{"node": "node1", "reason": "owner node3: connection refused", "blocks": 2, "bytes": 10}]}]})"));
-  CHECK(
-      status_page(view, Terminal::plain()) ==
-      "node1 (shufflefs 0.1.0), up for 2 min, mounted at /m\n"
-      "Memory: 512 B of 1.0 MiB in use\n"
-      "\n"
-      "Peers\n"
-      "  node1  127.0.0.11:7338  up    this node\n"
-      "  node2  127.0.0.12:7338  up    0.2 ms\n"
-      "  node3  127.0.0.13:7338  down  connection refused\n"
-      "\n"
-      "Disks\n"
-      "  disk0  /d  1.0 KiB free of 2.0 KiB\n"
-      "\n"
-      "Shuffles\n"
-      "  SHUFFLE      MAPS  MAPS MERGED  PARTITIONS  MAP BYTES  MERGED                   LEFT AT "
-      "ORIGIN\n"
-      "  wordcount/0  4      75 %        4           1.0 MiB    2.0 MiB in 2 partitions  -\n"
-      "  gave up wordcount/0: node1: 2 blocks (10 B) will not be merged: owner node3: connection "
-      "refused\n");
+  CHECK(status_page(view, Terminal::plain()) ==
+        "node1 (shufflefs 0.1.0), up for 2 min, mounted at /m\n"
+        "Memory: 512 B of 1.0 MiB in use\n"
+        "\n"
+        "Peers\n"
+        "  node1  127.0.0.11:7338  up    this node\n"
+        "  node2  127.0.0.12:7338  up    0.2 ms\n"
+        "  node3  127.0.0.13:7338  down  connection refused\n"
+        "\n"
+        "Disks\n"
+        "  disk0  /d  1.0 KiB free of 2.0 KiB\n"
+        "\n"
+        "Shuffles\n"
+        "  SHUFFLE      MAPS  MAPS MERGED  PARTITIONS  MAP BYTES  MERGED                   LEFT AT "
+        "ORIGIN\n"
+        "  wordcount/0  4      75 %        4           1.0 MiB    2.0 MiB in 2 partitions  -\n"
+        "  gave up wordcount/0: node1: 2 blocks (10 B) will not be merged: owner node3: connection "
+        "refused\n");
 }
 
 TEST_CASE("status page: an answer of another version is still shown") {
