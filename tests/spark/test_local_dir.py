@@ -1,0 +1,56 @@
+"""A real Spark 3.5.7 with its local dir on the mount of one of three nodes: see two_shuffles.py for what is checked."""
+
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+from shuffle_cluster import PROGRAM, Cluster, until
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CORPUS_BYTES = 4 << 20
+PATIENCE = 180  # seconds, for each thing that the job waits for; a sanitizer's daemon is slow
+
+
+def spark_python():
+    """The Python that has Spark; installs it on a machine that has not."""
+    done = subprocess.run([ROOT / "scripts" / "spark-setup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    print(done.stdout, flush=True)
+    assert done.returncode == 0, f"scripts/spark-setup failed:\n{done.stdout}"
+    return re.search("python: +(.+)", done.stdout)[1]
+
+
+def corpus():
+    """Licences and copyright notices, which every Debian machine has."""
+    files, size = [], 0
+    for path in [*sorted(pathlib.Path("/usr/share/common-licenses").iterdir()),
+                 *sorted(pathlib.Path("/usr/share/doc").glob("*/copyright"))]:
+        if path.is_file() and size < CORPUS_BYTES:
+            files.append(str(path))
+            size += path.stat().st_size
+    assert len(files) > 20, f"only {len(files)} texts below /usr/share"
+    return files
+
+
+class LocalDir(unittest.TestCase):
+    def test_two_shuffles(self):
+        python = spark_python()
+        with Cluster(3) as cluster:
+            node = cluster.nodes[0]
+            done = subprocess.run(
+                [python, HERE / "two_shuffles.py", "--local-dir", cluster.path(0, "local", "disk0", "spark"), "--app", "job",
+                 "--shufflefs", PROGRAM, "--http", f"{node['http_address']}:{node['http_port']}", "--patience",
+                 str(PATIENCE), "--text", *corpus()],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            print(done.stdout, flush=True)
+            self.assertEqual(done.returncode, 0, done.stdout + cluster.log(0))
+            for other in range(1, 3):
+                until(lambda node=other: os.listdir(cluster.path(node, "shuffles")) == [],
+                      f"node{other + 1} knows no shuffle any more", PATIENCE)
+
+
+if __name__ == "__main__":
+    unittest.main()
