@@ -8,7 +8,6 @@
 #include <csignal>
 #include <filesystem>
 
-#include "base/parse.h"
 #include "main/dev_cluster.h"
 #include "main/mounts.h"
 
@@ -94,7 +93,7 @@ void add_from_directories(DevCluster& cluster) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(cluster.directory, error)) {
     const std::string name = entry.path().filename().string();
-    if (!name.starts_with("node") || !parse_decimal(name.substr(4), kMaxClusterNodes)) continue;
+    if (!is_node_name(name)) continue;
     const bool listed = std::any_of(cluster.nodes.begin(), cluster.nodes.end(),
                                     [&](const ClusterNode& node) { return node.name == name; });
     ClusterNode node{name, "", cluster.directory + "/" + name, std::nullopt};
@@ -110,32 +109,32 @@ Status stop_and_unmount(const DevCluster& cluster, const Say& say) {
   return unmount_everything(cluster, say);
 }
 
-Result<bool> cluster_down(const std::string& given, bool keep, const Say& say) {
+Result<bool> cluster_down(const std::string& directory, bool keep, const Say& say) {
   std::error_code error;
-  if (!fs::exists(given, error)) {
-    say(fmt::format("{} does not exist: nothing to do", given));
+  if (!fs::exists(directory, error)) {
+    say(fmt::format("{} does not exist: nothing to do", directory));
     return false;
   }
-  const std::string directory = fs::canonical(given, error).string();
-  TRY_ASSIGN(const Fd lock, lock_cluster(directory, false));
-  TRY_ASSIGN(std::optional<DevCluster> cluster, load_cluster(directory));
+  const std::string canonical = fs::canonical(directory, error).string();
+  TRY_ASSIGN(const Fd lock, lock_cluster(canonical, false));
+  TRY_ASSIGN(std::optional<DevCluster> cluster, load_cluster(canonical));
   const bool had_state = cluster.has_value();
-  if (!cluster) cluster = DevCluster{directory, {}};
+  if (!cluster) cluster = DevCluster{canonical, {}};
   add_from_directories(*cluster);
   TRY(stop_and_unmount(*cluster, say));
   for (const ClusterNode& node : cluster->nodes) TRY(remove_node(node, keep));
   fs::remove(cluster->state_file(), error);
   fs::remove(cluster->state_file() + ".new", error);
-  const bool removed = !keep && fs::is_empty(directory, error) && fs::remove(directory, error);
+  const bool removed = !keep && fs::is_empty(canonical, error) && fs::remove(canonical, error);
   const bool anything = had_state || !cluster->nodes.empty();
   if (!anything)
-    say(fmt::format("no cluster in {}: nothing to do", directory));
+    say(fmt::format("no cluster in {}: nothing to do", canonical));
   else if (removed)
-    say(fmt::format("removed {}", directory));
+    say(fmt::format("removed {}", canonical));
   else if (keep)
-    say(fmt::format("the cluster is down; data and logs stay in {}", directory));
+    say(fmt::format("the cluster is down; data and logs stay in {}", canonical));
   else
-    say(fmt::format("the cluster is down; {} stays, because other files are in it", directory));
+    say(fmt::format("the cluster is down; {} stays, because other files are in it", canonical));
   return anything;
 }
 

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 
 #include "base/parse.h"
 #include "net/http_client.h"
@@ -49,7 +50,9 @@ ClusterNode node_from(const json::value& value, const std::string& directory) {
   node.name = json::value_to<std::string>(object.at("name"));
   node.address = json::value_to<std::string>(object.at("address"));
   // Not read from the file: what down removes must lie in DIR whatever the file says.
-  node.directory = directory + "/" + fs::path(node.name).filename().string();
+  if (!is_node_name(node.name))
+    throw std::invalid_argument(fmt::format("bad name '{}'", node.name));
+  node.directory = fmt::format("{}/{}", directory, node.name);
   if (object.at("pid").is_number()) {
     node.process = ProcessId{json::value_to<pid_t>(object.at("pid")),
                              json::value_to<uint64_t>(object.at("start_time"))};
@@ -59,13 +62,17 @@ ClusterNode node_from(const json::value& value, const std::string& directory) {
 
 }  // namespace
 
+bool is_node_name(std::string_view name) {
+  return name.starts_with("node") && parse_decimal(name.substr(4), kMaxClusterNodes).has_value();
+}
+
 DevCluster plan_cluster(const std::string& directory, unsigned count) {
   DevCluster cluster;
   cluster.directory = directory;
   for (unsigned i = 1; i <= count; ++i) {
     const std::string name = fmt::format("node{}", i);
-    cluster.nodes.push_back(
-        {name, fmt::format("127.0.0.{}", 10 + i), directory + "/" + name, std::nullopt});
+    cluster.nodes.push_back({name, fmt::format("127.0.0.{}", 10 + i),
+                             fmt::format("{}/{}", directory, name), std::nullopt});
   }
   return cluster;
 }

@@ -46,6 +46,7 @@ struct DevCluster {
 
 // node1 on 127.0.0.11 and so on. REQUIRES: 1 <= count <= kMaxClusterNodes.
 [[nodiscard]] DevCluster plan_cluster(const std::string& directory, unsigned count);
+[[nodiscard]] bool is_node_name(std::string_view name);  // as the plan makes them
 [[nodiscard]] std::string members_of(const DevCluster& cluster);
 
 // Nothing where there is no cluster.json; an error where it cannot be understood.

@@ -53,7 +53,7 @@ std::string Terminal::paint(Colour colour, std::string_view text) const {
 std::string Terminal::bar(uint64_t done, uint64_t total, std::size_t width) const {
   done = std::min(done, total);
   const double part = total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
-  const std::string percent = fmt::format("{:3d} %", static_cast<int>(part * 100.0));
+  std::string percent = fmt::format("{:3d} %", static_cast<int>(part * 100.0));
   if (!interactive_) return percent;
   const auto filled = static_cast<std::size_t>(part * static_cast<double>(width));
   const std::string bar =

@@ -34,6 +34,8 @@ TEST_CASE("dev cluster: the plan and its state survive a file") {
   CHECK(loaded->nodes[0].process == cluster.nodes[0].process);
   CHECK_FALSE(loaded->nodes[1].process.has_value());
   CHECK(loaded->nodes[1].mount() == directory.path("node2/mnt"));
+  directory.write("cluster.json", R"({"nodes":[{"name":"..","address":"x","pid":null}]})");
+  CHECK_FALSE(load_cluster(directory.path()).has_value());  // nothing outside of DIR is removed
   directory.write("cluster.json", "{");
   CHECK_FALSE(load_cluster(directory.path()).has_value());
 }
