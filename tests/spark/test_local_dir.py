@@ -16,8 +16,8 @@ PATIENCE = 180  # seconds, for each thing that the job waits for; a sanitizer's 
 
 def spark_python():
     """The Python that has Spark; installs it on a machine that has not."""
-    done = subprocess.run([ROOT / "scripts" / "spark-setup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False)
+    done = subprocess.run([ROOT / "scripts" / "spark-setup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
     print(done.stdout, flush=True)
     assert done.returncode == 0, f"scripts/spark-setup failed:\n{done.stdout}"
     return re.search("python: +(.+)", done.stdout)[1]
@@ -41,9 +41,9 @@ class LocalDir(unittest.TestCase):
         with Cluster(3) as cluster:
             node = cluster.nodes[0]
             done = subprocess.run(
-                [python, HERE / "two_shuffles.py", "--local-dir", cluster.path(0, "local", "disk0", "spark"), "--app", "job",
-                 "--shufflefs", PROGRAM, "--http", f"{node['http_address']}:{node['http_port']}", "--patience",
-                 str(PATIENCE), "--text", *corpus()],
+                [python, HERE / "two_shuffles.py", "--local-dir", cluster.path(0, "local", "disk0", "spark"),
+                 "--app", "job", "--shufflefs", PROGRAM, "--http", f"{node['http_address']}:{node['http_port']}",
+                 "--patience", str(PATIENCE), "--text", *corpus()],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             print(done.stdout, flush=True)
             self.assertEqual(done.returncode, 0, done.stdout + cluster.log(0))

@@ -2,8 +2,8 @@
 """A real Spark job with its local dir on a shufflefs mount: counts words (shuffle 0), sorts them by count (shuffle 1).
 
 The result is compared with plain Python's. While Spark runs, the merged partitions are compared, byte for byte, with
-the files that Spark wrote; when it has stopped, the shuffles must be gone. Exit code 0: all of it held; 1: not, and the
-last line says what. To be run by the Python of scripts/spark-setup.
+the files that Spark wrote; when it has stopped, these must be gone, and the shuffles with them. Exit code 0: all of it
+held; 1: not, and the last line says what. To be run by the Python of scripts/spark-setup.
 """
 
 import argparse
@@ -90,6 +90,15 @@ def start_spark(options):
     for name, value in settings.items():
         builder = builder.config(name, str(value))
     return builder.getOrCreate()
+
+
+def stop_spark(spark):
+    """Ends Spark and its JVM, which removes the last directories when it exits."""
+    gateway = spark.sparkContext._gateway  # pylint: disable=protected-access
+    spark.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
 
 
 def count_words(spark, options):
@@ -182,7 +191,8 @@ def check_shuffle(options, mount, shuffle, maps):
     require(len(outputs) == maps, f"Spark wrote {len(outputs)} map outputs in shuffle {shuffle}, not {maps}")
     directory = os.path.join(mount, "shuffles", name, "partitions")
     partitions = sorted((entry for entry in os.listdir(directory) if entry.isdigit()), key=int)
-    require(len(partitions) == len(outputs[0]), f"{directory} has {len(partitions)} partitions, Spark {len(outputs[0])}")
+    require(len(partitions) == len(outputs[0]),
+            f"{directory} has {len(partitions)} partitions, Spark {len(outputs[0])}")
     total = 0
     for partition in partitions:
         path = os.path.join(directory, partition)
@@ -194,8 +204,8 @@ def check_shuffle(options, mount, shuffle, maps):
         if len(partitions) <= 10:
             say(f"    {len(content):10d}  {path}")
     require(total == wrote, f"the partitions of {name} have {total} bytes, Spark's data files {wrote}")
-    say(f"  {len(partitions)} partitions, {total} bytes, the same as Spark's {len(outputs)} map outputs: every block found "
-        f"once, all merged, checksums right; read in {time.monotonic() - begin:.1f} s")
+    say(f"  {len(partitions)} partitions, {total} bytes, the same as Spark's {len(outputs)} map outputs: every block "
+        f"found once, all merged, checksums right; read in {time.monotonic() - begin:.1f} s")
 
 
 def wait_for_the_end(options, mount):
@@ -227,8 +237,8 @@ def run(options):
         counts = [(row["word"], row["count"]) for row in result.collect()]
         seconds = time.monotonic() - begin
         require(counts == count_words_plainly(options.text), "Spark's counts are not those of plain Python")
-        say(f"  counted {sum(count for _, count in counts)} words in {len(options.text)} files, {len(counts)} different "
-            f"ones, in {seconds:.1f} s; equal to plain Python's: "
+        say(f"  counted {sum(count for _, count in counts)} words in {len(options.text)} files, {len(counts)} "
+            f"different ones, in {seconds:.1f} s; equal to plain Python's: "
             + ", ".join(f"{word} {count}" for word, count in counts[:3]) + ", ...")
         seen = sorted(spark_files(options.local_dir, INDEX_FILE))
         require(seen == [0, 1], f"Spark made the shuffles {seen}, not 0 and 1")
@@ -236,10 +246,10 @@ def run(options):
         check_shuffle(options, mount, 1, options.partitions)
     finally:
         begin = time.monotonic()
-        spark.stop()
+        stop_spark(spark)
     say(f"  Spark stopped and removed its files in {time.monotonic() - begin:.1f} s")
-    left = spark_files(options.local_dir, DATA_FILE) | spark_files(options.local_dir, INDEX_FILE)
-    require(not left, f"Spark left files of the shuffles {sorted(left)} in {options.local_dir}")
+    left = os.listdir(options.local_dir)
+    require(not left, f"Spark left {left} in {options.local_dir}")
     wait_for_the_end(options, mount)
 
 
