@@ -4,18 +4,22 @@
 //   io_bench --a DIR --b DIR --block BYTES --bytes TOTAL --rounds N
 //
 // Prints one line of JSON with the rates of every round in MB/s. In each round both directories get
-// a new file, which is written in blocks, read in blocks, and removed; rounds begin with A and with
-// B in turn. Open and close are not timed. What is written stays in the page cache: this measures
-// the path to it, not the disk.
+// a new file. A stretch of 1 MiB is written, in blocks, into the one and then into the other, and
+// so on to the end; in the same way they are read. A round's rate is that of the median stretch:
+// what else runs on the machine hits both sides alike, and the stretches in which we were
+// interrupted do not count. Open and close are not timed. What is written stays in the page cache:
+// this measures the path to it, not the disk.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -40,35 +44,75 @@ struct Options {
   throw std::runtime_error(what + ": " + std::strerror(errno));
 }
 
-// MB/s of doing `step` until `total` bytes are through.
+constexpr std::size_t kStretchBytes = 1024 * 1024;
+
+struct OpenPlace {
+  Place* place;
+  std::string path;
+  shufflefs::Fd fd;
+  std::vector<double> seconds;  // of each stretch
+};
+
+// Seconds of doing `step` until a stretch is through.
 template <class Step>
-double timed(std::size_t total, Step step) {
+double timed(std::size_t bytes, Step step) {
   const auto begin = std::chrono::steady_clock::now();
-  for (std::size_t done = 0; done < total;) {
+  for (std::size_t done = 0; done < bytes;) {
     const ssize_t count = step();
     if (count <= 0) fail("read or write");
     done += static_cast<std::size_t>(count);
   }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  return static_cast<double>(total) / took.count() / 1e6;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-void round(Place& place, const Options& options, std::vector<char>& buffer) {
-  const std::string path = fmt::format("{}/io_bench.{}", place.directory, ::getpid());
-  {
-    const shufflefs::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-    if (!fd) fail("cannot create " + path);
-    place.write_rates.push_back(timed(options.total_bytes, [&] {
-      return ::write(fd.get(), buffer.data(), options.block_bytes);
-    }));
+// MB/s of the median stretch.
+double rate(std::vector<double> seconds, std::size_t bytes) {
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::nth_element(seconds.begin(), middle, seconds.end());
+  return static_cast<double>(bytes) / *middle / 1e6;
+}
+
+using OpenPlaces = std::array<OpenPlace, 2>;
+
+OpenPlaces open_both(std::array<Place, 2>& places, int flags) {
+  OpenPlaces opened;
+  for (std::size_t i = 0; i < 2; ++i) {
+    opened.at(i).place = &places.at(i);
+    opened.at(i).path = fmt::format("{}/io_bench.{}.{}", places.at(i).directory, ::getpid(), i);
+    opened.at(i).fd = shufflefs::Fd(::open(opened.at(i).path.c_str(), flags | O_CLOEXEC, 0644));
+    if (!opened.at(i).fd) fail("cannot open " + opened.at(i).path);
   }
-  {
-    const shufflefs::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) fail("cannot open " + path);
-    place.read_rates.push_back(timed(
-        options.total_bytes, [&] { return ::read(fd.get(), buffer.data(), options.block_bytes); }));
+  return opened;
+}
+
+// Goes through both files with `step(fd)`, stretch by stretch, beginning with the one and the other
+// in turn.
+template <class Step>
+void run_both(OpenPlaces& opened, const Options& options, Step step) {
+  const std::size_t stretch = std::max(kStretchBytes, options.block_bytes);
+  for (std::size_t done = 0, turn = 0; done < options.total_bytes; done += stretch, ++turn) {
+    for (const std::size_t i : {turn % 2, 1 - turn % 2}) {
+      OpenPlace& one = opened.at(i);
+      one.seconds.push_back(timed(stretch, [&] { return step(one.fd.get()); }));
+    }
   }
-  if (::unlink(path.c_str()) != 0) fail("cannot remove " + path);
+}
+
+void round(std::array<Place, 2>& places, const Options& options, std::vector<char>& buffer) {
+  const std::size_t stretch = std::max(kStretchBytes, options.block_bytes);
+  {
+    OpenPlaces opened = open_both(places, O_WRONLY | O_CREAT | O_EXCL);
+    run_both(opened, options,
+             [&](int fd) { return ::write(fd, buffer.data(), options.block_bytes); });
+    for (const OpenPlace& one : opened)
+      one.place->write_rates.push_back(rate(one.seconds, stretch));
+  }
+  OpenPlaces opened = open_both(places, O_RDONLY);
+  run_both(opened, options, [&](int fd) { return ::read(fd, buffer.data(), options.block_bytes); });
+  for (const OpenPlace& one : opened) {
+    one.place->read_rates.push_back(rate(one.seconds, stretch));
+    if (::unlink(one.path.c_str()) != 0) fail("cannot remove " + one.path);
+  }
 }
 
 }  // namespace
@@ -86,8 +130,7 @@ int main(int argc, char** argv) {
   try {
     std::vector<char> buffer(options.block_bytes, 'x');
     for (unsigned i = 0; i < options.rounds; ++i) {
-      round(places.at(i % 2), options, buffer);
-      round(places.at(1 - i % 2), options, buffer);
+      round(places, options, buffer);
     }
   } catch (const std::exception& error) {
     fmt::print(stderr, "io_bench: {}\n", error.what());
