@@ -1,6 +1,7 @@
 #include "fs/native_trees.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -40,6 +41,21 @@ Fd open_handle(int mount_fd, const FileHandle& handle, int flags) {
   return Fd(::open_by_handle_at(mount_fd, buffer.get(), flags | O_CLOEXEC));
 }
 
+// Without it (an older kernel, seccomp) access times are updated as the disk's own mount says.
+void make_quiet_mount(Tree& tree) {
+  Fd clone(
+      ::open_tree(tree.mount_fd.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  mount_attr attributes{.attr_set = MOUNT_ATTR_NOATIME,
+                        .attr_clr = MOUNT_ATTR__ATIME,
+                        .propagation = 0,
+                        .userns_fd = 0};
+  if (!clone ||
+      ::mount_setattr(clone.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+    return;
+  tree.quiet_mount_fd = Fd(::openat(clone.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  tree.quiet_clone = std::move(clone);
+}
+
 // File systems hand out handles that they do not take back (overlayfs with AT_HANDLE_FID, FUSE),
 // hence the trial.
 bool handles_work(int mount_fd) {
@@ -58,6 +74,7 @@ Result<TreeId> NativeFs::add_tree(const std::string& path, TreeHooks& hooks, Tre
   added->path = path;
   added->has_handles = handles_work(fd.get());
   added->mount_fd = std::move(fd);
+  make_quiet_mount(*added);
   added->hooks = &hooks;
   added->options = options;
   added->device = attr.st_dev;
@@ -142,6 +159,14 @@ OsResult<Node> NativeFs::open(fuse_ino_t ino, int flags) {
   // device.
   if (!S_ISREG(record->type) && !S_ISDIR(record->type)) return Errno{ENXIO};
   return open_record(*record, flags);
+}
+
+Fd NativeFs::open_for_passthrough(fuse_ino_t ino) {
+  const std::optional<InodeRecord> record = inodes_.find(ino);
+  if (!record || record->handle.length == 0 || !S_ISREG(record->type)) return Fd();
+  const std::shared_ptr<const Tree> in = tree(record->tree);
+  if (!in || !in->quiet_mount_fd) return Fd();
+  return open_handle(in->quiet_mount_fd.get(), record->handle, O_RDONLY);
 }
 
 OsResult<fuse_entry_param> NativeFs::lookup(const Node& directory, const char* name) {

@@ -15,9 +15,10 @@
 namespace shufflefs::fs {
 namespace {
 
-constexpr int kBackingFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
+constexpr int kBackingFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC;
 
-int backing_flags(int flags) { return (flags & kBackingFlags) | O_CLOEXEC; }
+// Reading does not update access times, in neither mode; see NativeFs::open_for_passthrough.
+int backing_flags(int flags) { return (flags & kBackingFlags) | O_NOATIME | O_CLOEXEC; }
 
 bool opens_for_change(int flags) {
   return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
@@ -29,12 +30,13 @@ std::shared_ptr<OpenFile> add_handle(fuse_req_t req, fuse_ino_t ino,
                                      fuse_file_info& info) {
   Operations& ops = operations(req);
   auto file = std::make_shared<OpenFile>(ino, info.flags, tree, std::move(fd));
+  const Fd quiet = ops.native.open_for_passthrough(ino);
   {
     // The kernel writes to the backing file with the credentials that register it: those of who
     // opens it first.
     const CallerScope caller(*fuse_req_ctx(req));
     const WithoutFsetid kill(fuse_req_ctx(req)->uid != 0);
-    file->passthrough = ops.passthrough.open(ino, file->fd.get(), info);
+    file->passthrough = ops.passthrough.open(ino, quiet ? quiet.get() : file->fd.get(), info);
   }
   info.fh = ops.handles.add(file);
   info.noflush = 1;  // nothing to do at close(2): writes have reached the disk's page cache, locks

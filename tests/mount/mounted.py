@@ -77,16 +77,20 @@ class NativeMount:
 
     def stop(self, patience=20):
         """Ends it with SIGTERM; returns the seconds that took."""
-        begin = time.monotonic()
+        begin, failed = time.monotonic(), None
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 self.kill()
+            if self.process.returncode != 0:  # a sanitizer's report, too
+                failed = f"ended with {self.process.returncode}:\n{self.log()[-8000:]}"
         took = time.monotonic() - begin
         while self.process is not None and self.owner and is_mounted(self.mount):
             subprocess.run(["umount", "-l", self.mount], check=False)
+        if failed:
+            raise AssertionError(failed)
         return took
 
 

@@ -45,6 +45,14 @@ class Parity:
 
     maxDiff = 4000
 
+    def test_reading_leaves_access_times_alone(self):
+        """The one thing that is not as on the disk, in either mode, as on a disk mounted with noatime."""
+        path = f"{self.places()[0]}/f"
+        put(path, b"data")
+        os.utime(path, ns=(1_000_000_000, 2_000_000_000))
+        self.assertEqual(get(path), b"data")
+        self.assertEqual(os.stat(path).st_atime_ns, 1_000_000_000)
+
 
 def add_parity_tests():
     for name, operation in posix_ops.OPERATIONS.items():
