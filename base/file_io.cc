@@ -112,6 +112,11 @@ class PosixFileIo final : public FileIo {
     return ok();
   }
 
+  Status remove_empty_directory(const std::string& path) override {
+    if (::rmdir(path.c_str()) != 0) return errno_error(fmt::format("cannot remove the directory {}", path));
+    return ok();
+  }
+
   Status remove_tree(const std::string& path) override {
     std::error_code error;
     std::filesystem::remove_all(path, error);

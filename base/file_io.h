@@ -59,6 +59,8 @@ class FileIo {
   virtual Status set_mode(const std::string& path, uint32_t mode) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   virtual Status remove_file(const std::string& path) = 0;
+  // Fails (ENOTEMPTY) if something is in it.
+  virtual Status remove_empty_directory(const std::string& path) = 0;
   virtual Status remove_tree(const std::string& path) = 0;  // succeeds if it is not there; never follows links
   virtual Result<std::optional<std::string>> extended_attribute(const std::string& path, const std::string& name) = 0;
   virtual Result<DiskSpace> space(const std::string& path) = 0;

@@ -55,13 +55,15 @@ json::array peers_json(const merge::Cluster& cluster) {
   return peers;
 }
 
+uint64_t used_bytes(const Api::Parts& parts) { return parts.budget.used_bytes() + parts.push_budget.used_bytes(); }
+
 }  // namespace
 
 Api::Api(Parts parts) : parts_(parts), start_(parts.runtime.now()) {
   parts_.metrics.gauge("shufflefs_memory_used_bytes", "Bytes of the memory budget that are leased.",
-                       [&budget = parts_.budget] { return static_cast<double>(budget.used_bytes()); });
+                       [&parts = parts_] { return static_cast<double>(used_bytes(parts)); });
   parts_.metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.",
-                       [&budget = parts_.budget] { return static_cast<double>(budget.total_bytes()); });
+                       [&parts = parts_] { return static_cast<double>(parts.settings.memory_bytes); });
 }
 
 Task<json::value> Api::status() {
@@ -85,7 +87,7 @@ Task<json::value> Api::status() {
                          {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(parts_.runtime.now() - start_).count()},
                          {"mount", settings.mount},
                          {"disks", std::move(disks)},
-                         {"memory", {{"budget_bytes", parts_.budget.total_bytes()}, {"used_bytes", parts_.budget.used_bytes()}}},
+                         {"memory", {{"budget_bytes", settings.memory_bytes}, {"used_bytes", used_bytes(parts_)}}},
                          {"peers", peers_json(parts_.cluster)},
                          {"shuffles", std::move(shuffles)}};
 }

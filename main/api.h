@@ -28,6 +28,7 @@ class Api {
     merge::Engine& engine;
     merge::Cluster& cluster;
     ByteBudget& budget;
+    ByteBudget& push_budget;
     Metrics& metrics;
     FileIo& io;
   };

@@ -61,16 +61,17 @@ struct Node::Parts {
   Parts(const Settings& settings_in, net::MemberSpec spec)
       : settings(settings_in),
         runtime(settings.disk_threads),
-        budget(runtime, settings.memory_bytes),
+        budget(runtime, settings.memory_bytes - settings.memory_bytes / 4),
+        push_budget(runtime, settings.memory_bytes / 4),
         io(make_posix_file_io()),
-        engine(runtime, *io, budget, metrics, engine_options(settings)),
+        engine(runtime, *io, budget, push_budget, metrics, engine_options(settings)),
         context{runtime, budget, metrics, {settings.node, random_incarnation()}, net_options(settings)},
         membership(context, std::move(spec), engine.local_node()),
         server(context, *engine.local_node()),
         http(runtime),
         passthrough(metrics, settings.mount_passthrough),
         native(handles),
-        api({settings, runtime, engine, membership, budget, metrics, *io}),
+        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
         tree(engine, membership, native, passthrough, api.info_texts()) {}
 
   ~Parts() {
@@ -89,11 +90,12 @@ struct Node::Parts {
     co_return;
   }
   Task<void> stop_network() {
+    // First whoever asks peers, then the peers, then who answers them.
     co_await tree.stop();
     co_await http.stop();
-    co_await server.stop();
     co_await engine.stop();
     co_await membership.stop();
+    co_await server.stop();
   }
 
   const Settings settings;
@@ -101,6 +103,7 @@ struct Node::Parts {
   Metrics metrics;
   AsioRuntime runtime;
   ByteBudget budget;
+  ByteBudget push_budget;
   std::unique_ptr<FileIo> io;
   merge::Engine engine;
   const net::Context context;

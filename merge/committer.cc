@@ -249,7 +249,10 @@ Status Committer::drop(const ShuffleKey& shuffle) {
     refused_.erase(shuffle);
   }
   for (const MapOutput& output : parts_.maps.of(shuffle)) removed(parts_.maps.remove(shuffle, output.map));
-  return parts_.trash.discard(generic_path(shuffle));
+  const std::string place = generic_path(shuffle);
+  TRY(parts_.trash.discard(place));
+  (void)parts_.io.remove_empty_directory(parent_of(place));  // fails while the application has other shuffles
+  return ok();
 }
 
 }  // namespace shufflefs::merge

@@ -23,10 +23,12 @@
 namespace shufflefs::merge {
 
 struct Engine::Impl {
-  Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, Metrics& metrics_in, EngineOptions options_in)
+  Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, ByteBudget& push_budget_in, Metrics& metrics_in,
+       EngineOptions options_in)
       : runtime(runtime_in),
         io(io_in),
         budget(budget_in),
+        push_budget(push_budget_in),
         metrics(metrics_in),
         options(std::move(options_in)),
         trash(runtime, io, options.trash_grace),
@@ -60,6 +62,7 @@ struct Engine::Impl {
   Task<void> end_if_last(ShuffleKey shuffle) {
     const auto heard_of = heard.shuffles();
     if (std::find(heard_of.begin(), heard_of.end(), shuffle) != heard_of.end()) co_return;
+    log_info("shuffle.ended", {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     const Status dropped = co_await offload(runtime, [&] { return store.drop(shuffle); });
     if (!dropped) log_warning("shuffle.not_dropped", {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
   }
@@ -67,6 +70,7 @@ struct Engine::Impl {
   Runtime& runtime;
   FileIo& io;
   ByteBudget& budget;
+  ByteBudget& push_budget;
   Metrics& metrics;
   const EngineOptions options;
   LocalMaps maps;
@@ -87,8 +91,8 @@ struct Engine::Impl {
   Gate gate;
 };
 
-Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, EngineOptions options)
-    : impl_(std::make_unique<Impl>(runtime, io, budget, metrics, std::move(options))) {}
+Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget, Metrics& metrics, EngineOptions options)
+    : impl_(std::make_unique<Impl>(runtime, io, budget, push_budget, metrics, std::move(options))) {}
 
 Engine::~Engine() = default;
 
@@ -115,7 +119,7 @@ void Engine::start(Cluster& cluster) {
   impl.placements = std::make_unique<PlacementCache>(cluster);
   impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster);
   impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
-  impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io, impl.budget, impl.metrics, cluster, impl.maps, *impl.placements,
+  impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io, impl.push_budget, impl.metrics, cluster, impl.maps, *impl.placements,
                                          impl.ledger, impl.options.push);
   impl.metrics.gauge("shufflefs_announce_pending", "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });

@@ -25,7 +25,9 @@ namespace shufflefs::merge {
 
 class Engine {
  public:
-  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, EngineOptions options);
+  // `budget` is for reading and merging, `push_budget` for what this node pushes: were it one, two nodes whose budgets
+  // are full of pushes to each other would wait for each other.
+  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget, Metrics& metrics, EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

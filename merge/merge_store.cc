@@ -152,7 +152,12 @@ Status MergeStore::drop(const ShuffleKey& key) {
   // Alone: appends under way have ended, and later ones make a new Shuffle in a new directory.
   const std::unique_lock alone(shuffle->gone_mu);
   shuffle->gone = true;
-  for (std::size_t disk = 0; disk < data_dirs_.size(); ++disk) TRY(trash_.discard(directory(disk, key)));
+  for (std::size_t disk = 0; disk < data_dirs_.size(); ++disk) {
+    const std::string place = directory(disk, key);
+    TRY(trash_.discard(place));
+    // The application's directory goes with its last shuffle; until then this fails, as it should.
+    (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
+  }
   const std::lock_guard lock(mu_);
   shuffles_.erase(key);
   return ok();

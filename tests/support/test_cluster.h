@@ -126,11 +126,12 @@ class TestCluster {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
       node->budget = std::make_unique<ByteBudget>(runtime, 256U << 20U);
+      node->push_budget = std::make_unique<ByteBudget>(runtime, 64U << 20U);
       merge::EngineOptions options;
       options.self = node_name(i);
       options.data_dirs = {data_dir(i)};
       options.push = push;
-      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget, node->metrics, options);
+      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget, *node->push_budget, node->metrics, options);
       node->view = std::make_unique<View>(node_name(i), faults);
       nodes_.push_back(std::move(node));
     }
@@ -231,6 +232,7 @@ class TestCluster {
   struct Node {
     Metrics metrics;
     std::unique_ptr<ByteBudget> budget;
+    std::unique_ptr<ByteBudget> push_budget;
     std::unique_ptr<merge::Engine> engine;
     std::unique_ptr<View> view;
   };
