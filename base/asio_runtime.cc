@@ -37,7 +37,9 @@ std::unique_ptr<Timer> AsioRuntime::make_timer() { return std::make_unique<AsioT
 
 uint64_t AsioRuntime::random() { return random_(); }
 
-void AsioRuntime::post_blocking(std::function<void()> work) { asio::post(disk_threads_, std::move(work)); }
+void AsioRuntime::post_blocking(std::function<void()> work) {
+  asio::post(disk_threads_, std::move(work));
+}
 
 void AsioRuntime::run() { context_.run(); }
 

@@ -1,7 +1,7 @@
 // The Runtime of production: one reactor thread over an io_context, and a pool of disk threads.
 //
-// Life: construct, run() on the thread that shall be the reactor; stop() from any thread makes run() return. The disk
-// threads are joined by the destructor.
+// Life: construct, run() on the thread that shall be the reactor; stop() from any thread makes
+// run() return. The disk threads are joined by the destructor.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -12,11 +12,16 @@ namespace shufflefs {
 class Buffer {
  public:
   Buffer() = default;
-  // Uninitialised bytes; `lease` may be empty where the caller accounts otherwise (tests, tiny buffers).
+  // Uninitialised bytes; `lease` may be empty where the caller accounts otherwise (tests, tiny
+  // buffers).
   explicit Buffer(std::size_t size, ByteBudget::Lease lease = {})
-      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)), size_(size), lease_(std::move(lease)) {}
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
+        size_(size),
+        lease_(std::move(lease)) {}
   Buffer(Buffer&& other) noexcept
-      : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)), lease_(std::move(other.lease_)) {}
+      : bytes_(std::move(other.bytes_)),
+        size_(std::exchange(other.size_, 0)),
+        lease_(std::move(other.lease_)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     bytes_ = std::move(other.bytes_);
     size_ = std::exchange(other.size_, 0);

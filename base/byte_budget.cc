@@ -60,7 +60,8 @@ ByteBudget::ByteBudget(Runtime& runtime, uint64_t total_bytes)
 ByteBudget::~ByteBudget() = default;
 
 Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration patience) {
-  // The waiter is settled by RAII, so that a cancelled coroutine neither keeps its place nor leaks what it was granted.
+  // The waiter is settled by RAII, so that a cancelled coroutine neither keeps its place nor leaks
+  // what it was granted.
   struct Turn {
     std::shared_ptr<Lease::State> state;
     std::shared_ptr<Lease::State::Waiter> waiter;
@@ -80,8 +81,10 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
 
   const std::shared_ptr<Lease::State> state = state_;
   if (bytes > state->total) {
-    co_return make_error(Code::kTooLarge, fmt::format("a buffer of {} can never fit the memory budget of {}: raise --memory",
-                                                      format_bytes(bytes), format_bytes(state->total)));
+    co_return make_error(
+        Code::kTooLarge,
+        fmt::format("a buffer of {} can never fit the memory budget of {}: raise --memory",
+                    format_bytes(bytes), format_bytes(state->total)));
   }
   Turn turn{state, std::make_shared<Lease::State::Waiter>()};
   turn.waiter->bytes = bytes;
@@ -96,7 +99,8 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
   }
   co_await turn.waiter->timer->wait_for(patience);
   if (Lease lease = turn.take(); lease.bytes() > 0 || bytes == 0) co_return lease;
-  co_return make_error(Code::kNoMemory, fmt::format("the memory budget had no room for {} in time", format_bytes(bytes)));
+  co_return make_error(Code::kNoMemory, fmt::format("the memory budget had no room for {} in time",
+                                                    format_bytes(bytes)));
 }
 
 uint64_t ByteBudget::total_bytes() const { return state_->total; }

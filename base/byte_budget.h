@@ -1,7 +1,9 @@
-// One budget for all bytes that the daemon buffers. Whoever wants a buffer takes a lease first and waits its turn
-// (first come, first served) while the budget is used up; that wait is the back-pressure. Nothing is dropped silently.
+// One budget for all bytes that the daemon buffers. Whoever wants a buffer takes a lease first and
+// waits its turn (first come, first served) while the budget is used up; that wait is the
+// back-pressure. Nothing is dropped silently.
 //
-// Threads: acquire() on the reactor; a Lease may be given back on any thread. Ownership: leases may outlive the budget.
+// Threads: acquire() on the reactor; a Lease may be given back on any thread. Ownership: leases may
+// outlive the budget.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,8 @@ class ByteBudget {
   class Lease {
    public:
     Lease() = default;
-    Lease(Lease&& other) noexcept : state_(std::move(other.state_)), bytes_(std::exchange(other.bytes_, 0)) {}
+    Lease(Lease&& other) noexcept
+        : state_(std::move(other.state_)), bytes_(std::exchange(other.bytes_, 0)) {}
     Lease& operator=(Lease&& other) noexcept;
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
@@ -39,7 +42,8 @@ class ByteBudget {
   ByteBudget(const ByteBudget&) = delete;
   ByteBudget& operator=(const ByteBudget&) = delete;
 
-  // Waits until `bytes` fit, at most `patience` (then kNoMemory). kTooLarge at once if they could never fit.
+  // Waits until `bytes` fit, at most `patience` (then kNoMemory). kTooLarge at once if they could
+  // never fit.
   [[nodiscard]] Task<Result<Lease>> acquire(uint64_t bytes, Duration patience);
 
   [[nodiscard]] uint64_t total_bytes() const;

@@ -1,5 +1,6 @@
-// CRC-32C (Castagnoli; RFC 3720 appendix B.4) by ISA-L. The usual convention: initial value and final xor of ~0, so
-// that crc32c("123456789") == 0xE3069283 and java.util.zip.CRC32C agrees. Pure functions; about 50 GB/s.
+// CRC-32C (Castagnoli; RFC 3720 appendix B.4) by ISA-L. The usual convention: initial value and
+// final xor of ~0, so that crc32c("123456789") == 0xE3069283 and java.util.zip.CRC32C agrees. Pure
+// functions; about 50 GB/s.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Fixed-size integers in byte strings. Spark's files are big-endian; our own formats are little-endian.
-// REQUIRES: the pointed-to range holds sizeof(T) bytes.
+// Fixed-size integers in byte strings. Spark's files are big-endian; our own formats are
+// little-endian. REQUIRES: the pointed-to range holds sizeof(T) bytes.
 #pragma once
 
 #include <bit>
@@ -9,7 +9,8 @@
 
 namespace shufflefs {
 
-static_assert(std::endian::native == std::endian::little, "the formats are written for little-endian machines");
+static_assert(std::endian::native == std::endian::little,
+              "the formats are written for little-endian machines");
 
 template <std::integral T>
 [[nodiscard]] T load_le(const std::byte* from) {
@@ -26,7 +27,8 @@ void store_le(std::byte* to, T value) {
 template <std::integral T>
 [[nodiscard]] T byte_swap(T value) {
   static_assert(sizeof(T) == 8 || sizeof(T) == 4);
-  if constexpr (sizeof(T) == 8) return static_cast<T>(__builtin_bswap64(static_cast<unsigned long>(value)));
+  if constexpr (sizeof(T) == 8)
+    return static_cast<T>(__builtin_bswap64(static_cast<unsigned long>(value)));
   return static_cast<T>(__builtin_bswap32(static_cast<unsigned int>(value)));
 }
 

@@ -47,7 +47,8 @@ int to_errno(Code code) {
     case Code::kReadOnly: return EROFS;
     case Code::kNoMemory: return ENOMEM;
     case Code::kCancelled: return EINTR;
-    case Code::kTimeout:  // a reader cannot do more with ETIMEDOUT than with EIO; the log keeps the cause
+    case Code::kTimeout:  // a reader cannot do more with ETIMEDOUT than with EIO; the log keeps the
+                          // cause
     case Code::kIo:
     case Code::kInternal:
     case Code::kCorruptIndex:
@@ -73,9 +74,11 @@ Error errno_error(std::string_view what, int saved_errno) {
   Code code = Code::kIo;
   if (saved_errno == ENOENT || saved_errno == ESTALE) code = Code::kNotFound;
   if (saved_errno == EEXIST) code = Code::kExists;
-  // strerrordesc_np is thread-safe and gives the untranslated text, which is what people search for.
+  // strerrordesc_np is thread-safe and gives the untranslated text, which is what people search
+  // for.
   const char* text = strerrordesc_np(saved_errno);
-  return Error{code, saved_errno, std::string(what) + ": " + (text != nullptr ? text : "unknown error")};
+  return Error{code, saved_errno,
+               std::string(what) + ": " + (text != nullptr ? text : "unknown error")};
 }
 
 }  // namespace shufflefs

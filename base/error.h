@@ -1,5 +1,6 @@
-// Errors are values: a numbered code, the errno that caused it (if any), and a message that names the thing and the
-// remedy. Every code is decided once, in the table of error.cc, which also says which errno the kernel gets.
+// Errors are values: a numbered code, the errno that caused it (if any), and a message that names
+// the thing and the remedy. Every code is decided once, in the table of error.cc, which also says
+// which errno the kernel gets.
 //
 // Threads: values, no sharing. Cost: one string. Exceptions are used only before the mount is up.
 #pragma once
@@ -10,34 +11,36 @@
 
 namespace shufflefs {
 
-// Numbers are stable: they go over the wire and into logs. Thousands per folder: 1 base, 2 merge, 3 net, 4 fs, 5 main.
+// Numbers are stable: they go over the wire and into logs. Thousands per folder: 1 base, 2 merge, 3
+// net, 4 fs, 5 main.
 enum class Code : int {
   kOk = 0,
-  kInvalidArgument = 1001,   // a name, number or option that does not parse
-  kNotFound = 1002,          // the thing is not here (any more)
-  kIo = 1003,                // the disk said no; see sys_errno
-  kTimeout = 1004,           // a deadline passed; never converted into another error
-  kCancelled = 1005,         // we are stopping
-  kNoMemory = 1006,          // the memory budget has no room within the deadline
-  kExists = 1007,            // the name is taken
-  kPermission = 1008,        // refused by policy
-  kInternal = 1099,          // a bug of ours
-  kCorruptIndex = 2001,      // an index that contradicts itself or its data
-  kCorruptData = 2002,       // bytes that do not match their checksum
-  kBlockLost = 2003,         // a block that exists nowhere any more
-  kDropped = 2004,           // the shuffle or application was dropped
-  kTooLarge = 2005,          // above a configured limit
-  kRefused = 2006,           // the owner does not want this; do not retry
-  kPeerUnreachable = 3001,   // no connection, or it broke
-  kProtocol = 3002,          // garbage, or a length out of bounds
-  kVersion = 3003,           // the peer speaks another protocol version
-  kWrongPeer = 3004,         // the peer is not who the member list says
-  kMount = 4001,             // the mount could not be made
-  kReadOnly = 4002,          // the name is virtual or committed
-  kConfig = 5001,            // mistakes in the configuration
+  kInvalidArgument = 1001,  // a name, number or option that does not parse
+  kNotFound = 1002,         // the thing is not here (any more)
+  kIo = 1003,               // the disk said no; see sys_errno
+  kTimeout = 1004,          // a deadline passed; never converted into another error
+  kCancelled = 1005,        // we are stopping
+  kNoMemory = 1006,         // the memory budget has no room within the deadline
+  kExists = 1007,           // the name is taken
+  kPermission = 1008,       // refused by policy
+  kInternal = 1099,         // a bug of ours
+  kCorruptIndex = 2001,     // an index that contradicts itself or its data
+  kCorruptData = 2002,      // bytes that do not match their checksum
+  kBlockLost = 2003,        // a block that exists nowhere any more
+  kDropped = 2004,          // the shuffle or application was dropped
+  kTooLarge = 2005,         // above a configured limit
+  kRefused = 2006,          // the owner does not want this; do not retry
+  kPeerUnreachable = 3001,  // no connection, or it broke
+  kProtocol = 3002,         // garbage, or a length out of bounds
+  kVersion = 3003,          // the peer speaks another protocol version
+  kWrongPeer = 3004,        // the peer is not who the member list says
+  kMount = 4001,            // the mount could not be made
+  kReadOnly = 4002,         // the name is virtual or committed
+  kConfig = 5001,           // mistakes in the configuration
 };
 
-// The stable text of a code, e.g. "corrupt_index". Unknown numbers (from a newer peer) give "unknown".
+// The stable text of a code, e.g. "corrupt_index". Unknown numbers (from a newer peer) give
+// "unknown".
 std::string_view to_string(Code code);
 
 // What the kernel is told. The only place where codes become errnos.

@@ -1,4 +1,5 @@
-// A file descriptor that closes itself. Move-only; not thread-safe; close errors are ignored (nothing here needs them).
+// A file descriptor that closes itself. Move-only; not thread-safe; close errors are ignored
+// (nothing here needs them).
 #pragma once
 
 #include <unistd.h>

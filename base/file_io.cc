@@ -21,9 +21,11 @@ class PosixFile final : public File {
   Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
     std::size_t done = 0;
     while (done < into.size()) {
-      const ssize_t n = ::pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t n = ::pread(fd_.get(), into.data() + done, into.size() - done,
+                                static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return errno_error(fmt::format("cannot read {} at offset {}", path_, offset + done));
+      if (n < 0)
+        return errno_error(fmt::format("cannot read {} at offset {}", path_, offset + done));
       if (n == 0) break;
       done += static_cast<std::size_t>(n);
     }
@@ -33,16 +35,18 @@ class PosixFile final : public File {
   Status write_at(uint64_t offset, std::span<const std::byte> bytes) override {
     std::size_t done = 0;
     while (done < bytes.size()) {
-      const ssize_t n = ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t n = ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done,
+                                 static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return errno_error(fmt::format("cannot write {} at offset {}", path_, offset + done));
+      if (n < 0)
+        return errno_error(fmt::format("cannot write {} at offset {}", path_, offset + done));
       done += static_cast<std::size_t>(n);
     }
     return ok();
   }
 
   Result<uint64_t> size() override {
-    struct stat st {};
+    struct stat st{};
     if (::fstat(fd_.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path_));
     return static_cast<uint64_t>(st.st_size);
   }
@@ -71,10 +75,12 @@ class PosixFileIo final : public FileIo {
   }
 
   Result<FileInfo> stat(const std::string& path) override {
-    struct stat st {};
+    struct stat st{};
     if (::lstat(path.c_str(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
-    const auto modified_ms = static_cast<uint64_t>(st.st_mtim.tv_sec) * 1000 + static_cast<uint64_t>(st.st_mtim.tv_nsec) / 1'000'000;
-    return FileInfo{static_cast<uint64_t>(st.st_size), S_ISDIR(st.st_mode), S_ISREG(st.st_mode), modified_ms};
+    const auto modified_ms = static_cast<uint64_t>(st.st_mtim.tv_sec) * 1000 +
+                             static_cast<uint64_t>(st.st_mtim.tv_nsec) / 1'000'000;
+    return FileInfo{static_cast<uint64_t>(st.st_size), S_ISDIR(st.st_mode), S_ISREG(st.st_mode),
+                    modified_ms};
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
@@ -83,7 +89,8 @@ class PosixFileIo final : public FileIo {
     std::filesystem::directory_iterator it(path, error);
     for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
       std::error_code ignored;
-      const bool is_directory = it->symlink_status(ignored).type() == std::filesystem::file_type::directory;
+      const bool is_directory =
+          it->symlink_status(ignored).type() == std::filesystem::file_type::directory;
       entries.push_back({it->path().filename().string(), is_directory});
     }
     if (error) return errno_error(fmt::format("cannot list {}", path), error.value());
@@ -93,17 +100,20 @@ class PosixFileIo final : public FileIo {
   Status make_directories(const std::string& path) override {
     std::error_code error;
     std::filesystem::create_directories(path, error);
-    if (error) return errno_error(fmt::format("cannot create the directory {}", path), error.value());
+    if (error)
+      return errno_error(fmt::format("cannot create the directory {}", path), error.value());
     return ok();
   }
 
   Status set_mode(const std::string& path, uint32_t mode) override {
-    if (::chmod(path.c_str(), mode) != 0) return errno_error(fmt::format("cannot change the mode of {}", path));
+    if (::chmod(path.c_str(), mode) != 0)
+      return errno_error(fmt::format("cannot change the mode of {}", path));
     return ok();
   }
 
   Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0) return errno_error(fmt::format("cannot rename {} to {}", from, to));
+    if (::rename(from.c_str(), to.c_str()) != 0)
+      return errno_error(fmt::format("cannot rename {} to {}", from, to));
     return ok();
   }
 
@@ -113,18 +123,21 @@ class PosixFileIo final : public FileIo {
   }
 
   Status remove_empty_directory(const std::string& path) override {
-    if (::rmdir(path.c_str()) != 0) return errno_error(fmt::format("cannot remove the directory {}", path));
+    if (::rmdir(path.c_str()) != 0)
+      return errno_error(fmt::format("cannot remove the directory {}", path));
     return ok();
   }
 
   Status remove_tree(const std::string& path) override {
     std::error_code error;
     std::filesystem::remove_all(path, error);
-    if (error) return errno_error(fmt::format("cannot remove the directory {}", path), error.value());
+    if (error)
+      return errno_error(fmt::format("cannot remove the directory {}", path), error.value());
     return ok();
   }
 
-  Result<std::optional<std::string>> extended_attribute(const std::string& path, const std::string& name) override {
+  Result<std::optional<std::string>> extended_attribute(const std::string& path,
+                                                        const std::string& name) override {
     std::string value(4096, '\0');
     const ssize_t n = ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
     if (n < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) return std::optional<std::string>{};
@@ -134,8 +147,9 @@ class PosixFileIo final : public FileIo {
   }
 
   Result<DiskSpace> space(const std::string& path) override {
-    struct statvfs st {};
-    if (::statvfs(path.c_str(), &st) != 0) return errno_error(fmt::format("cannot statvfs {}", path));
+    struct statvfs st{};
+    if (::statvfs(path.c_str(), &st) != 0)
+      return errno_error(fmt::format("cannot statvfs {}", path));
     return DiskSpace{st.f_blocks * st.f_frsize, st.f_bavail * st.f_frsize};
   }
 };
@@ -148,7 +162,9 @@ Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path, ui
   TRY_ASSIGN(const std::unique_ptr<File> file, io.open(path, OpenMode::kRead));
   TRY_ASSIGN(const uint64_t size, file->size());
   if (size > limit) {
-    return make_error(Code::kTooLarge, fmt::format("{} has {} bytes, more than the {} that are allowed", path, size, limit));
+    return make_error(
+        Code::kTooLarge,
+        fmt::format("{} has {} bytes, more than the {} that are allowed", path, size, limit));
   }
   std::vector<std::byte> bytes(size);
   TRY_ASSIGN(const std::size_t n, file->read_at(0, bytes));

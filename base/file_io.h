@@ -1,8 +1,10 @@
-// All disk I/O of the domain behind one small interface, so that a full, sick or torn disk is a class in a test and not
-// a mock framework. The kernel-facing side (fs/) talks to the kernel itself: it must pass on what the disk says.
+// All disk I/O of the domain behind one small interface, so that a full, sick or torn disk is a
+// class in a test and not a mock framework. The kernel-facing side (fs/) talks to the kernel
+// itself: it must pass on what the disk says.
 //
-// Paths are absolute. Threads: both interfaces are safe for concurrent calls. Failure: errors carry the errno and name
-// the path. Cost: what the system call costs; everything blocks, so call from disk threads only.
+// Paths are absolute. Threads: both interfaces are safe for concurrent calls. Failure: errors carry
+// the errno and name the path. Cost: what the system call costs; everything blocks, so call from
+// disk threads only.
 #pragma once
 
 #include <cstdint>
@@ -51,18 +53,22 @@ enum class OpenMode { kRead, kWriteCreate };
 class FileIo {
  public:
   virtual ~FileIo() = default;
-  // Symbolic links in the last component are refused (ELOOP): nobody leads us out of our directories.
+  // Symbolic links in the last component are refused (ELOOP): nobody leads us out of our
+  // directories.
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual Result<FileInfo> stat(const std::string& path) = 0;
-  virtual Result<std::vector<DirectoryEntry>> list(const std::string& path) = 0;  // without . and ..; unsorted
-  virtual Status make_directories(const std::string& path) = 0;                   // succeeds if it is there
+  virtual Result<std::vector<DirectoryEntry>> list(
+      const std::string& path) = 0;                              // without . and ..; unsorted
+  virtual Status make_directories(const std::string& path) = 0;  // succeeds if it is there
   virtual Status set_mode(const std::string& path, uint32_t mode) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   virtual Status remove_file(const std::string& path) = 0;
   // Fails (ENOTEMPTY) if something is in it.
   virtual Status remove_empty_directory(const std::string& path) = 0;
-  virtual Status remove_tree(const std::string& path) = 0;  // succeeds if it is not there; never follows links
-  virtual Result<std::optional<std::string>> extended_attribute(const std::string& path, const std::string& name) = 0;
+  virtual Status remove_tree(
+      const std::string& path) = 0;  // succeeds if it is not there; never follows links
+  virtual Result<std::optional<std::string>> extended_attribute(const std::string& path,
+                                                                const std::string& name) = 0;
   virtual Result<DiskSpace> space(const std::string& path) = 0;
 };
 
@@ -70,9 +76,11 @@ class FileIo {
 [[nodiscard]] std::unique_ptr<FileIo> make_posix_file_io();
 
 // Reads a whole file of at most `limit` bytes (kTooLarge above it).
-[[nodiscard]] Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path, uint64_t limit);
+[[nodiscard]] Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path,
+                                                       uint64_t limit);
 
 // Replaces a small file: written under a temporary name in the same directory, then renamed.
-[[nodiscard]] Status replace_file(FileIo& io, const std::string& path, std::span<const std::byte> bytes);
+[[nodiscard]] Status replace_file(FileIo& io, const std::string& path,
+                                  std::span<const std::byte> bytes);
 
 }  // namespace shufflefs

@@ -8,7 +8,8 @@
 
 namespace shufflefs {
 
-Gate::Gate(Runtime& runtime, std::string name) : runtime_(runtime), state_(std::make_shared<State>()) {
+Gate::Gate(Runtime& runtime, std::string name)
+    : runtime_(runtime), state_(std::make_shared<State>()) {
   state_->name = std::move(name);
   state_->all_left = runtime.make_timer();
 }
@@ -16,14 +17,16 @@ Gate::Gate(Runtime& runtime, std::string name) : runtime_(runtime), state_(std::
 Gate::~Gate() { state_->closed = true; }
 
 void Gate::spawn(Task<void> task) {
-  // Posted, so that a spawn from another thread is safe and a long task does not run inside its spawner.
+  // Posted, so that a spawn from another thread is safe and a long task does not run inside its
+  // spawner.
   asio::post(runtime_.executor(),
              [executor = runtime_.executor(), state = state_, task = std::move(task)]() mutable {
                start(executor, state, std::move(task));
              });
 }
 
-void Gate::start(asio::any_io_executor executor, const std::shared_ptr<State>& state, Task<void> task) {
+void Gate::start(asio::any_io_executor executor, const std::shared_ptr<State>& state,
+                 Task<void> task) {
   if (state->closed) return;
   const auto place = state->inside.emplace(state->inside.end());
   auto done = [state, place](const std::exception_ptr& failure) {
@@ -39,13 +42,15 @@ void Gate::start(asio::any_io_executor executor, const std::shared_ptr<State>& s
       log_error("internal.exception", {{"gate", state->name}, {"what", error.what()}});
     }
   };
-  asio::co_spawn(executor, std::move(task), asio::bind_cancellation_slot(place->slot(), std::move(done)));
+  asio::co_spawn(executor, std::move(task),
+                 asio::bind_cancellation_slot(place->slot(), std::move(done)));
 }
 
 Task<void> Gate::close() {
   state_->closed = true;
   // Cancelling may complete a task, which erases its place: step first, then emit.
-  for (auto it = state_->inside.begin(); it != state_->inside.end();) (it++)->emit(asio::cancellation_type::terminal);
+  for (auto it = state_->inside.begin(); it != state_->inside.end();)
+    (it++)->emit(asio::cancellation_type::terminal);
   while (!state_->inside.empty()) co_await state_->all_left->wait_for(std::chrono::hours(1));
 }
 

@@ -1,8 +1,10 @@
-// The owner of coroutines: every spawn belongs to a gate, and closing the gate cancels what is inside and waits until
-// it has left. So no coroutine outlives what it refers to. (The idea is Seastar's gate; cancellation is Asio's.)
+// The owner of coroutines: every spawn belongs to a gate, and closing the gate cancels what is
+// inside and waits until it has left. So no coroutine outlives what it refers to. (The idea is
+// Seastar's gate; cancellation is Asio's.)
 //
-// Threads: spawn() from any thread; close() and the destructor on the reactor. Failure: an exception that leaves a task
-// is logged (internal.exception), cancellation is not. A task spawned after close() is dropped unrun.
+// Threads: spawn() from any thread; close() and the destructor on the reactor. Failure: an
+// exception that leaves a task is logged (internal.exception), cancellation is not. A task spawned
+// after close() is dropped unrun.
 #pragma once
 
 #include <boost/asio/cancellation_signal.hpp>
@@ -35,7 +37,8 @@ class Gate {
     std::unique_ptr<Timer> all_left;
   };
 
-  static void start(asio::any_io_executor executor, const std::shared_ptr<State>& state, Task<void> task);
+  static void start(asio::any_io_executor executor, const std::shared_ptr<State>& state,
+                    Task<void> task);
 
   Runtime& runtime_;
   std::shared_ptr<State> state_;  // reactor thread only; shared with posted starts

@@ -14,7 +14,8 @@ namespace {
 // The one piece of process-wide state: a logger is what everything may use without being handed it.
 spdlog::logger& logger() {
   static const std::shared_ptr<spdlog::logger> instance = [] {
-    auto made = std::make_shared<spdlog::logger>("shufflefs", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>("shufflefs",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
     made->flush_on(spdlog::level::trace);
     made->set_level(spdlog::level::info);
@@ -35,7 +36,8 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 
 void append_value(std::string& line, std::string_view value) {
   const bool plain = !value.empty() && value.find_first_of(" \"=\\") == std::string_view::npos &&
-                     std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
+                     std::all_of(value.begin(), value.end(),
+                                 [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
   if (plain) {
     line += value;
     return;
@@ -44,8 +46,10 @@ void append_value(std::string& line, std::string_view value) {
   for (const char raw : value) {
     const auto c = static_cast<unsigned char>(raw);
     if (c == '"' || c == '\\') line += '\\';
-    if (c < 0x20 || c == 0x7F) line += fmt::format("\\x{:02x}", c);
-    else line += raw;
+    if (c < 0x20 || c == 0x7F)
+      line += fmt::format("\\x{:02x}", c);
+    else
+      line += raw;
   }
   line += '"';
 }

@@ -11,7 +11,8 @@ Counter& Metrics::counter(const std::string& name, const std::string& help) {
   return *entry.counter;
 }
 
-void Metrics::gauge(const std::string& name, const std::string& help, std::function<double()> value) {
+void Metrics::gauge(const std::string& name, const std::string& help,
+                    std::function<double()> value) {
   const std::lock_guard lock(mu_);
   entries_[name] = Entry{help, nullptr, std::move(value)};
 }
@@ -20,8 +21,10 @@ std::string Metrics::render() const {
   const std::lock_guard lock(mu_);
   std::string text;
   for (const auto& [name, entry] : entries_) {
-    text += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, entry.help, name, entry.counter ? "counter" : "gauge");
-    text += entry.counter ? fmt::format("{} {}\n", name, entry.counter->value()) : fmt::format("{} {}\n", name, entry.gauge());
+    text += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, entry.help, name,
+                        entry.counter ? "counter" : "gauge");
+    text += entry.counter ? fmt::format("{} {}\n", name, entry.counter->value())
+                          : fmt::format("{} {}\n", name, entry.gauge());
   }
   return text;
 }

@@ -1,6 +1,7 @@
 // Counters and gauges with a name and a line of help, rendered in the Prometheus text format.
 //
-// Threads: any. Ownership: a Counter& stays valid as long as the Metrics. Cost: one relaxed atomic add.
+// Threads: any. Ownership: a Counter& stays valid as long as the Metrics. Cost: one relaxed atomic
+// add.
 #pragma once
 
 #include <atomic>
@@ -24,7 +25,8 @@ class Counter {
 
 class Metrics {
  public:
-  // Made at the first call with a name, the same one afterwards. Names end in _total; units are in the name.
+  // Made at the first call with a name, the same one afterwards. Names end in _total; units are in
+  // the name.
   Counter& counter(const std::string& name, const std::string& help);
   // Evaluated at rendering time, on the rendering thread.
   void gauge(const std::string& name, const std::string& help, std::function<double()> value);

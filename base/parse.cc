@@ -31,8 +31,11 @@ std::optional<std::pair<uint64_t, std::string>> number_and_unit(std::string_view
 
 Result<uint64_t> parse_bytes(std::string_view text) {
   auto bad = [&] {
-    return make_error(Code::kInvalidArgument,
-                      fmt::format("'{}' is not a size: write a number of bytes, or one with K, M, G or T (512M, 4GiB)", text));
+    return make_error(
+        Code::kInvalidArgument,
+        fmt::format(
+            "'{}' is not a size: write a number of bytes, or one with K, M, G or T (512M, 4GiB)",
+            text));
   };
   const auto parsed = number_and_unit(text);
   if (!parsed) return bad();
@@ -64,8 +67,10 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
     if (unit == "h") scale = 3'600'000;
   }
   if (scale == 0 || parsed->first > kMaxMs / scale) {
-    return make_error(Code::kInvalidArgument,
-                      fmt::format("'{}' is not a duration: write a number with ms, s, m or h (500ms, 30s, 2m)", text));
+    return make_error(
+        Code::kInvalidArgument,
+        fmt::format("'{}' is not a duration: write a number with ms, s, m or h (500ms, 30s, 2m)",
+                    text));
   }
   return std::chrono::milliseconds(parsed->first * scale);
 }
@@ -79,13 +84,16 @@ std::string format_bytes(uint64_t bytes) {
     ++unit;
   }
   if (unit == 0) return fmt::format("{} B", bytes);
-  return value < 10.0 ? fmt::format("{:.1f} {}", value, kUnits.at(unit)) : fmt::format("{:.0f} {}", value, kUnits.at(unit));
+  return value < 10.0 ? fmt::format("{:.1f} {}", value, kUnits.at(unit))
+                      : fmt::format("{:.0f} {}", value, kUnits.at(unit));
 }
 
 Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port) {
   auto bad = [&](std::string_view why) {
-    return make_error(Code::kInvalidArgument,
-                      fmt::format("'{}' is not an address: {}; write ADDR:PORT (127.0.0.1:7338, [::1]:7338)", text, why));
+    return make_error(
+        Code::kInvalidArgument,
+        fmt::format("'{}' is not an address: {}; write ADDR:PORT (127.0.0.1:7338, [::1]:7338)",
+                    text, why));
   };
   HostPort result;
   result.port = default_port;
@@ -96,12 +104,15 @@ Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port) {
     result.host = text.substr(1, close - 1);
     rest = text.substr(close + 1);
     if (!rest.empty() && rest.front() != ':') return bad("a colon must follow the bracket");
-    if (!rest.empty()) rest.remove_prefix(1);
-    else if (default_port == 0) return bad("the port is missing");
+    if (!rest.empty())
+      rest.remove_prefix(1);
+    else if (default_port == 0)
+      return bad("the port is missing");
   } else {
     const auto colon = text.rfind(':');
     if (colon == std::string_view::npos && default_port == 0) return bad("the port is missing");
-    if (colon != std::string_view::npos && text.find(':') != colon) return bad("an IPv6 address needs brackets");
+    if (colon != std::string_view::npos && text.find(':') != colon)
+      return bad("an IPv6 address needs brackets");
     result.host = text.substr(0, colon);
     if (colon != std::string_view::npos) rest = text.substr(colon + 1);
     if (colon != std::string_view::npos && rest.empty()) return bad("the port is missing");
@@ -116,8 +127,9 @@ Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port) {
 }
 
 std::string to_string(const HostPort& address) {
-  return address.host.find(':') == std::string::npos ? fmt::format("{}:{}", address.host, address.port)
-                                                     : fmt::format("[{}]:{}", address.host, address.port);
+  return address.host.find(':') == std::string::npos
+             ? fmt::format("{}:{}", address.host, address.port)
+             : fmt::format("[{}]:{}", address.host, address.port);
 }
 
 std::vector<std::string_view> split(std::string_view text, char separator) {

@@ -1,5 +1,6 @@
-// Strict parsing of numbers and sizes from names, options and files. Nothing is skipped or guessed: "+1", "01", " 1",
-// "1x" and "" are errors, so that a number has exactly one spelling and names can be compared as strings.
+// Strict parsing of numbers and sizes from names, options and files. Nothing is skipped or guessed:
+// "+1", "01", " 1", "1x" and "" are errors, so that a number has exactly one spelling and names can
+// be compared as strings.
 #pragma once
 
 #include <chrono>
@@ -14,12 +15,15 @@
 namespace shufflefs {
 
 // A canonical decimal number in [0, max]; nothing otherwise.
-[[nodiscard]] std::optional<uint64_t> parse_decimal(std::string_view text, uint64_t max = UINT64_MAX);
+[[nodiscard]] std::optional<uint64_t> parse_decimal(std::string_view text,
+                                                    uint64_t max = UINT64_MAX);
 
-// Bytes: a number with an optional unit K, M, G, T (powers of 1024; "KiB", "KB" and lower case are taken too).
+// Bytes: a number with an optional unit K, M, G, T (powers of 1024; "KiB", "KB" and lower case are
+// taken too).
 [[nodiscard]] Result<uint64_t> parse_bytes(std::string_view text);
 
-// Milliseconds: a number with the unit ms, s, m or h ("500ms", "30s", "2m"); a bare number means seconds.
+// Milliseconds: a number with the unit ms, s, m or h ("500ms", "30s", "2m"); a bare number means
+// seconds.
 [[nodiscard]] Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 
 // "64 MiB", "1.5 GiB", "812 B": for people.
@@ -31,7 +35,8 @@ struct HostPort {
   friend bool operator==(const HostPort&, const HostPort&) = default;
 };
 
-// "127.0.0.1:7338", "[::1]:7338", "name:7338"; without a port, `default_port` (0: the port is required).
+// "127.0.0.1:7338", "[::1]:7338", "name:7338"; without a port, `default_port` (0: the port is
+// required).
 [[nodiscard]] Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port = 0);
 [[nodiscard]] std::string to_string(const HostPort& address);
 

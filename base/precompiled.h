@@ -1,5 +1,5 @@
-// The heavy headers that almost every file needs, precompiled once for each library: it halves the time of a build. Force-
-// included by CMake; every file still includes what it uses.
+// The heavy headers that almost every file needs, precompiled once for each library: it halves the
+// time of a build. Force- included by CMake; every file still includes what it uses.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
-// Result<T>: a value or an Error. Boost.System's result, so that nothing is thrown on the data path.
+// Result<T>: a value or an Error. Boost.System's result, so that nothing is thrown on the data
+// path.
 //
 //   Result<Fd> open_it();
 //   TRY_ASSIGN(Fd fd, open_it());            // in functions that return a Result
@@ -20,7 +21,8 @@ class BadResult : public std::runtime_error {
 };
 
 // Found by boost::system::result through argument-dependent lookup.
-[[noreturn]] inline void throw_exception_from_error(const Error& error, const boost::source_location& /*where*/) {
+[[noreturn]] inline void throw_exception_from_error(const Error& error,
+                                                    const boost::source_location& /*where*/) {
   throw BadResult(error);
 }
 
@@ -47,4 +49,5 @@ inline Status ok() { return {}; }
 #define CO_TRY_ASSIGN(declaration, expression) \
   SHUFFLEFS_TRY_ASSIGN(SHUFFLEFS_CONCAT(try_result_, __LINE__), declaration, expression, co_return)
 #define TRY(expression) SHUFFLEFS_TRY(SHUFFLEFS_CONCAT(try_result_, __LINE__), expression, return)
-#define CO_TRY(expression) SHUFFLEFS_TRY(SHUFFLEFS_CONCAT(try_result_, __LINE__), expression, co_return)
+#define CO_TRY(expression) \
+  SHUFFLEFS_TRY(SHUFFLEFS_CONCAT(try_result_, __LINE__), expression, co_return)

@@ -1,9 +1,10 @@
-// Where time, randomness and threads come from. The domain takes them from here only, so that a simulator can drive the
-// same code with a virtual clock, one thread and a seed.
+// Where time, randomness and threads come from. The domain takes them from here only, so that a
+// simulator can drive the same code with a virtual clock, one thread and a seed.
 //
-// Threads: every coroutine of the daemon runs on one reactor thread (`executor()`); state that only coroutines touch
-// needs no lock. Blocking work goes to the disk threads by `offload`. `post_blocking` may be called from any thread,
-// the rest from the reactor. Ownership: the Runtime outlives everything that holds a reference to it.
+// Threads: every coroutine of the daemon runs on one reactor thread (`executor()`); state that only
+// coroutines touch needs no lock. Blocking work goes to the disk threads by `offload`.
+// `post_blocking` may be called from any thread, the rest from the reactor. Ownership: the Runtime
+// outlives everything that holds a reference to it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -48,7 +49,8 @@ class Runtime {
   [[nodiscard]] virtual TimePoint now() const = 0;
   [[nodiscard]] virtual std::unique_ptr<Timer> make_timer() = 0;
   [[nodiscard]] virtual uint64_t random() = 0;
-  // Runs `work` on a disk thread. Everything posted has run, or been destroyed unrun, when the Runtime is gone.
+  // Runs `work` on a disk thread. Everything posted has run, or been destroyed unrun, when the
+  // Runtime is gone.
   virtual void post_blocking(std::function<void()> work) = 0;
 };
 
@@ -57,8 +59,8 @@ class Runtime {
   co_await timer->wait_for(duration);
 }
 
-// Runs `work` (which may block on a disk, never on the network) on a disk thread and resumes on the reactor with what
-// it returned. Not cancellable: it must be short.
+// Runs `work` (which may block on a disk, never on the network) on a disk thread and resumes on the
+// reactor with what it returned. Not cancellable: it must be short.
 template <class Work>
 [[nodiscard]] Task<std::invoke_result_t<Work>> offload(Runtime& runtime, Work work) {
   using Value = std::invoke_result_t<Work>;

@@ -15,18 +15,24 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::string_view kShuffles = "/api/v1/shuffles/";
-// A status page of a node with thousands of shuffles is no use to anybody: the latest names win nothing, the first do.
+// A status page of a node with thousands of shuffles is no use to anybody: the latest names win
+// nothing, the first do.
 constexpr std::size_t kMostShuffles = 200;
 
 json::value shuffle_json(const merge::ShuffleTotals& totals) {
   const merge::ShuffleInfo& sum = totals.sum;
   json::array given_up;
   for (const auto& [node, entry] : totals.given_up) {
-    given_up.push_back({{"node", node.str()}, {"reason", entry.reason}, {"chunks", entry.chunks}, {"blocks", entry.blocks}, {"bytes", entry.bytes}});
+    given_up.push_back({{"node", node.str()},
+                        {"reason", entry.reason},
+                        {"chunks", entry.chunks},
+                        {"blocks", entry.blocks},
+                        {"bytes", entry.bytes}});
   }
   json::array refused(totals.refused_commits.begin(), totals.refused_commits.end());
   json::array unreachable;
-  for (const merge::UnreachableNode& node : totals.unreachable) unreachable.push_back({{"node", node.node.str()}, {"reason", node.reason}});
+  for (const merge::UnreachableNode& node : totals.unreachable)
+    unreachable.push_back({{"node", node.node.str()}, {"reason", node.reason}});
   return json::object{{"app", totals.shuffle.app.str()},
                       {"shuffle", number(totals.shuffle.shuffle)},
                       {"partitions", sum.partition_count},
@@ -49,21 +55,28 @@ json::value shuffle_json(const merge::ShuffleTotals& totals) {
 json::array peers_json(const merge::Cluster& cluster) {
   json::array peers;
   for (const merge::PeerHealth& peer : cluster.health()) {
-    peers.push_back({{"name", peer.name.str()}, {"address", peer.address}, {"self", peer.self}, {"up", peer.up},
-                     {"reason", peer.reason}, {"round_trip_ms", peer.round_trip_ms}});
+    peers.push_back({{"name", peer.name.str()},
+                     {"address", peer.address},
+                     {"self", peer.self},
+                     {"up", peer.up},
+                     {"reason", peer.reason},
+                     {"round_trip_ms", peer.round_trip_ms}});
   }
   return peers;
 }
 
-uint64_t used_bytes(const Api::Parts& parts) { return parts.budget.used_bytes() + parts.push_budget.used_bytes(); }
+uint64_t used_bytes(const Api::Parts& parts) {
+  return parts.budget.used_bytes() + parts.push_budget.used_bytes();
+}
 
 }  // namespace
 
 Api::Api(Parts parts) : parts_(parts), start_(parts.runtime.now()) {
   parts_.metrics.gauge("shufflefs_memory_used_bytes", "Bytes of the memory budget that are leased.",
                        [&parts = parts_] { return static_cast<double>(used_bytes(parts)); });
-  parts_.metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.",
-                       [&parts = parts_] { return static_cast<double>(parts.settings.memory_bytes); });
+  parts_.metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.", [&parts = parts_] {
+    return static_cast<double>(parts.settings.memory_bytes);
+  });
 }
 
 Task<json::value> Api::status() {
@@ -72,8 +85,10 @@ Task<json::value> Api::status() {
     json::array list;
     for (std::size_t disk = 0; disk < settings.data.size(); ++disk) {
       const auto space = parts_.io.space(settings.data[disk]);
-      list.push_back({{"name", fmt::format("disk{}", disk)}, {"path", settings.data[disk]},
-                      {"total_bytes", space ? space->total_bytes : 0}, {"free_bytes", space ? space->free_bytes : 0}});
+      list.push_back({{"name", fmt::format("disk{}", disk)},
+                      {"path", settings.data[disk]},
+                      {"total_bytes", space ? space->total_bytes : 0},
+                      {"free_bytes", space ? space->free_bytes : 0}});
     }
     return list;
   });
@@ -82,14 +97,16 @@ Task<json::value> Api::status() {
     if (shuffles.size() == kMostShuffles) break;
     shuffles.push_back(shuffle_json(co_await parts_.engine.catalog().totals(key)));
   }
-  co_return json::object{{"node", settings.node.str()},
-                         {"version", kVersion},
-                         {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(parts_.runtime.now() - start_).count()},
-                         {"mount", settings.mount},
-                         {"disks", std::move(disks)},
-                         {"memory", {{"budget_bytes", settings.memory_bytes}, {"used_bytes", used_bytes(parts_)}}},
-                         {"peers", peers_json(parts_.cluster)},
-                         {"shuffles", std::move(shuffles)}};
+  co_return json::object{
+      {"node", settings.node.str()},
+      {"version", kVersion},
+      {"uptime_s",
+       std::chrono::duration_cast<std::chrono::seconds>(parts_.runtime.now() - start_).count()},
+      {"mount", settings.mount},
+      {"disks", std::move(disks)},
+      {"memory", {{"budget_bytes", settings.memory_bytes}, {"used_bytes", used_bytes(parts_)}}},
+      {"peers", peers_json(parts_.cluster)},
+      {"shuffles", std::move(shuffles)}};
 }
 
 Task<std::string> Api::status_text() { co_return json::serialize(co_await status()) + "\n"; }
@@ -97,7 +114,8 @@ Task<std::string> Api::status_text() { co_return json::serialize(co_await status
 Task<std::string> Api::metrics_text() { co_return parts_.metrics.render(); }
 
 Task<net::HttpAnswer> Api::answer_status(net::HttpQuestion question) {
-  if (question.method != net::HttpMethod::kGet) co_return net::error_answer(405, "method", "use GET");
+  if (question.method != net::HttpMethod::kGet)
+    co_return net::error_answer(405, "method", "use GET");
   co_return net::json_answer(co_await status());
 }
 
@@ -108,7 +126,9 @@ Task<net::HttpAnswer> Api::answer_metrics(net::HttpQuestion /*question*/) {
 }
 
 // The server listens only once the mount is up, so an answer at all is the news.
-Task<net::HttpAnswer> Api::answer_health(net::HttpQuestion /*question*/) { co_return net::text_answer("ok\n"); }
+Task<net::HttpAnswer> Api::answer_health(net::HttpQuestion /*question*/) {
+  co_return net::text_answer("ok\n");
+}
 
 Task<net::HttpAnswer> Api::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle) {
   const Status dropped = co_await parts_.engine.catalog().drop(std::move(app), shuffle);
@@ -126,23 +146,32 @@ Task<net::HttpAnswer> Api::answer_shuffles(net::HttpQuestion question) {
   const auto key = merge::parse_shuffle_key(rest);
   if (!key) co_return net::error_answer(key.error());
   if (question.method == net::HttpMethod::kDelete) co_return co_await drop(key->app, key->shuffle);
-  if (question.method != net::HttpMethod::kGet) co_return net::error_answer(405, "method", "use GET or DELETE");
+  if (question.method != net::HttpMethod::kGet)
+    co_return net::error_answer(405, "method", "use GET or DELETE");
   const merge::ShuffleTotals totals = co_await parts_.engine.catalog().totals(*key);
   if (!totals.known) {
     // Whoever waits wants to know that a silent node might know more.
     std::string who;
-    for (const merge::UnreachableNode& node : totals.unreachable) who += fmt::format("; {} does not answer: {}", node.node.str(), node.reason);
-    co_return net::error_answer(404, "not_found", fmt::format("no node knows shuffle {}{}", to_string(*key), who));
+    for (const merge::UnreachableNode& node : totals.unreachable)
+      who += fmt::format("; {} does not answer: {}", node.node.str(), node.reason);
+    co_return net::error_answer(404, "not_found",
+                                fmt::format("no node knows shuffle {}{}", to_string(*key), who));
   }
   co_return net::json_answer(shuffle_json(totals));
 }
 
 void Api::add_routes(net::AdminHttp& http) {
   // The lambdas are no coroutines: they only make the member's task.
-  http.add_route("/api/v1/status", [this](net::HttpQuestion question) { return answer_status(std::move(question)); });
-  http.add_route("/api/v1/shuffles", [this](net::HttpQuestion question) { return answer_shuffles(std::move(question)); });
-  http.add_route("/metrics", [this](net::HttpQuestion question) { return answer_metrics(std::move(question)); });
-  http.add_route("/healthz", [this](net::HttpQuestion question) { return answer_health(std::move(question)); });
+  http.add_route("/api/v1/status",
+                 [this](net::HttpQuestion question) { return answer_status(std::move(question)); });
+  http.add_route("/api/v1/shuffles", [this](net::HttpQuestion question) {
+    return answer_shuffles(std::move(question));
+  });
+  http.add_route("/metrics", [this](net::HttpQuestion question) {
+    return answer_metrics(std::move(question));
+  });
+  http.add_route("/healthz",
+                 [this](net::HttpQuestion question) { return answer_health(std::move(question)); });
 }
 
 namespace {

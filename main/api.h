@@ -1,10 +1,10 @@
-// What the daemon tells people and scripts: the JSON of /api/v1/..., /metrics, and the files of .shufflefs/. Read-only
-// but for DELETE, which drops.
+// What the daemon tells people and scripts: the JSON of /api/v1/..., /metrics, and the files of
+// .shufflefs/. Read-only but for DELETE, which drops.
 //
 //   GET    /api/v1/status                     this node
-//   GET    /api/v1/shuffles/<app>/<shuffle>   one shuffle, summed over all nodes (404 if nobody knows it)
-//   DELETE /api/v1/shuffles/<app>[/<shuffle>] drops it on all nodes
-//   GET    /healthz, /metrics
+//   GET    /api/v1/shuffles/<app>/<shuffle>   one shuffle, summed over all nodes (404 if nobody
+//   knows it) DELETE /api/v1/shuffles/<app>[/<shuffle>] drops it on all nodes GET    /healthz,
+//   /metrics
 //
 // Threads: reactor. Ownership: the references outlive it. Cost: a shuffle's sum asks every member.
 #pragma once
@@ -45,7 +45,8 @@ class Api {
   [[nodiscard]] Task<net::HttpAnswer> answer_shuffles(net::HttpQuestion question);
   [[nodiscard]] Task<net::HttpAnswer> answer_metrics(net::HttpQuestion question);
   [[nodiscard]] Task<net::HttpAnswer> answer_health(net::HttpQuestion question);
-  [[nodiscard]] Task<net::HttpAnswer> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle);
+  [[nodiscard]] Task<net::HttpAnswer> drop(merge::AppId app,
+                                           std::optional<merge::ShuffleId> shuffle);
 
   Parts parts_;
   const TimePoint start_;

@@ -25,8 +25,10 @@ namespace {
 merge::EngineOptions engine_options(const Settings& settings) {
   merge::EngineOptions options;
   options.self = settings.node;
-  // Canonical: what the kernel says of an open file is compared with it as text. They exist: serve has made them.
-  for (const std::string& data : settings.data) options.data_dirs.push_back(std::filesystem::canonical(data).string());
+  // Canonical: what the kernel says of an open file is compared with it as text. They exist: serve
+  // has made them.
+  for (const std::string& data : settings.data)
+    options.data_dirs.push_back(std::filesystem::canonical(data).string());
   options.push.enabled = settings.push.enabled;
   options.push.chunk_bytes = settings.push.chunk_bytes;
   options.push.max_block_bytes = settings.push.max_block_bytes;
@@ -65,7 +67,8 @@ struct Node::Parts {
         push_budget(runtime, settings.memory_bytes / 4),
         io(make_posix_file_io()),
         engine(runtime, *io, budget, push_budget, metrics, engine_options(settings)),
-        context{runtime, budget, metrics, {settings.node, random_incarnation()}, net_options(settings)},
+        context{
+            runtime, budget, metrics, {settings.node, random_incarnation()}, net_options(settings)},
         membership(context, std::move(spec), engine.local_node()),
         server(context, *engine.local_node()),
         http(runtime),
@@ -82,7 +85,9 @@ struct Node::Parts {
   Status start(std::function<void()> on_unable);
   void stop();
   // Runs the task on the reactor and waits for it.
-  void on_reactor(Task<void> task) { asio::co_spawn(runtime.context(), std::move(task), asio::use_future).get(); }
+  void on_reactor(Task<void> task) {
+    asio::co_spawn(runtime.context(), std::move(task), asio::use_future).get();
+  }
   Task<void> start_network() {
     engine.start(membership);
     membership.start();
@@ -135,7 +140,8 @@ Status Node::Parts::start(std::function<void()> on_unable) {
   on_reactor(start_network());
 
   space = std::make_unique<fs::SpaceCache>(native);
-  operations = std::make_unique<fs::Operations>(native, handles, passthrough, *space, tree, metrics);
+  operations =
+      std::make_unique<fs::Operations>(native, handles, passthrough, *space, tree, metrics);
   TRY_ASSIGN(fs::Mount mount, fs::Mount::make(settings.mount, locks.front()));
   fs::SessionOptions options;
   options.max_threads = options.max_idle_threads = settings.fuse_threads;
@@ -166,7 +172,8 @@ Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Node::~Node() = default;
 
-Result<std::unique_ptr<Node>> Node::start(const Settings& settings, std::function<void()> on_unable) {
+Result<std::unique_ptr<Node>> Node::start(const Settings& settings,
+                                          std::function<void()> on_unable) {
   TRY_ASSIGN(net::MemberSpec spec, members_of(settings));
   auto parts = std::make_unique<Parts>(settings, std::move(spec));
   TRY(parts->start(std::move(on_unable)));

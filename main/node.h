@@ -1,7 +1,9 @@
-// The daemon put together: the only place that constructs. Everything is made here in order, and undone in the reverse.
+// The daemon put together: the only place that constructs. Everything is made here in order, and
+// undone in the reverse.
 //
-// Threads: start(), stop() and the destructor on one thread; a reactor thread, disk threads and FUSE threads are its own.
-// Failure: start() undoes what it has made and says what to do. stop() is bounded; SignalWatch ends what hangs anyway.
+// Threads: start(), stop() and the destructor on one thread; a reactor thread, disk threads and
+// FUSE threads are its own. Failure: start() undoes what it has made and says what to do. stop() is
+// bounded; SignalWatch ends what hangs anyway.
 #pragma once
 
 #include <functional>
@@ -15,7 +17,8 @@ namespace shufflefs {
 class Node {
  public:
   // `on_unable` is called, on some thread, if the mount ends by itself (somebody unmounted it).
-  static Result<std::unique_ptr<Node>> start(const Settings& settings, std::function<void()> on_unable);
+  static Result<std::unique_ptr<Node>> start(const Settings& settings,
+                                             std::function<void()> on_unable);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;

@@ -1,14 +1,16 @@
 #include "main/settings_text.h"
 
 #include <fmt/format.h>
+#include <toml++/toml.h>
 
 #include <sstream>
-#include <toml++/toml.h>
 
 namespace shufflefs {
 namespace {
 
-std::string duration_text(std::chrono::milliseconds duration) { return fmt::format("{}ms", duration.count()); }
+std::string duration_text(std::chrono::milliseconds duration) {
+  return fmt::format("{}ms", duration.count());
+}
 
 std::string_view level_text(LogLevel level) {
   switch (level) {

@@ -1,4 +1,5 @@
-// The settings that a node runs with, as a TOML file that `serve --config` would take: what .shufflefs/config shows.
+// The settings that a node runs with, as a TOML file that `serve --config` would take: what
+// .shufflefs/config shows.
 #pragma once
 
 #include <string>

@@ -20,15 +20,22 @@ std::vector<PartitionBits> candidate_bits(const Placement& placement, const Node
     PartitionBits bits{first, std::min(placement.bucket_width(), count - first), {}};
     bits.non_empty.resize((bits.count + 7) / 8, 0);
     for (uint32_t i = 0; i < bits.count; ++i) {
-      if (block_lengths[first + i] > 0) bits.non_empty[i / 8] = static_cast<uint8_t>(bits.non_empty[i / 8] | (1U << (i % 8U)));
+      if (block_lengths[first + i] > 0)
+        bits.non_empty[i / 8] = static_cast<uint8_t>(bits.non_empty[i / 8] | (1U << (i % 8U)));
     }
     ranges.push_back(std::move(bits));
   }
   return ranges;
 }
 
-Announcer::Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps, PlacementCache& placements)
-    : runtime_(runtime), io_(io), cluster_(cluster), maps_(maps), placements_(placements), gate_(runtime, "announcer") {}
+Announcer::Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps,
+                     PlacementCache& placements)
+    : runtime_(runtime),
+      io_(io),
+      cluster_(cluster),
+      maps_(maps),
+      placements_(placements),
+      gate_(runtime, "announcer") {}
 
 Announcer::Peer& Announcer::peer(const NodeName& node) {
   std::shared_ptr<Peer>& place = peers_[node];
@@ -58,16 +65,21 @@ void Announcer::tell_members(const News& news) {
   }
 }
 
-void Announcer::committed(const ShuffleKey& shuffle, MapId map) { tell_members({shuffle, map, false}); }
+void Announcer::committed(const ShuffleKey& shuffle, MapId map) {
+  tell_members({shuffle, map, false});
+}
 
-void Announcer::removed(const ShuffleKey& shuffle, MapId map) { tell_members({shuffle, map, true}); }
+void Announcer::removed(const ShuffleKey& shuffle, MapId map) {
+  tell_members({shuffle, map, true});
+}
 
 void Announcer::tell_all(const NodeName& node) {
   if (node == cluster_.self()) return;
   Peer& to = peer(node);
   to.queue.clear();
   for (const ShuffleKey& shuffle : maps_.shuffles()) {
-    for (const MapOutput& output : maps_.of(shuffle)) to.queue.push_back({shuffle, output.map, false});
+    for (const MapOutput& output : maps_.of(shuffle))
+      to.queue.push_back({shuffle, output.map, false});
   }
   to.news->wake();
 }
@@ -81,11 +93,15 @@ Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> b
       continue;
     }
     const auto output = maps_.find(news.shuffle, news.map);
-    if (!output || output->partition_count == 0) continue;  // gone meanwhile, or without any partition
-    const auto lengths = co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
+    if (!output || output->partition_count == 0)
+      continue;  // gone meanwhile, or without any partition
+    const auto lengths =
+        co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
     if (!lengths) {
       log_limited(LogLevel::kWarning, "announce.unreadable",
-                  {{"shuffle", to_string(news.shuffle)}, {"map", number(news.map)}, {"reason", lengths.error().message}});
+                  {{"shuffle", to_string(news.shuffle)},
+                   {"map", number(news.map)},
+                   {"reason", lengths.error().message}});
       continue;
     }
     const auto placement = placements_.get(news.shuffle, output->partition_count);
@@ -104,8 +120,11 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
       co_await peer->news->wait_for(std::chrono::hours(1));
       continue;
     }
-    std::vector<News> batch(peer->queue.begin(), peer->queue.begin() + static_cast<std::ptrdiff_t>(std::min(kBatch, peer->queue.size())));
-    peer->queue.erase(peer->queue.begin(), peer->queue.begin() + static_cast<std::ptrdiff_t>(batch.size()));
+    std::vector<News> batch(
+        peer->queue.begin(),
+        peer->queue.begin() + static_cast<std::ptrdiff_t>(std::min(kBatch, peer->queue.size())));
+    peer->queue.erase(peer->queue.begin(),
+                      peer->queue.begin() + static_cast<std::ptrdiff_t>(batch.size()));
     const std::shared_ptr<NodeApi> api = cluster_.node(node);
     if (!api) {  // it has left the cluster
       peer->queue.clear();

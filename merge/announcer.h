@@ -1,5 +1,6 @@
-// Tells each member which map outputs of this node it should know of (NodeApi::announce), in batches, again and again
-// until it has been heard: the queue holds names only, so a member that is down for long costs little.
+// Tells each member which map outputs of this node it should know of (NodeApi::announce), in
+// batches, again and again until it has been heard: the queue holds names only, so a member that is
+// down for long costs little.
 //
 // Threads: reactor only. Failure: retried with back-off for as long as the map output exists.
 #pragma once
@@ -17,7 +18,8 @@ namespace shufflefs::merge {
 
 class Announcer {
  public:
-  Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps, PlacementCache& placements);
+  Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps,
+            PlacementCache& placements);
 
   // News that some member has still to hear.
   [[nodiscard]] std::size_t pending() const;
@@ -55,7 +57,8 @@ class Announcer {
 };
 
 // The partitions for which `node` is a candidate, with a bit for each block that is not empty.
-[[nodiscard]] std::vector<PartitionBits> candidate_bits(const Placement& placement, const NodeName& node,
+[[nodiscard]] std::vector<PartitionBits> candidate_bits(const Placement& placement,
+                                                        const NodeName& node,
                                                         const std::vector<uint64_t>& block_lengths);
 
 }  // namespace shufflefs::merge

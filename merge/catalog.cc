@@ -8,7 +8,8 @@
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster) : runtime_(runtime), cluster_(cluster), gate_(runtime, "catalog") {}
+Catalog::Catalog(Runtime& runtime, Cluster& cluster)
+    : runtime_(runtime), cluster_(cluster), gate_(runtime, "catalog") {}
 
 namespace {
 
@@ -20,12 +21,14 @@ struct Asked {
 };
 
 template <class T, class Ask>
-Task<void> ask_one(std::shared_ptr<Asked<T>> asked, std::size_t place, std::shared_ptr<NodeApi> node, Ask ask) {
+Task<void> ask_one(std::shared_ptr<Asked<T>> asked, std::size_t place,
+                   std::shared_ptr<NodeApi> node, Ask ask) {
   asked->answers[place] = co_await ask(*node);
   if (--asked->open == 0) asked->all_in->wake();
 }
 
-Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
+Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> shuffle,
+                           uint64_t epoch) {
   CO_TRY(co_await node.drop(std::move(app), shuffle, epoch));
   co_return true;
 }
@@ -51,14 +54,17 @@ Task<Catalog::Answers<T>> Catalog::ask_all(Ask ask) {
   Answers<T> result;
   for (std::size_t i = 0; i < names.size(); ++i) {
     auto& answer = asked->answers[i];
-    if (answer && *answer) result.good.emplace_back(names[i], std::move(**answer));
-    else result.bad.push_back({names[i], answer ? answer->error().message : "it did not answer"});
+    if (answer && *answer)
+      result.good.emplace_back(names[i], std::move(**answer));
+    else
+      result.bad.push_back({names[i], answer ? answer->error().message : "it did not answer"});
   }
   co_return result;
 }
 
 Task<std::vector<ShuffleKey>> Catalog::shuffles() {
-  const auto answers = co_await ask_all<std::vector<ShuffleKey>>([](NodeApi& node) { return node.list_shuffles(); });
+  const auto answers =
+      co_await ask_all<std::vector<ShuffleKey>>([](NodeApi& node) { return node.list_shuffles(); });
   std::set<ShuffleKey> keys;
   for (const auto& [name, listed] : answers.good) keys.insert(listed.begin(), listed.end());
   co_return std::vector<ShuffleKey>(keys.begin(), keys.end());
@@ -70,7 +76,8 @@ Task<uint32_t> Catalog::partition_count(ShuffleKey shuffle) {
 }
 
 Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
-  auto answers = co_await ask_all<ShuffleInfo>([shuffle](NodeApi& node) { return node.shuffle_info(shuffle); });
+  auto answers = co_await ask_all<ShuffleInfo>(
+      [shuffle](NodeApi& node) { return node.shuffle_info(shuffle); });
   ShuffleTotals totals;
   totals.shuffle = shuffle;
   totals.unreachable = std::move(answers.bad);
@@ -89,9 +96,11 @@ Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
     sum.merged_bytes += info.merged_bytes;
     sum.duplicate_blocks += info.duplicate_blocks;
     for (GivenUp& given_up : info.given_up) totals.given_up.emplace_back(name, std::move(given_up));
-    for (std::string& refused : info.refused_commits) totals.refused_commits.push_back(name.str() + ": " + refused);
+    for (std::string& refused : info.refused_commits)
+      totals.refused_commits.push_back(name.str() + ": " + refused);
   }
-  totals.known = sum.maps > 0 || sum.merged_partitions > 0 || sum.partition_count > 0 || !totals.refused_commits.empty();
+  totals.known = sum.maps > 0 || sum.merged_partitions > 0 || sum.partition_count > 0 ||
+                 !totals.refused_commits.empty();
   co_return totals;
 }
 
@@ -108,12 +117,16 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
 }
 
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
-  // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose clock is sane.
-  const auto epoch = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch() / std::chrono::milliseconds(1));
-  const auto answers = co_await ask_all<bool>([app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
+  // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose
+  // clock is sane.
+  const auto epoch = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+                                           std::chrono::milliseconds(1));
+  const auto answers = co_await ask_all<bool>(
+      [app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
   if (answers.bad.empty()) co_return ok();
   std::string who;
-  for (const UnreachableNode& node : answers.bad) who += (who.empty() ? "" : ", ") + node.node.str() + " (" + node.reason + ")";
+  for (const UnreachableNode& node : answers.bad)
+    who += (who.empty() ? "" : ", ") + node.node.str() + " (" + node.reason + ")";
   co_return make_error(Code::kPeerUnreachable, "could not be dropped on " + who);
 }
 

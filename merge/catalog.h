@@ -1,8 +1,9 @@
-// Who has what, over all nodes: listings, totals, and the plan of a partition. Asks the members when it is asked; a
-// node that is down is left out within the peer timeout, nothing hangs. There is no coordinator and no stored state.
+// Who has what, over all nodes: listings, totals, and the plan of a partition. Asks the members
+// when it is asked; a node that is down is left out within the peer timeout, nothing hangs. There
+// is no coordinator and no stored state.
 //
-// Threads: reactor only. Failure: an unreachable node is named in the answer, never an error of the whole.
-// Cost: one question to each live member, all at the same time.
+// Threads: reactor only. Failure: an unreachable node is named in the answer, never an error of the
+// whole. Cost: one question to each live member, all at the same time.
 #pragma once
 
 #include <map>
@@ -40,16 +41,17 @@ class Catalog {
 
   // Sorted, without doubles. All shuffles that any live node has something of.
   [[nodiscard]] Task<std::vector<ShuffleKey>> shuffles();
-  // How many partitions the shuffle has (0 if it is unknown): partitions/ lists 0 .. count - 1. The largest that any
-  // node knows of.
+  // How many partitions the shuffle has (0 if it is unknown): partitions/ lists 0 .. count - 1. The
+  // largest that any node knows of.
   [[nodiscard]] Task<uint32_t> partition_count(ShuffleKey shuffle);
   [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
   // The partition as of now.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
-  // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show. Empty if none.
+  // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show.
+  // Empty if none.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
-  // Drops on every node. An error names the nodes that could not be told (they are told when they come back, by the
-  // epoch of the next push that they see).
+  // Drops on every node. An error names the nodes that could not be told (they are told when they
+  // come back, by the epoch of the next push that they see).
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
 
  private:
@@ -66,12 +68,15 @@ class Catalog {
   Gate gate_;
 };
 
-// The pure part of Catalog::plan, for tests: puts the answers of the nodes together. `members` are all configured nodes.
-[[nodiscard]] PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
-                                      const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
-                                      const std::vector<UnreachableNode>& unreachable);
+// The pure part of Catalog::plan, for tests: puts the answers of the nodes together. `members` are
+// all configured nodes.
+[[nodiscard]] PartitionPlan make_plan(
+    ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
+    const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
+    const std::vector<UnreachableNode>& unreachable);
 // As above, but only the merged blocks of the one node that has most.
-[[nodiscard]] PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
-                                             const std::vector<std::pair<NodeName, PartitionInfo>>& answers);
+[[nodiscard]] PartitionPlan make_merged_plan(
+    ShuffleKey shuffle, PartitionId partition,
+    const std::vector<std::pair<NodeName, PartitionInfo>>& answers);
 
 }  // namespace shufflefs::merge

@@ -1,8 +1,10 @@
-// Cuts a map output into chunks: runs of contiguous blocks with the same owner, up to a size; larger blocks are chunks
-// of their own, and blocks above a limit stay at home (reading them where they are is sequential already). The order of
-// the chunks is random but seeded by the map id, so that the owners are loaded evenly and a run can be repeated.
+// Cuts a map output into chunks: runs of contiguous blocks with the same owner, up to a size;
+// larger blocks are chunks of their own, and blocks above a limit stay at home (reading them where
+// they are is sequential already). The order of the chunks is random but seeded by the map id, so
+// that the owners are loaded evenly and a run can be repeated.
 //
-// Pure. The algorithm is that of the push-merge design: ../shared/seeds/, "Block Pushing Algorithm".
+// Pure. The algorithm is that of the push-merge design: ../shared/seeds/, "Block Pushing
+// Algorithm".
 #pragma once
 
 #include <cstdint>
@@ -30,7 +32,7 @@ struct ChunkLimits {
   uint64_t max_block_bytes = 0;  // a larger block is left at home
 };
 
-[[nodiscard]] ChunkPlan plan_chunks(std::span<const uint64_t> block_lengths, const Placement& placement, ChunkLimits limits,
-                                    MapId seed);
+[[nodiscard]] ChunkPlan plan_chunks(std::span<const uint64_t> block_lengths,
+                                    const Placement& placement, ChunkLimits limits, MapId seed);
 
 }  // namespace shufflefs::merge

@@ -1,9 +1,10 @@
 // Where the mount reports what happened to files, and where map outputs are recognised: Spark's
-// shuffle_<s>_<m>_0.{data,index} anywhere under local/, and generic outputs in shuffles/<app>/<shuffle>/maps/, either a
-// directory <mapId>/ of files named by partition, or a pair <mapId>.data and <mapId>.index in Spark's format.
+// shuffle_<s>_<m>_0.{data,index} anywhere under local/, and generic outputs in
+// shuffles/<app>/<shuffle>/maps/, either a directory <mapId>/ of files named by partition, or a
+// pair <mapId>.data and <mapId>.index in Spark's format.
 //
-// Threads: any; the void functions post and return at once (close, rename and utimens never wait for the pipeline
-// behind them). check_* look at small local files and answer at once.
+// Threads: any; the void functions post and return at once (close, rename and utimens never wait
+// for the pipeline behind them). check_* look at small local files and answer at once.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@
 
 namespace shufflefs::merge {
 
-// The attribute on a directory under local/ that says which application the Spark files below it belong to.
+// The attribute on a directory under local/ that says which application the Spark files below it
+// belong to.
 inline constexpr const char* kAppAttribute = "user.shufflefs.app";
 
 // What a name in a maps/ directory stands for.
@@ -29,7 +31,8 @@ struct ParsedGenericName {
   GenericName kind = GenericName::kBad;
   MapId map{};
 };
-// Names that start with a dot are temporary; "<mapId>", "<mapId>.data", "<mapId>.index"; anything else is bad.
+// Names that start with a dot are temporary; "<mapId>", "<mapId>.data", "<mapId>.index"; anything
+// else is bad.
 [[nodiscard]] ParsedGenericName parse_generic_name(std::string_view name);
 
 class CommitSink {
@@ -44,11 +47,14 @@ class CommitSink {
   virtual void application_named(std::string directory) = 0;
 
   // ---- shuffles/<app>/<shuffle>/maps/ ------------------------------------------------------------------------
-  // Makes the place on disk where this node keeps the generic map outputs of the shuffle, and returns its path.
+  // Makes the place on disk where this node keeps the generic map outputs of the shuffle, and
+  // returns its path.
   virtual Result<std::string> generic_directory(const ShuffleKey& shuffle, bool create) = 0;
-  // May the file or directory at `path` become `name` in the shuffle's maps/? The error says what is wrong with it
-  // (logged and remembered for the shuffle's status); for the second file of a pair both are checked.
-  virtual Status check_generic(const ShuffleKey& shuffle, const std::string& path, std::string_view name) = 0;
+  // May the file or directory at `path` become `name` in the shuffle's maps/? The error says what
+  // is wrong with it (logged and remembered for the shuffle's status); for the second file of a
+  // pair both are checked.
+  virtual Status check_generic(const ShuffleKey& shuffle, const std::string& path,
+                               std::string_view name) = 0;
   // It has. Also called when a file of a pair that was written in place is closed.
   virtual void generic_appeared(const ShuffleKey& shuffle, std::string name) = 0;
   virtual void generic_removed(const ShuffleKey& shuffle, std::string name) = 0;

@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t kRefusalsKept = 8;
 constexpr std::size_t kShufflesWithRefusals = 1000;
 constexpr std::size_t kMostHalves = 100'000;
-constexpr uint32_t kSharedDirectory = 01777;  // as /tmp: everybody may create, nobody removes what is another's
+constexpr uint32_t kSharedDirectory =
+    01777;  // as /tmp: everybody may create, nobody removes what is another's
 
 std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -37,14 +38,18 @@ ParsedGenericName parse_generic_name(std::string_view name) {
 
 Committer::Committer(Parts parts)
     : parts_(std::move(parts)),
-      commits_(parts_.metrics.counter("shufflefs_commits_total", "Map outputs recognised as committed on this node.")),
-      refusals_(parts_.metrics.counter("shufflefs_commits_refused_total", "Map outputs that were not accepted.")) {}
+      commits_(parts_.metrics.counter("shufflefs_commits_total",
+                                      "Map outputs recognised as committed on this node.")),
+      refusals_(parts_.metrics.counter("shufflefs_commits_refused_total",
+                                       "Map outputs that were not accepted.")) {}
 
 void Committer::commit(MapOutput output) {
   output.epoch = parts_.epochs.of(output.shuffle);
   const ShuffleKey shuffle = output.shuffle;
   const MapId map = output.map;
-  log_debug("map.committed", {{"shuffle", to_string(shuffle)}, {"map", number(map)}, {"bytes", output.total_bytes},
+  log_debug("map.committed", {{"shuffle", to_string(shuffle)},
+                              {"map", number(map)},
+                              {"bytes", output.total_bytes},
                               {"partitions", output.partition_count}});
   if (!parts_.maps.add(std::move(output))) return;
   commits_.add();
@@ -53,7 +58,8 @@ void Committer::commit(MapOutput output) {
 
 void Committer::refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error) {
   refusals_.add();
-  log_limited(LogLevel::kWarning, "commit.refused", {{"shuffle", to_string(shuffle)}, {"what", what}, {"reason", error.message}});
+  log_limited(LogLevel::kWarning, "commit.refused",
+              {{"shuffle", to_string(shuffle)}, {"what", what}, {"reason", error.message}});
   const std::lock_guard lock(refused_mu_);
   if (refused_.size() >= kShufflesWithRefusals && !refused_.contains(shuffle)) return;
   std::deque<std::string>& messages = refused_[shuffle];
@@ -75,13 +81,16 @@ void Committer::removed(const std::optional<MapOutput>& output) {
 // ---- Spark's files under local/ -----------------------------------------------------------------------------------
 
 std::optional<AppId> Committer::application_of(const std::string& path) {
-  for (std::string directory = parent_of(path); !directory.empty(); directory = parent_of(directory)) {
+  for (std::string directory = parent_of(path); !directory.empty();
+       directory = parent_of(directory)) {
     const auto name = parts_.io.extended_attribute(directory, kAppAttribute);
     if (name && *name) {
       auto app = AppId::parse(**name);
       if (app) return std::move(*app);
       log_limited(LogLevel::kWarning, "commit.bad_application",
-                  {{"directory", directory}, {"attribute", kAppAttribute}, {"reason", app.error().message}});
+                  {{"directory", directory},
+                   {"attribute", kAppAttribute},
+                   {"reason", app.error().message}});
       return std::nullopt;
     }
     if (std::ranges::find(parts_.data_dirs, directory) != parts_.data_dirs.end()) break;
@@ -97,12 +106,15 @@ void Committer::look_at_spark_file(const std::string& path, bool during_scan) {
   const ShuffleKey shuffle{*app, name->shuffle};
   const std::lock_guard lock(spark_mu_);
   if (parts_.maps.find(shuffle, name->map)) return;
-  if (halves_.size() > kMostHalves) halves_.clear();  // halves of crashed tasks; a scan would find real ones again
+  if (halves_.size() > kMostHalves)
+    halves_.clear();  // halves of crashed tasks; a scan would find real ones again
   Halves& halves = halves_[{shuffle, name->map}];
   (name->is_index ? halves.index_path : halves.data_path) = path;
-  if (halves.index_path.empty()) return;  // Spark renames the index first: it will be here, or this is not a commit
+  if (halves.index_path.empty())
+    return;  // Spark renames the index first: it will be here, or this is not a commit
   // Without a data file the output is committed only if it is empty. Its name need not exist then.
-  const std::string data_path = halves.data_path.empty() ? halves.index_path + ".no-data" : halves.data_path;
+  const std::string data_path =
+      halves.data_path.empty() ? halves.index_path + ".no-data" : halves.data_path;
   auto output = inspect_files(parts_.io, shuffle, name->map, data_path, halves.index_path);
   if (!output && output.error().code == Code::kNotFound) return;
   if (!output) {
@@ -110,7 +122,8 @@ void Committer::look_at_spark_file(const std::string& path, bool during_scan) {
     return;
   }
   if (during_scan) {
-    // What was there before the shuffle was dropped stays dropped: the files are Spark's, so they are not ours to remove.
+    // What was there before the shuffle was dropped stays dropped: the files are Spark's, so they
+    // are not ours to remove.
     const auto info = parts_.io.stat(halves.index_path);
     if (info && info->modified_ms < parts_.epochs.of(shuffle)) return;
   }
@@ -139,17 +152,21 @@ void Committer::scan_tree(const std::string& directory) {
   if (!entries) return;  // gone meanwhile
   for (const DirectoryEntry& entry : *entries) {
     const std::string path = directory + "/" + entry.name;
-    if (entry.is_directory) scan_tree(path);
-    else look_at_spark_file(path, true);
+    if (entry.is_directory)
+      scan_tree(path);
+    else
+      look_at_spark_file(path, true);
   }
 }
 
 // ---- shuffles/<app>/<shuffle>/maps/ -------------------------------------------------------------------------------
 
 std::string Committer::generic_path(const ShuffleKey& shuffle) const {
-  // All generic outputs of a shuffle on one disk, so that a rename from the temporary name never crosses disks.
+  // All generic outputs of a shuffle on one disk, so that a rename from the temporary name never
+  // crosses disks.
   const std::size_t disk = std::hash<ShuffleKey>{}(shuffle) % parts_.data_dirs.size();
-  return fmt::format("{}/maps/{}/{}", parts_.data_dirs[disk], shuffle.app.str(), number(shuffle.shuffle));
+  return fmt::format("{}/maps/{}/{}", parts_.data_dirs[disk], shuffle.app.str(),
+                     number(shuffle.shuffle));
 }
 
 Result<std::string> Committer::generic_directory(const ShuffleKey& shuffle, bool create) {
@@ -164,26 +181,35 @@ Result<std::string> Committer::generic_directory(const ShuffleKey& shuffle, bool
   return path;
 }
 
-Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& path, std::string_view name) {
+Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& path,
+                                std::string_view name) {
   const ParsedGenericName parsed = parse_generic_name(name);
   auto check = [&]() -> Status {
     if (parsed.kind == GenericName::kTemporary) return ok();
     if (parsed.kind == GenericName::kBad) {
-      return make_error(Code::kInvalidArgument, fmt::format("'{}' is not the name of a map output: use <mapId>, <mapId>.data, <mapId>.index, "
-                                                            "or a temporary name that starts with a dot", name));
+      return make_error(
+          Code::kInvalidArgument,
+          fmt::format(
+              "'{}' is not the name of a map output: use <mapId>, <mapId>.data, <mapId>.index, "
+              "or a temporary name that starts with a dot",
+              name));
     }
     if (parsed.kind == GenericName::kDirectory) {
       TRY_ASSIGN(const FileInfo info, parts_.io.stat(path));
-      if (!info.is_directory) return make_error(Code::kInvalidArgument, "a map output named by its id alone is a directory of partition files");
+      if (!info.is_directory)
+        return make_error(Code::kInvalidArgument,
+                          "a map output named by its id alone is a directory of partition files");
       TRY(inspect_directory(parts_.io, shuffle, parsed.map, path));
       return ok();
     }
     const std::string place = generic_path(shuffle);
     const bool is_index = parsed.kind == GenericName::kIndex;
-    const std::string other = fmt::format("{}/{}.{}", place, number(parsed.map), is_index ? "data" : "index");
+    const std::string other =
+        fmt::format("{}/{}.{}", place, number(parsed.map), is_index ? "data" : "index");
     const bool has_other = static_cast<bool>(parts_.io.stat(other));
     if (!is_index && !has_other) return ok();  // nothing to check it against yet
-    const auto output = inspect_files(parts_.io, shuffle, parsed.map, is_index ? other : path, is_index ? path : other);
+    const auto output = inspect_files(parts_.io, shuffle, parsed.map, is_index ? other : path,
+                                      is_index ? path : other);
     if (output || (output.error().code == Code::kNotFound && !has_other)) return ok();
     return output.error();
   };
@@ -198,19 +224,27 @@ void Committer::generic_appeared(const ShuffleKey& shuffle, std::string name) {
   const ParsedGenericName parsed = parse_generic_name(name);
   if (parsed.kind == GenericName::kTemporary || parsed.kind == GenericName::kBad) return;
   const std::string base = fmt::format("{}/{}", generic_path(shuffle), number(parsed.map));
-  auto output = parsed.kind == GenericName::kDirectory ? inspect_directory(parts_.io, shuffle, parsed.map, base)
-                                                       : inspect_files(parts_.io, shuffle, parsed.map, base + ".data", base + ".index");
-  if (!output && output.error().code == Code::kNotFound) return;  // its other half has still to come
-  if (!output) refuse(shuffle, name, output.error());
-  else commit(std::move(*output));
+  auto output =
+      parsed.kind == GenericName::kDirectory
+          ? inspect_directory(parts_.io, shuffle, parsed.map, base)
+          : inspect_files(parts_.io, shuffle, parsed.map, base + ".data", base + ".index");
+  if (!output && output.error().code == Code::kNotFound)
+    return;  // its other half has still to come
+  if (!output)
+    refuse(shuffle, name, output.error());
+  else
+    commit(std::move(*output));
 }
 
 void Committer::generic_removed(const ShuffleKey& shuffle, std::string name) {
   const ParsedGenericName parsed = parse_generic_name(name);
-  if (parsed.kind != GenericName::kTemporary && parsed.kind != GenericName::kBad) removed(parts_.maps.remove(shuffle, parsed.map));
+  if (parsed.kind != GenericName::kTemporary && parsed.kind != GenericName::kBad)
+    removed(parts_.maps.remove(shuffle, parsed.map));
 }
 
-bool Committer::is_committed(const ShuffleKey& shuffle, MapId map) const { return parts_.maps.find(shuffle, map).has_value(); }
+bool Committer::is_committed(const ShuffleKey& shuffle, MapId map) const {
+  return parts_.maps.find(shuffle, map).has_value();
+}
 
 std::vector<ShuffleKey> Committer::generic_shuffles() const {
   std::vector<ShuffleKey> keys;
@@ -237,7 +271,8 @@ void Committer::scan() {
     if (!names) continue;
     for (const DirectoryEntry& entry : *names) {
       const ParsedGenericName parsed = parse_generic_name(entry.name);
-      if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex) generic_appeared(shuffle, entry.name);
+      if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex)
+        generic_appeared(shuffle, entry.name);
     }
   }
   for (const std::string& data_dir : parts_.data_dirs) scan_tree(data_dir + "/local");
@@ -248,10 +283,12 @@ Status Committer::drop(const ShuffleKey& shuffle) {
     const std::lock_guard lock(refused_mu_);
     refused_.erase(shuffle);
   }
-  for (const MapOutput& output : parts_.maps.of(shuffle)) removed(parts_.maps.remove(shuffle, output.map));
+  for (const MapOutput& output : parts_.maps.of(shuffle))
+    removed(parts_.maps.remove(shuffle, output.map));
   const std::string place = generic_path(shuffle);
   TRY(parts_.trash.discard(place));
-  (void)parts_.io.remove_empty_directory(parent_of(place));  // fails while the application has other shuffles
+  (void)parts_.io.remove_empty_directory(
+      parent_of(place));  // fails while the application has other shuffles
   return ok();
 }
 

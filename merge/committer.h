@@ -1,9 +1,10 @@
-// Recognises committed map outputs (CommitSink) and keeps the list of them: looks at the files, checks them, and tells
-// the rest of the domain what was committed and what was removed. After a restart scan() finds everything again.
+// Recognises committed map outputs (CommitSink) and keeps the list of them: looks at the files,
+// checks them, and tells the rest of the domain what was committed and what was removed. After a
+// restart scan() finds everything again.
 //
-// Threads: any. spark_* and application_named work on a disk thread; generic_appeared works at once, so that a generic
-// map output is known when its rename returns.
-// Failure: a bad output is logged (commit.refused), remembered for the shuffle's status, and left where it is.
+// Threads: any. spark_* and application_named work on a disk thread; generic_appeared works at
+// once, so that a generic map output is known when its rename returns. Failure: a bad output is
+// logged (commit.refused), remembered for the shuffle's status, and left where it is.
 #pragma once
 
 #include <deque>
@@ -43,7 +44,8 @@ class Committer final : public CommitSink {
   void spark_file_removed(std::string path) override;
   void application_named(std::string directory) override;
   Result<std::string> generic_directory(const ShuffleKey& shuffle, bool create) override;
-  Status check_generic(const ShuffleKey& shuffle, const std::string& path, std::string_view name) override;
+  Status check_generic(const ShuffleKey& shuffle, const std::string& path,
+                       std::string_view name) override;
   void generic_appeared(const ShuffleKey& shuffle, std::string name) override;
   void generic_removed(const ShuffleKey& shuffle, std::string name) override;
   [[nodiscard]] bool is_committed(const ShuffleKey& shuffle, MapId map) const override;
@@ -75,8 +77,8 @@ class Committer final : public CommitSink {
   Parts parts_;
   Counter& commits_;
   Counter& refusals_;
-  std::mutex spark_mu_;                 // one Spark file is looked at at a time
-  std::map<SparkKey, Halves> halves_;   // GUARDED_BY(spark_mu_)
+  std::mutex spark_mu_;                // one Spark file is looked at at a time
+  std::map<SparkKey, Halves> halves_;  // GUARDED_BY(spark_mu_)
   mutable std::mutex refused_mu_;
   std::map<ShuffleKey, std::deque<std::string>> refused_;  // GUARDED_BY(refused_mu_)
 };

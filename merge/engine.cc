@@ -23,8 +23,8 @@
 namespace shufflefs::merge {
 
 struct Engine::Impl {
-  Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, ByteBudget& push_budget_in, Metrics& metrics_in,
-       EngineOptions options_in)
+  Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, ByteBudget& push_budget_in,
+       Metrics& metrics_in, EngineOptions options_in)
       : runtime(runtime_in),
         io(io_in),
         budget(budget_in),
@@ -38,7 +38,8 @@ struct Engine::Impl {
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
                    [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); }}),
         node(std::make_shared<LocalNode>(LocalNode::Parts{
-            runtime, io, budget, metrics, maps, store, heard, epochs, ledger, options.push.max_block_bytes,
+            runtime, io, budget, metrics, maps, store, heard, epochs, ledger,
+            options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); }})),
         gate(runtime, "engine") {}
@@ -62,9 +63,12 @@ struct Engine::Impl {
   Task<void> end_if_last(ShuffleKey shuffle) {
     const auto heard_of = heard.shuffles();
     if (std::find(heard_of.begin(), heard_of.end(), shuffle) != heard_of.end()) co_return;
-    log_info("shuffle.ended", {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
+    log_info("shuffle.ended",
+             {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     const Status dropped = co_await offload(runtime, [&] { return store.drop(shuffle); });
-    if (!dropped) log_warning("shuffle.not_dropped", {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
+    if (!dropped)
+      log_warning("shuffle.not_dropped",
+                  {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
   }
 
   Runtime& runtime;
@@ -91,8 +95,10 @@ struct Engine::Impl {
   Gate gate;
 };
 
-Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget, Metrics& metrics, EngineOptions options)
-    : impl_(std::make_unique<Impl>(runtime, io, budget, push_budget, metrics, std::move(options))) {}
+Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget,
+               Metrics& metrics, EngineOptions options)
+    : impl_(std::make_unique<Impl>(runtime, io, budget, push_budget, metrics, std::move(options))) {
+}
 
 Engine::~Engine() = default;
 
@@ -118,10 +124,13 @@ void Engine::start(Cluster& cluster) {
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
   impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster);
-  impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
-  impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io, impl.push_budget, impl.metrics, cluster, impl.maps, *impl.placements,
-                                         impl.ledger, impl.options.push);
-  impl.metrics.gauge("shufflefs_announce_pending", "News of map outputs that some member has still to hear.",
+  impl.announcer =
+      std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
+  impl.pusher =
+      std::make_unique<Pusher>(impl.runtime, impl.io, impl.push_budget, impl.metrics, cluster,
+                               impl.maps, *impl.placements, impl.ledger, impl.options.push);
+  impl.metrics.gauge("shufflefs_announce_pending",
+                     "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
   impl.gate.spawn(impl.trash.run());
@@ -143,11 +152,14 @@ CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
 Runtime& Engine::runtime() { return impl_->runtime; }
 std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
-std::string Engine::local_root(std::size_t disk) const { return impl_->options.data_dirs.at(disk) + "/local"; }
+std::string Engine::local_root(std::size_t disk) const {
+  return impl_->options.data_dirs.at(disk) + "/local";
+}
 
 std::vector<ShuffleKey> Engine::local_shuffles() const {
   std::vector<ShuffleKey> keys = impl_->maps.shuffles();
-  for (const auto& more : {impl_->committer.generic_shuffles(), impl_->store.shuffles()}) keys.insert(keys.end(), more.begin(), more.end());
+  for (const auto& more : {impl_->committer.generic_shuffles(), impl_->store.shuffles()})
+    keys.insert(keys.end(), more.begin(), more.end());
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   return keys;
@@ -157,45 +169,58 @@ std::vector<MapOutput> Engine::local_maps(const ShuffleKey& shuffle) const {
   std::vector<MapOutput> outputs = impl_->maps.of(shuffle);
   // Generic ones are seen in their own directory.
   std::erase_if(outputs, [&](const MapOutput& output) {
-    return std::any_of(impl_->options.data_dirs.begin(), impl_->options.data_dirs.end(),
-                       [&](const std::string& dir) { return output.data_path.starts_with(dir + "/maps/"); });
+    return std::any_of(
+        impl_->options.data_dirs.begin(), impl_->options.data_dirs.end(),
+        [&](const std::string& dir) { return output.data_path.starts_with(dir + "/maps/"); });
   });
   return outputs;
 }
 
-std::optional<Fd> Engine::seal_for_passthrough(const ShuffleKey& shuffle, PartitionId partition, uint64_t bytes) {
+std::optional<Fd> Engine::seal_for_passthrough(const ShuffleKey& shuffle, PartitionId partition,
+                                               uint64_t bytes) {
   const auto merged = impl_->store.find(shuffle, partition);
   if (!merged) return std::nullopt;
   return (*merged)->seal_for_passthrough(bytes);
 }
 
 std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
-  return std::make_shared<PartitionStream>(impl_->runtime, *impl_->cluster, impl_->budget, impl_->metrics, impl_->options.stream, std::move(plan));
+  return std::make_shared<PartitionStream>(impl_->runtime, *impl_->cluster, impl_->budget,
+                                           impl_->metrics, impl_->options.stream, std::move(plan));
 }
 
 Task<std::string> Engine::status_text(ShuffleKey shuffle) {
   const ShuffleTotals totals = co_await impl_->catalog->totals(shuffle);
   const ShuffleInfo& sum = totals.sum;
-  const double ratio = sum.bytes > 0 ? 100.0 * static_cast<double>(sum.merged_bytes) / static_cast<double>(sum.bytes) : 100.0;
+  const double ratio =
+      sum.bytes > 0 ? 100.0 * static_cast<double>(sum.merged_bytes) / static_cast<double>(sum.bytes)
+                    : 100.0;
   std::string text = fmt::format(
-      "shuffle        {}\npartitions     {}\nmaps           {} committed, {} settled, {} given up, {} not pushed\n"
-      "bytes          {} ({})\nmerged         {} blocks in {} partitions, {} ({:.1f} %)\nleft at origin {} blocks, {}\n",
-      to_string(shuffle), sum.partition_count, sum.maps, sum.maps_settled, sum.maps_given_up, sum.maps_unpushed, sum.bytes,
-      format_bytes(sum.bytes), sum.merged_blocks, sum.merged_partitions, format_bytes(sum.merged_bytes), ratio, sum.blocks_left_home,
+      "shuffle        {}\npartitions     {}\nmaps           {} committed, {} settled, {} given up, "
+      "{} not pushed\n"
+      "bytes          {} ({})\nmerged         {} blocks in {} partitions, {} ({:.1f} %)\nleft at "
+      "origin {} blocks, {}\n",
+      to_string(shuffle), sum.partition_count, sum.maps, sum.maps_settled, sum.maps_given_up,
+      sum.maps_unpushed, sum.bytes, format_bytes(sum.bytes), sum.merged_blocks,
+      sum.merged_partitions, format_bytes(sum.merged_bytes), ratio, sum.blocks_left_home,
       format_bytes(sum.bytes_left_home));
   for (const auto& [node, given_up] : totals.given_up) {
-    text += fmt::format("given up       {}: {} chunks, {} blocks, {}: {}\n", node.str(), given_up.chunks, given_up.blocks,
-                        format_bytes(given_up.bytes), given_up.reason);
+    text += fmt::format("given up       {}: {} chunks, {} blocks, {}: {}\n", node.str(),
+                        given_up.chunks, given_up.blocks, format_bytes(given_up.bytes),
+                        given_up.reason);
   }
-  for (const UnreachableNode& node : totals.unreachable) text += fmt::format("unreachable    {}: {}\n", node.node.str(), node.reason);
-  for (const std::string& message : totals.refused_commits) text += fmt::format("refused        {}\n", message);
+  for (const UnreachableNode& node : totals.unreachable)
+    text += fmt::format("unreachable    {}: {}\n", node.node.str(), node.reason);
+  for (const std::string& message : totals.refused_commits)
+    text += fmt::format("refused        {}\n", message);
   if (sum.partition_count > 0) {
     std::string owners;
     const auto placement = impl_->placements->get(shuffle, sum.partition_count);
     for (uint32_t first = 0; first < sum.partition_count; first += placement->bucket_width()) {
       const uint32_t last = std::min(first + placement->bucket_width(), sum.partition_count) - 1;
-      const std::string range = first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
-      owners += fmt::format("{}{} {}", owners.empty() ? "" : ", ", range, placement->owner(static_cast<PartitionId>(first)).str());
+      const std::string range =
+          first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
+      owners += fmt::format("{}{} {}", owners.empty() ? "" : ", ", range,
+                            placement->owner(static_cast<PartitionId>(first)).str());
     }
     text += fmt::format("owners         {}\n", owners);
   }
@@ -206,7 +231,8 @@ std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {
   const IndexBytes header = encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition);
   std::vector<std::byte> bytes(header.begin(), header.end());
   for (const PlannedBlock& block : merged_plan.blocks) {
-    const IndexBytes record = encode_index_record({block.map, block.offset, block.length, 0, block.merged ? block.merged->crc : 0});
+    const IndexBytes record = encode_index_record(
+        {block.map, block.offset, block.length, 0, block.merged ? block.merged->crc : 0});
     bytes.insert(bytes.end(), record.begin(), record.end());
   }
   return bytes;

@@ -1,7 +1,8 @@
 // The domain of one node put together: what the mount, the peer server and the status page talk to.
 //
-// Life: construct; start() once the cluster is known (scans the disks, begins to push); stop() before destruction.
-// Threads: named at each member. Ownership: the references given must outlive it.
+// Life: construct; start() once the cluster is known (scans the disks, begins to push); stop()
+// before destruction. Threads: named at each member. Ownership: the references given must outlive
+// it.
 #pragma once
 
 #include <functional>
@@ -25,16 +26,18 @@ namespace shufflefs::merge {
 
 class Engine {
  public:
-  // `budget` is for reading and merging, `push_budget` for what this node pushes: were it one, two nodes whose budgets
-  // are full of pushes to each other would wait for each other.
-  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget, Metrics& metrics, EngineOptions options);
+  // `budget` is for reading and merging, `push_budget` for what this node pushes: were it one, two
+  // nodes whose budgets are full of pushes to each other would wait for each other.
+  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget,
+         Metrics& metrics, EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
   // Makes the directories below each data dir. Before the mount is up; blocks.
   [[nodiscard]] Status prepare();
-  // Reactor. Scans the disks for committed map outputs and begins to announce and push. `cluster` outlives the engine.
+  // Reactor. Scans the disks for committed map outputs and begins to announce and push. `cluster`
+  // outlives the engine.
   void start(Cluster& cluster);
   [[nodiscard]] Task<void> stop();
 
@@ -46,14 +49,18 @@ class Engine {
   [[nodiscard]] Catalog& catalog();
 
   // ---- for the namespace; any thread ----------------------------------------------------------------------------
-  [[nodiscard]] std::string local_root(std::size_t disk) const;  // the directory behind local/disk<i>
+  [[nodiscard]] std::string local_root(
+      std::size_t disk) const;  // the directory behind local/disk<i>
   [[nodiscard]] std::size_t disks() const;
   [[nodiscard]] std::vector<ShuffleKey> local_shuffles() const;
-  // Spark's committed map outputs of this node in the shuffle (generic ones are in generic_directory()), by map id.
+  // Spark's committed map outputs of this node in the shuffle (generic ones are in
+  // generic_directory()), by map id.
   [[nodiscard]] std::vector<MapOutput> local_maps(const ShuffleKey& shuffle) const;
-  // The merged file of a partition that this node owns, read-only and never to grow again, if it is one gapless file of
-  // exactly `bytes` bytes; nothing otherwise (then it is streamed). Blocks on the disk for one open.
-  [[nodiscard]] std::optional<Fd> seal_for_passthrough(const ShuffleKey& shuffle, PartitionId partition, uint64_t bytes);
+  // The merged file of a partition that this node owns, read-only and never to grow again, if it is
+  // one gapless file of exactly `bytes` bytes; nothing otherwise (then it is streamed). Blocks on
+  // the disk for one open.
+  [[nodiscard]] std::optional<Fd> seal_for_passthrough(const ShuffleKey& shuffle,
+                                                       PartitionId partition, uint64_t bytes);
 
   // ---- reactor ------------------------------------------------------------------------------------------------
   [[nodiscard]] std::shared_ptr<PartitionStream> open_stream(PartitionPlan plan);
@@ -66,7 +73,8 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-// The records of a merged plan as <p>.index shows them (docs/formats.md): offsets are within <p>.merged.
+// The records of a merged plan as <p>.index shows them (docs/formats.md): offsets are within
+// <p>.merged.
 [[nodiscard]] std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan);
 
 }  // namespace shufflefs::merge

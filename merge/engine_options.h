@@ -1,4 +1,5 @@
-// What the domain can be told. Defaults, ranges and prices are in main/config_keys.cc (docs/configuration.md).
+// What the domain can be told. Defaults, ranges and prices are in main/config_keys.cc
+// (docs/configuration.md).
 #pragma once
 
 #include <chrono>
@@ -24,7 +25,7 @@ struct PushOptions {
   Duration jitter = std::chrono::milliseconds(20);
   Duration first_backoff = std::chrono::milliseconds(100);
   Duration longest_backoff = std::chrono::seconds(5);
-  uint32_t per_owner = 2;   // chunks under way to one owner at a time
+  uint32_t per_owner = 2;  // chunks under way to one owner at a time
   Duration memory_patience = std::chrono::seconds(30);
 };
 

@@ -18,18 +18,21 @@ constexpr std::string_view kWholeApp = "*";
 void Epochs::load() {
   const auto bytes = read_file(io_, path_, 16U << 20U);
   if (!bytes) {
-    if (bytes.error().code != Code::kNotFound) log_warning("epochs.unreadable", {{"reason", bytes.error().message}});
+    if (bytes.error().code != Code::kNotFound)
+      log_warning("epochs.unreadable", {{"reason", bytes.error().message}});
     return;
   }
   const std::lock_guard lock(mu_);
   // One drop a line: "<app> <shuffle or *> <epoch>".
-  for (const std::string_view line : split({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, '\n')) {
+  for (const std::string_view line :
+       split({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, '\n')) {
     if (line.empty()) continue;
     const auto fields = split(line, ' ');
     const auto app = AppId::parse(fields[0]);
     const auto epoch = fields.size() == 3 ? parse_decimal(fields[2]) : std::nullopt;
     const bool whole = fields.size() == 3 && fields[1] == kWholeApp;
-    const auto shuffle = fields.size() == 3 && !whole ? parse_shuffle_id(fields[1]) : Result<ShuffleId>(ShuffleId{0});
+    const auto shuffle = fields.size() == 3 && !whole ? parse_shuffle_id(fields[1])
+                                                      : Result<ShuffleId>(ShuffleId{0});
     if (!app || !epoch || !shuffle) {
       log_warning("epochs.bad_line", {{"file", path_}, {"line", line.substr(0, 100)}});
       continue;
@@ -42,13 +45,15 @@ uint64_t Epochs::of(const ShuffleKey& shuffle) const {
   const std::lock_guard lock(mu_);
   const auto whole = epochs_.find({shuffle.app, std::nullopt});
   const auto one = epochs_.find({shuffle.app, shuffle.shuffle});
-  return std::max(whole != epochs_.end() ? whole->second : 0, one != epochs_.end() ? one->second : 0);
+  return std::max(whole != epochs_.end() ? whole->second : 0,
+                  one != epochs_.end() ? one->second : 0);
 }
 
 std::string Epochs::render() const {
   std::string text;
   for (const auto& [key, epoch] : epochs_) {
-    const std::string shuffle = key.second ? std::to_string(number(*key.second)) : std::string(kWholeApp);
+    const std::string shuffle =
+        key.second ? std::to_string(number(*key.second)) : std::string(kWholeApp);
     text += fmt::format("{} {} {}\n", key.first.str(), shuffle, epoch);
   }
   return text;
@@ -60,7 +65,9 @@ void Epochs::raise(const AppId& app, std::optional<ShuffleId> shuffle, uint64_t 
   if (known >= epoch) return;
   known = epoch;
   if (epochs_.size() > kMost) {
-    epochs_.erase(std::min_element(epochs_.begin(), epochs_.end(), [](const auto& a, const auto& b) { return a.second < b.second; }));
+    epochs_.erase(
+        std::min_element(epochs_.begin(), epochs_.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; }));
   }
   if (path_.empty()) return;
   const std::string text = render();

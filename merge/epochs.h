@@ -1,8 +1,10 @@
-// The epoch of each shuffle's last drop, as far as this node knows (see NodeApi::drop). Kept in a small text file, so
-// that a restarted node does not offer again what was dropped, nor refuse what came after.
+// The epoch of each shuffle's last drop, as far as this node knows (see NodeApi::drop). Kept in a
+// small text file, so that a restarted node does not offer again what was dropped, nor refuse what
+// came after.
 //
-// Threads: any. Cost: raise() rewrites the file; drops are rare. Memory: bounded, the lowest epochs are forgotten first
-// (an epoch only matters while late pushes of the dropped shuffle may still come).
+// Threads: any. Cost: raise() rewrites the file; drops are rare. Memory: bounded, the lowest epochs
+// are forgotten first (an epoch only matters while late pushes of the dropped shuffle may still
+// come).
 #pragma once
 
 #include <cstdint>
@@ -24,7 +26,8 @@ class Epochs {
   // Reads the file; lines that do not parse are skipped with a warning.
   void load();
   [[nodiscard]] uint64_t of(const ShuffleKey& shuffle) const;
-  // For the whole application if no shuffle is given. Never lowers. The new epoch is in force even if writing fails.
+  // For the whole application if no shuffle is given. Never lowers. The new epoch is in force even
+  // if writing fails.
   void raise(const AppId& app, std::optional<ShuffleId> shuffle, uint64_t epoch);
 
  private:

@@ -14,7 +14,8 @@ std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId
 }
 
 void HeardMaps::add(const NodeName& origin, AnnouncedMap announced) {
-  heard_[announced.shuffle][announced.map] = Heard{origin, announced.partition_count, std::move(announced.ranges)};
+  heard_[announced.shuffle][announced.map] =
+      Heard{origin, announced.partition_count, std::move(announced.ranges)};
 }
 
 bool HeardMaps::remove(const NodeName& origin, const ShuffleKey& shuffle, MapId map) {
@@ -36,7 +37,8 @@ std::vector<HeardBlock> HeardMaps::of(const ShuffleKey& shuffle, PartitionId par
   if (of_shuffle == heard_.end()) return blocks;
   for (const auto& [map, heard] : of_shuffle->second) {
     // A partition beyond the output's count is an empty block of it.
-    const auto bit = number(partition) < heard.partition_count ? bit_of(heard.ranges, partition) : std::optional(false);
+    const auto bit = number(partition) < heard.partition_count ? bit_of(heard.ranges, partition)
+                                                               : std::optional(false);
     if (bit) blocks.push_back({map, heard.origin, *bit});
   }
   return blocks;
@@ -46,7 +48,8 @@ uint32_t HeardMaps::partition_count(const ShuffleKey& shuffle) const {
   uint32_t count = 0;
   const auto of_shuffle = heard_.find(shuffle);
   if (of_shuffle == heard_.end()) return 0;
-  for (const auto& [map, heard] : of_shuffle->second) count = std::max(count, heard.partition_count);
+  for (const auto& [map, heard] : of_shuffle->second)
+    count = std::max(count, heard.partition_count);
   return count;
 }
 

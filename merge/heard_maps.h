@@ -1,7 +1,9 @@
-// What other nodes have announced of their map outputs: that they exist, and which of their blocks are not empty, for
-// the partitions that this node is a candidate for. It makes a missing block noticed even if its origin has died.
+// What other nodes have announced of their map outputs: that they exist, and which of their blocks
+// are not empty, for the partitions that this node is a candidate for. It makes a missing block
+// noticed even if its origin has died.
 //
-// In memory only: a restarted node is told again (Cluster::on_new_incarnation). Threads: reactor only.
+// In memory only: a restarted node is told again (Cluster::on_new_incarnation). Threads: reactor
+// only.
 #pragma once
 
 #include <map>
@@ -31,6 +33,7 @@ class HeardMaps {
 };
 
 // Whether the bit of the partition is set; nothing if no range covers it.
-[[nodiscard]] std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId partition);
+[[nodiscard]] std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges,
+                                         PartitionId partition);
 
 }  // namespace shufflefs::merge

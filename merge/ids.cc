@@ -11,23 +11,26 @@ namespace shufflefs::merge {
 namespace {
 
 bool is_safe_name(std::string_view text, std::size_t longest) {
-  if (text.empty() || text.size() > longest || text.front() == '.' || text.front() == '-') return false;
+  if (text.empty() || text.size() > longest || text.front() == '.' || text.front() == '-')
+    return false;
   return std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return c < 0x80 && (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-');
   });
 }
 
 Error bad_name(std::string_view what, std::string_view text, std::size_t longest) {
-  return make_error(Code::kInvalidArgument,
-                    fmt::format("'{}' is not {}: use 1 to {} of A-Z a-z 0-9 . _ -, not starting with . or -",
-                                text.substr(0, 80), what, longest));
+  return make_error(
+      Code::kInvalidArgument,
+      fmt::format("'{}' is not {}: use 1 to {} of A-Z a-z 0-9 . _ -, not starting with . or -",
+                  text.substr(0, 80), what, longest));
 }
 
 Result<uint64_t> parse_number(std::string_view what, std::string_view text, uint64_t max) {
   const auto value = parse_decimal(text, max);
   if (!value) {
-    return make_error(Code::kInvalidArgument, fmt::format("'{}' is not {}: write a plain number from 0 to {}",
-                                                          text.substr(0, 80), what, max));
+    return make_error(Code::kInvalidArgument,
+                      fmt::format("'{}' is not {}: write a plain number from 0 to {}",
+                                  text.substr(0, 80), what, max));
   }
   return *value;
 }
@@ -64,14 +67,18 @@ Result<MapId> parse_map_id(std::string_view text) {
 Result<ShuffleKey> parse_shuffle_key(std::string_view text) {
   const auto slash = text.find('/');
   if (slash == std::string_view::npos) {
-    return make_error(Code::kInvalidArgument,
-                      fmt::format("'{}' does not name a shuffle: write <app>/<shuffle>, for example wordcount/0", text));
+    return make_error(
+        Code::kInvalidArgument,
+        fmt::format("'{}' does not name a shuffle: write <app>/<shuffle>, for example wordcount/0",
+                    text));
   }
   TRY_ASSIGN(AppId app, AppId::parse(text.substr(0, slash)));
   TRY_ASSIGN(const ShuffleId shuffle, parse_shuffle_id(text.substr(slash + 1)));
   return ShuffleKey{std::move(app), shuffle};
 }
 
-std::string to_string(const ShuffleKey& key) { return fmt::format("{}/{}", key.app.str(), number(key.shuffle)); }
+std::string to_string(const ShuffleKey& key) {
+  return fmt::format("{}/{}", key.app.str(), number(key.shuffle));
+}
 
 }  // namespace shufflefs::merge

@@ -1,8 +1,10 @@
-// The names of things: application, shuffle, map output, partition, node. Strong types, parsed once where text comes in
-// (path, wire, option, attribute); what has been parsed is safe to be a path component.
+// The names of things: application, shuffle, map output, partition, node. Strong types, parsed once
+// where text comes in (path, wire, option, attribute); what has been parsed is safe to be a path
+// component.
 //
-// Numbers have one spelling (no sign, no leading zero). Bounds follow Spark: shuffle and partition are int32, a map id
-// is the int64 task attempt id (../shared/spark-facts.md 2.2). Errors: kInvalidArgument with the text and the rule.
+// Numbers have one spelling (no sign, no leading zero). Bounds follow Spark: shuffle and partition
+// are int32, a map id is the int64 task attempt id (../shared/spark-facts.md 2.2). Errors:
+// kInvalidArgument with the text and the rule.
 #pragma once
 
 #include <compare>
@@ -47,7 +49,8 @@ enum class MapId : uint64_t {};
 
 inline constexpr uint32_t kMaxShuffleId = 0x7FFFFFFF;
 inline constexpr uint64_t kMaxMapId = 0x7FFFFFFFFFFFFFFF;
-// A partition number is below this; it bounds what an index or a peer may make us allocate (128 MiB of offsets).
+// A partition number is below this; it bounds what an index or a peer may make us allocate (128 MiB
+// of offsets).
 inline constexpr uint32_t kMaxPartitions = 1U << 24U;
 
 [[nodiscard]] Result<ShuffleId> parse_shuffle_id(std::string_view text);
@@ -58,7 +61,8 @@ inline constexpr uint32_t kMaxPartitions = 1U << 24U;
 [[nodiscard]] constexpr uint32_t number(PartitionId id) { return static_cast<uint32_t>(id); }
 [[nodiscard]] constexpr uint64_t number(MapId id) { return static_cast<uint64_t>(id); }
 
-// Spark's shuffle and map ids start at 0 in every application: the application is always part of the key.
+// Spark's shuffle and map ids start at 0 in every application: the application is always part of
+// the key.
 struct ShuffleKey {
   AppId app;
   ShuffleId shuffle{};

@@ -66,7 +66,8 @@ std::vector<ShuffleKey> LocalMaps::shuffles() const {
 std::vector<ShuffleKey> LocalMaps::shuffles_of(const AppId& app) const {
   const std::lock_guard lock(mu_);
   std::vector<ShuffleKey> keys;
-  for (auto it = outputs_.lower_bound(ShuffleKey{app, ShuffleId{0}}); it != outputs_.end() && it->first.app == app; ++it) {
+  for (auto it = outputs_.lower_bound(ShuffleKey{app, ShuffleId{0}});
+       it != outputs_.end() && it->first.app == app; ++it) {
     keys.push_back(it->first);
   }
   return keys;

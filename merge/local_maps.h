@@ -16,7 +16,8 @@ namespace shufflefs::merge {
 
 class LocalMaps {
  public:
-  // False if the map id is there already (the first commit wins; map ids are unique, as Spark's attempt ids are).
+  // False if the map id is there already (the first commit wins; map ids are unique, as Spark's
+  // attempt ids are).
   bool add(MapOutput output);
   std::optional<MapOutput> remove(const ShuffleKey& shuffle, MapId map);
   // Forgets the map output whose data or index file this is.

@@ -23,10 +23,14 @@ Error dropped(const ShuffleKey& shuffle) {
 
 LocalNode::LocalNode(Parts parts)
     : parts_(std::move(parts)),
-      merged_blocks_(parts_.metrics.counter("shufflefs_merge_blocks_total", "Blocks merged on this node.")),
-      merged_bytes_(parts_.metrics.counter("shufflefs_merge_bytes_total", "Bytes merged on this node.")),
-      duplicates_(parts_.metrics.counter("shufflefs_merge_duplicate_blocks_total", "Blocks that were pushed again and dropped.")),
-      refused_(parts_.metrics.counter("shufflefs_merge_refused_chunks_total", "Chunks that this node did not merge.")) {}
+      merged_blocks_(
+          parts_.metrics.counter("shufflefs_merge_blocks_total", "Blocks merged on this node.")),
+      merged_bytes_(
+          parts_.metrics.counter("shufflefs_merge_bytes_total", "Bytes merged on this node.")),
+      duplicates_(parts_.metrics.counter("shufflefs_merge_duplicate_blocks_total",
+                                         "Blocks that were pushed again and dropped.")),
+      refused_(parts_.metrics.counter("shufflefs_merge_refused_chunks_total",
+                                      "Chunks that this node did not merge.")) {}
 
 Task<Status> LocalNode::check_epoch(ShuffleKey shuffle, uint64_t epoch) {
   const uint64_t known = parts_.epochs.of(shuffle);
@@ -52,16 +56,22 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
     uint64_t at = 0;
     for (const PushBlock& block : request.blocks) {
       if (block.length > parts_.max_block_bytes || block.length > request.payload.size() - at) {
-        return make_error(Code::kTooLarge, fmt::format("a block of {} bytes is above push.max-block-bytes of the owner ({})",
-                                                       block.length, parts_.max_block_bytes));
+        return make_error(
+            Code::kTooLarge,
+            fmt::format("a block of {} bytes is above push.max-block-bytes of the owner ({})",
+                        block.length, parts_.max_block_bytes));
       }
       const auto bytes = request.payload.span().subspan(at, block.length);
       at += block.length;
       if (crc32c(bytes) != block.crc) {
-        return make_error(Code::kCorruptData, fmt::format("the block of partition {} was damaged on the way", number(block.partition)));
+        return make_error(Code::kCorruptData,
+                          fmt::format("the block of partition {} was damaged on the way",
+                                      number(block.partition)));
       }
-      TRY_ASSIGN(const auto appended, parts_.store.append(request.shuffle, {block.partition, request.map, block.crc, bytes},
-                                                          [&] { return parts_.epochs.of(request.shuffle) <= request.epoch; }));
+      TRY_ASSIGN(
+          const auto appended,
+          parts_.store.append(request.shuffle, {block.partition, request.map, block.crc, bytes},
+                              [&] { return parts_.epochs.of(request.shuffle) <= request.epoch; }));
       if (appended == MergedPartition::Appended::kDuplicate) {
         ++counts.duplicates;
         continue;
@@ -74,7 +84,9 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
   if (!reply) {
     refused_.add();
     log_limited(LogLevel::kWarning, "merge.refused",
-                {{"shuffle", to_string(request.shuffle)}, {"map", number(request.map)}, {"origin", request.origin.str()},
+                {{"shuffle", to_string(request.shuffle)},
+                 {"map", number(request.map)},
+                 {"origin", request.origin.str()},
                  {"reason", reply.error().message}});
   } else {
     merged_blocks_.add(reply->merged);
@@ -92,7 +104,8 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     // When nobody has a map output of the shuffle any more, nobody will read its merged partitions.
     const bool last = parts_.heard.remove(request.origin, shuffle, map);
     if (!last || !parts_.maps.of(shuffle).empty()) continue;
-    log_info("shuffle.ended", {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
+    log_info("shuffle.ended",
+             {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     CO_TRY(co_await offload(parts_.runtime, [&] { return parts_.store.drop(shuffle); }));
   }
   co_return ok();
@@ -110,12 +123,16 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
         info.at_origin.push_back({output.map, *length});
         continue;
       }
-      // Removed under our hands is as good as never there; anything else must not be passed off as an empty block.
-      if (length.error().code != Code::kNotFound || parts_.maps.find(shuffle, output.map)) return length.error();
+      // Removed under our hands is as good as never there; anything else must not be passed off as
+      // an empty block.
+      if (length.error().code != Code::kNotFound || parts_.maps.find(shuffle, output.map))
+        return length.error();
     }
     const auto merged = parts_.store.find(shuffle, partition);
-    if (merged) info.merged = (*merged)->view();
-    else if (merged.error().code != Code::kNotFound) return merged.error();
+    if (merged)
+      info.merged = (*merged)->view();
+    else if (merged.error().code != Code::kNotFound)
+      return merged.error();
     return std::move(info);
   });
 }
@@ -130,7 +147,8 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   }
   parts_.ledger.add_to(shuffle, info);
   info.refused_commits = parts_.refused_commits(shuffle);
-  const MergedTotals totals = co_await offload(parts_.runtime, [&] { return parts_.store.totals(shuffle); });
+  const MergedTotals totals =
+      co_await offload(parts_.runtime, [&] { return parts_.store.totals(shuffle); });
   info.merged_partitions = totals.partitions;
   info.merged_blocks = totals.blocks;
   info.merged_bytes = totals.bytes;
@@ -141,7 +159,8 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
 
 std::vector<ShuffleKey> LocalNode::known_shuffles() const {
   std::set<ShuffleKey> keys;
-  for (auto&& list : {parts_.maps.shuffles(), parts_.store.shuffles(), parts_.heard.shuffles()}) keys.insert(list.begin(), list.end());
+  for (auto&& list : {parts_.maps.shuffles(), parts_.store.shuffles(), parts_.heard.shuffles()})
+    keys.insert(list.begin(), list.end());
   return {keys.begin(), keys.end()};
 }
 
@@ -156,18 +175,23 @@ Task<Result<ShuffleListing>> LocalNode::list_shuffle(ShuffleKey shuffle) {
 }
 
 Task<Result<Buffer>> LocalNode::buffer(uint32_t length) {
-  if (length > kMaxReadBytes) co_return make_error(Code::kTooLarge, fmt::format("{} bytes are too many for one read", length));
+  if (length > kMaxReadBytes)
+    co_return make_error(Code::kTooLarge,
+                         fmt::format("{} bytes are too many for one read", length));
   CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await parts_.budget.acquire(length, kReadPatience));
   co_return Buffer(length, std::move(lease));
 }
 
 Result<MapOutput> LocalNode::find(const ShuffleKey& shuffle, MapId map) const {
   auto output = parts_.maps.find(shuffle, map);
-  if (!output) return make_error(Code::kNotFound, fmt::format("map {} of shuffle {} is not on this node", number(map), to_string(shuffle)));
+  if (!output)
+    return make_error(Code::kNotFound, fmt::format("map {} of shuffle {} is not on this node",
+                                                   number(map), to_string(shuffle)));
   return std::move(*output);
 }
 
-Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset, uint32_t length) {
+Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId partition,
+                                            uint64_t offset, uint32_t length) {
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
   CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
     TRY_ASSIGN(const auto merged, parts_.store.find(shuffle, partition));
@@ -176,7 +200,8 @@ Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId part
   co_return bytes;
 }
 
-Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, PartitionId partition, uint64_t offset, uint32_t length) {
+Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, PartitionId partition,
+                                           uint64_t offset, uint32_t length) {
   CO_TRY_ASSIGN(const MapOutput output, find(shuffle, map));
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
   CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
@@ -188,10 +213,12 @@ Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, Partit
 
 Task<Result<uint64_t>> LocalNode::map_file_size(ShuffleKey shuffle, MapId map, MapFile file) {
   CO_TRY_ASSIGN(const MapOutput output, find(shuffle, map));
-  co_return file == MapFile::kData ? output.total_bytes : (uint64_t{output.partition_count} + 1) * 8;
+  co_return file == MapFile::kData ? output.total_bytes
+                                   : (uint64_t{output.partition_count} + 1) * 8;
 }
 
-Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset, uint32_t length) {
+Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, MapFile file,
+                                              uint64_t offset, uint32_t length) {
   CO_TRY_ASSIGN(const MapOutput output, find(shuffle, map));
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
   CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
@@ -199,7 +226,9 @@ Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, Map
     if (file == MapFile::kData) return reader.read_data(offset, bytes.span());
     const std::vector<std::byte> index = make_spark_index(reader.lengths());
     if (offset > index.size() || length > index.size() - offset) {
-      return make_error(Code::kInvalidArgument, fmt::format("the index of map {} has no {} bytes at offset {}", number(map), length, offset));
+      return make_error(Code::kInvalidArgument,
+                        fmt::format("the index of map {} has no {} bytes at offset {}", number(map),
+                                    length, offset));
     }
     std::copy_n(index.begin() + static_cast<std::ptrdiff_t>(offset), length, bytes.data());
     return ok();
@@ -221,10 +250,15 @@ Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64
     return ok();
   });
   std::vector<ShuffleKey> keys;
-  if (shuffle) keys.push_back({app, *shuffle});
-  else std::ranges::copy_if(known_shuffles(), std::back_inserter(keys), [&](const ShuffleKey& key) { return key.app == app; });
+  if (shuffle)
+    keys.push_back({app, *shuffle});
+  else
+    std::ranges::copy_if(known_shuffles(), std::back_inserter(keys),
+                         [&](const ShuffleKey& key) { return key.app == app; });
   for (const ShuffleKey& key : keys) CO_TRY(co_await drop_one(key));
-  log_info("shuffle.dropped", {{"app", app.str()}, {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"}, {"shuffles", keys.size()}});
+  log_info("shuffle.dropped", {{"app", app.str()},
+                               {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},
+                               {"shuffles", keys.size()}});
   co_return ok();
 }
 

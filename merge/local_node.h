@@ -1,4 +1,5 @@
-// This node's answers to NodeApi: from its own map outputs and its own merged partitions. Disk work is offloaded.
+// This node's answers to NodeApi: from its own map outputs and its own merged partitions. Disk work
+// is offloaded.
 //
 // Threads: reactor only.
 #pragma once
@@ -43,10 +44,13 @@ class LocalNode final : public NodeApi {
   Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) override;
   Task<Result<std::vector<ShuffleKey>>> list_shuffles() override;
   Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) override;
-  Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset, uint32_t length) override;
-  Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition, uint64_t offset, uint32_t length) override;
+  Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset,
+                                   uint32_t length) override;
+  Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition,
+                                  uint64_t offset, uint32_t length) override;
   Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) override;
-  Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset, uint32_t length) override;
+  Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
+                                     uint32_t length) override;
   Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) override;
 
  private:

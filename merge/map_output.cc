@@ -16,7 +16,9 @@ constexpr std::size_t kOffsetBytes = 8;
 constexpr uint64_t kLargestIndex = (uint64_t{kMaxPartitions} + 1) * kOffsetBytes;
 
 Error bad_index(const std::string& name, std::string_view why) {
-  return make_error(Code::kCorruptIndex, fmt::format("{}: {}; the map output stays where it is and is not merged", name, why));
+  return make_error(
+      Code::kCorruptIndex,
+      fmt::format("{}: {}; the map output stays where it is and is not merged", name, why));
 }
 
 // Where the blocks begin when they are laid end to end; one more entry than blocks.
@@ -27,13 +29,19 @@ std::vector<uint64_t> starts_of(const std::vector<uint64_t>& lengths) {
 }
 
 // The file of one partition in a directory output.
-std::string block_path(const std::string& directory, uint64_t partition) { return fmt::format("{}/{}", directory, partition); }
+std::string block_path(const std::string& directory, uint64_t partition) {
+  return fmt::format("{}/{}", directory, partition);
+}
 
-Status read_exactly(File& file, const std::string& path, uint64_t offset, std::span<std::byte> into) {
+Status read_exactly(File& file, const std::string& path, uint64_t offset,
+                    std::span<std::byte> into) {
   TRY_ASSIGN(const std::size_t n, file.read_at(offset, into));
   if (n != into.size()) {
-    return make_error(Code::kCorruptData, fmt::format("{} ends at {}, but {} bytes were expected at offset {}: it was changed "
-                                                      "after it was committed", path, offset + n, into.size(), offset));
+    return make_error(
+        Code::kCorruptData,
+        fmt::format("{} ends at {}, but {} bytes were expected at offset {}: it was changed "
+                    "after it was committed",
+                    path, offset + n, into.size(), offset));
   }
   return ok();
 }
@@ -45,14 +53,17 @@ Result<std::vector<uint64_t>> directory_lengths(FileIo& io, const std::string& d
     const auto partition = parse_partition_id(entry.name);
     if (!partition) {
       return make_error(Code::kInvalidArgument,
-                        fmt::format("{}/{}: {}; a map output's directory holds one file per partition, named by its number",
+                        fmt::format("{}/{}: {}; a map output's directory holds one file per "
+                                    "partition, named by its number",
                                     directory, entry.name, partition.error().message));
     }
     TRY_ASSIGN(const FileInfo info, io.stat(block_path(directory, number(*partition))));
     if (!info.is_regular) {
-      return make_error(Code::kInvalidArgument, fmt::format("{}/{} is not a regular file", directory, entry.name));
+      return make_error(Code::kInvalidArgument,
+                        fmt::format("{}/{} is not a regular file", directory, entry.name));
     }
-    if (number(*partition) >= lengths.size()) lengths.resize(std::size_t{number(*partition)} + 1, 0);
+    if (number(*partition) >= lengths.size())
+      lengths.resize(std::size_t{number(*partition)} + 1, 0);
     lengths[number(*partition)] = info.size;
   }
   return lengths;
@@ -73,7 +84,8 @@ std::optional<SparkName> parse_spark_name(std::string_view file_name) {
     return std::nullopt;
   }
   const auto parts = split(file_name.substr(kPrefix.size()), '_');
-  if (parts.size() != 3 || parts[2] != "0") return std::nullopt;  // the reduce id of a map output's files is always 0
+  if (parts.size() != 3 || parts[2] != "0")
+    return std::nullopt;  // the reduce id of a map output's files is always 0
   const auto shuffle = parse_decimal(parts[0], kMaxShuffleId);
   const auto map = parse_decimal(parts[1], kMaxMapId);
   if (!shuffle || !map) return std::nullopt;
@@ -82,21 +94,29 @@ std::optional<SparkName> parse_spark_name(std::string_view file_name) {
   return name;
 }
 
-Result<std::vector<uint64_t>> parse_spark_index(std::span<const std::byte> bytes, uint64_t data_size, const std::string& name) {
+Result<std::vector<uint64_t>> parse_spark_index(std::span<const std::byte> bytes,
+                                                uint64_t data_size, const std::string& name) {
   if (bytes.size() < 2 * kOffsetBytes || bytes.size() % kOffsetBytes != 0) {
-    return bad_index(name, fmt::format("the index has {} bytes, which is not a whole number (2 or more) of 8-byte offsets: "
-                                       "it is truncated", bytes.size()));
+    return bad_index(
+        name,
+        fmt::format(
+            "the index has {} bytes, which is not a whole number (2 or more) of 8-byte offsets: "
+            "it is truncated",
+            bytes.size()));
   }
   std::vector<uint64_t> offsets(bytes.size() / kOffsetBytes);
   for (std::size_t i = 0; i < offsets.size(); ++i) {
     offsets[i] = load_be<uint64_t>(bytes.data() + i * kOffsetBytes);
-    if (i == 0 && offsets[0] != 0) return bad_index(name, fmt::format("the first offset is {}, not 0", offsets[0]));
+    if (i == 0 && offsets[0] != 0)
+      return bad_index(name, fmt::format("the first offset is {}, not 0", offsets[0]));
     if (i > 0 && offsets[i] < offsets[i - 1]) {
-      return bad_index(name, fmt::format("offset {} of partition {} is below the one before it, {}", offsets[i], i, offsets[i - 1]));
+      return bad_index(name, fmt::format("offset {} of partition {} is below the one before it, {}",
+                                         offsets[i], i, offsets[i - 1]));
     }
   }
   if (offsets.back() != data_size) {
-    return bad_index(name, fmt::format("the last offset is {}, but the data file has {} bytes", offsets.back(), data_size));
+    return bad_index(name, fmt::format("the last offset is {}, but the data file has {} bytes",
+                                       offsets.back(), data_size));
   }
   return offsets;
 }
@@ -104,16 +124,19 @@ Result<std::vector<uint64_t>> parse_spark_index(std::span<const std::byte> bytes
 namespace {
 
 // The offsets of a <data, index> pair as it is on disk now.
-Result<std::vector<uint64_t>> read_offsets(FileIo& io, const std::string& data_path, const std::string& index_path) {
+Result<std::vector<uint64_t>> read_offsets(FileIo& io, const std::string& data_path,
+                                           const std::string& index_path) {
   TRY_ASSIGN(const std::vector<std::byte> index, read_file(io, index_path, kLargestIndex));
   const auto data = io.stat(data_path);
-  if (data && !data->is_regular) return make_error(Code::kInvalidArgument, fmt::format("{} is not a regular file", data_path));
+  if (data && !data->is_regular)
+    return make_error(Code::kInvalidArgument, fmt::format("{} is not a regular file", data_path));
   if (data) return parse_spark_index(index, data->size, index_path);
   if (data.error().code != Code::kNotFound) return data.error();
-  // Spark leaves the data file out if every partition is empty; otherwise its absence means "not committed yet". An index
-  // that is wrong in itself is wrong already now.
+  // Spark leaves the data file out if every partition is empty; otherwise its absence means "not
+  // committed yet". An index that is wrong in itself is wrong already now.
   const bool has_last = index.size() >= kOffsetBytes && index.size() % kOffsetBytes == 0;
-  const uint64_t last = has_last ? load_be<uint64_t>(index.data() + index.size() - kOffsetBytes) : 0;
+  const uint64_t last =
+      has_last ? load_be<uint64_t>(index.data() + index.size() - kOffsetBytes) : 0;
   auto offsets = parse_spark_index(index, last, index_path);
   if (offsets && last > 0) return data.error();
   return offsets;
@@ -121,8 +144,8 @@ Result<std::vector<uint64_t>> read_offsets(FileIo& io, const std::string& data_p
 
 }  // namespace
 
-Result<MapOutput> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map, const std::string& data_path,
-                                const std::string& index_path) {
+Result<MapOutput> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map,
+                                const std::string& data_path, const std::string& index_path) {
   TRY_ASSIGN(const std::vector<uint64_t> offsets, read_offsets(io, data_path, index_path));
   MapOutput output{shuffle, map, MapOutput::Form::kFiles, data_path, index_path};
   output.partition_count = static_cast<uint32_t>(offsets.size() - 1);
@@ -130,7 +153,8 @@ Result<MapOutput> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map
   return output;
 }
 
-Result<MapOutput> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId map, const std::string& directory) {
+Result<MapOutput> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId map,
+                                    const std::string& directory) {
   TRY_ASSIGN(const std::vector<uint64_t> lengths, directory_lengths(io, directory));
   MapOutput output{shuffle, map, MapOutput::Form::kDirectory, directory, ""};
   output.partition_count = static_cast<uint32_t>(lengths.size());
@@ -159,7 +183,8 @@ Result<uint64_t> block_length(FileIo& io, const MapOutput& output, PartitionId p
   TRY(read_exactly(*index, output.index_path, uint64_t{number(partition)} * kOffsetBytes, pair));
   const auto begin = load_be<uint64_t>(pair.data());
   const auto end = load_be<uint64_t>(pair.data() + kOffsetBytes);
-  if (end < begin || end > output.total_bytes) return bad_index(output.index_path, "its offsets changed after the commit");
+  if (end < begin || end > output.total_bytes)
+    return bad_index(output.index_path, "its offsets changed after the commit");
   return end - begin;
 }
 
@@ -176,11 +201,13 @@ Result<MapOutputReader> MapOutputReader::open(FileIo& io, const MapOutput& outpu
 Status MapOutputReader::read(PartitionId partition, uint64_t offset, std::span<std::byte> into) {
   if (number(partition) >= lengths_.size() || offset > lengths_[number(partition)] ||
       into.size() > lengths_[number(partition)] - offset) {
-    return make_error(Code::kInvalidArgument, fmt::format("block {} of map {} has no {} bytes at offset {}", number(partition),
-                                                          number(output_.map), into.size(), offset));
+    return make_error(Code::kInvalidArgument,
+                      fmt::format("block {} of map {} has no {} bytes at offset {}",
+                                  number(partition), number(output_.map), into.size(), offset));
   }
   if (into.empty()) return ok();
-  if (data_) return read_exactly(*data_, output_.data_path, starts_[number(partition)] + offset, into);
+  if (data_)
+    return read_exactly(*data_, output_.data_path, starts_[number(partition)] + offset, into);
   const std::string path = block_path(output_.data_path, number(partition));
   TRY_ASSIGN(const std::unique_ptr<File> file, io_->open(path, OpenMode::kRead));
   return read_exactly(*file, path, offset, into);
@@ -188,10 +215,14 @@ Status MapOutputReader::read(PartitionId partition, uint64_t offset, std::span<s
 
 Status MapOutputReader::read_data(uint64_t offset, std::span<std::byte> into) {
   if (offset > starts_.back() || into.size() > starts_.back() - offset) {
-    return make_error(Code::kInvalidArgument, fmt::format("map {} has no {} bytes at offset {}", number(output_.map), into.size(), offset));
+    return make_error(Code::kInvalidArgument,
+                      fmt::format("map {} has no {} bytes at offset {}", number(output_.map),
+                                  into.size(), offset));
   }
   // The block that holds `offset`, then on from there.
-  auto block = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end(), offset) - starts_.begin()) - 1;
+  auto block = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end(), offset) -
+                                        starts_.begin()) -
+               1;
   while (!into.empty()) {
     const uint64_t within = offset - starts_[block];
     const std::size_t step = std::min<uint64_t>(into.size(), lengths_[block] - within);
@@ -206,7 +237,8 @@ Status MapOutputReader::read_data(uint64_t offset, std::span<std::byte> into) {
 std::vector<std::byte> make_spark_index(const std::vector<uint64_t>& lengths) {
   const std::vector<uint64_t> starts = starts_of(lengths);
   std::vector<std::byte> bytes(starts.size() * kOffsetBytes);
-  for (std::size_t i = 0; i < starts.size(); ++i) store_be(bytes.data() + i * kOffsetBytes, starts[i]);
+  for (std::size_t i = 0; i < starts.size(); ++i)
+    store_be(bytes.data() + i * kOffsetBytes, starts[i]);
   return bytes;
 }
 

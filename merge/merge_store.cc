@@ -10,7 +10,8 @@ MergeStore::MergeStore(FileIo& io, Trash& trash, std::vector<std::string> data_d
     : io_(io), trash_(trash), data_dirs_(std::move(data_dirs)) {}
 
 std::string MergeStore::directory(std::size_t disk, const ShuffleKey& shuffle) const {
-  return fmt::format("{}/merged/{}/{}", data_dirs_[disk], shuffle.app.str(), number(shuffle.shuffle));
+  return fmt::format("{}/merged/{}/{}", data_dirs_[disk], shuffle.app.str(),
+                     number(shuffle.shuffle));
 }
 
 Status MergeStore::load() {
@@ -59,12 +60,14 @@ std::shared_ptr<MergeStore::Shuffle> MergeStore::shuffle_of(const ShuffleKey& ke
   return shuffles_.emplace(key, std::make_shared<Shuffle>()).first->second;
 }
 
-Result<std::shared_ptr<MergedPartition>> MergeStore::use(const ShuffleKey& key, PartitionId partition, Slot& slot) {
+Result<std::shared_ptr<MergedPartition>> MergeStore::use(const ShuffleKey& key,
+                                                         PartitionId partition, Slot& slot) {
   const std::lock_guard lock(slot.mu);
   if (slot.partition) return slot.partition;
   const std::string place = directory(slot.disk, key);
   TRY(io_.make_directories(place));
-  auto made = std::make_shared<MergedPartition>(io_, fmt::format("{}/{}", place, number(partition)), key.shuffle, partition);
+  auto made = std::make_shared<MergedPartition>(io_, fmt::format("{}/{}", place, number(partition)),
+                                                key.shuffle, partition);
   TRY(made->load());
   slot.partition = made;
   return made;
@@ -74,7 +77,8 @@ Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, cons
                                                      const std::function<bool()>& is_current) {
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, true);
   const std::shared_lock not_gone(shuffle->gone_mu);
-  if (shuffle->gone || !is_current()) return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(key)));
+  if (shuffle->gone || !is_current())
+    return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(key)));
   std::shared_ptr<Slot> slot;
   {
     const std::lock_guard lock(shuffle->mu);
@@ -87,11 +91,13 @@ Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, cons
   }
   TRY_ASSIGN(const std::shared_ptr<MergedPartition> merged, use(key, block.partition, *slot));
   auto appended = merged->append(block.map, block.crc, block.bytes);
-  if (appended && *appended == MergedPartition::Appended::kDuplicate) shuffle->duplicates.fetch_add(1);
+  if (appended && *appended == MergedPartition::Appended::kDuplicate)
+    shuffle->duplicates.fetch_add(1);
   return appended;
 }
 
-Result<std::shared_ptr<MergedPartition>> MergeStore::find(const ShuffleKey& key, PartitionId partition) {
+Result<std::shared_ptr<MergedPartition>> MergeStore::find(const ShuffleKey& key,
+                                                          PartitionId partition) {
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
   std::shared_ptr<Slot> slot;
   if (shuffle) {
@@ -100,7 +106,9 @@ Result<std::shared_ptr<MergedPartition>> MergeStore::find(const ShuffleKey& key,
     if (it != shuffle->slots.end()) slot = it->second;
   }
   if (!slot) {
-    return make_error(Code::kNotFound, fmt::format("nothing is merged here of partition {} of shuffle {}", number(partition), to_string(key)));
+    return make_error(Code::kNotFound,
+                      fmt::format("nothing is merged here of partition {} of shuffle {}",
+                                  number(partition), to_string(key)));
   }
   return use(key, partition, *slot);
 }

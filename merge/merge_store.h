@@ -1,7 +1,9 @@
-// All merged partitions of this node: <data>/merged/<app>/<shuffle>/<p>.{data,index} over the data disks.
+// All merged partitions of this node: <data>/merged/<app>/<shuffle>/<p>.{data,index} over the data
+// disks.
 //
-// Threads: any; everything but the listings blocks on the disk. A drop excludes the appends to the same shuffle.
-// Failure: a shuffle that was dropped is kDropped; a partition that is not here is kNotFound.
+// Threads: any; everything but the listings blocks on the disk. A drop excludes the appends to the
+// same shuffle. Failure: a shuffle that was dropped is kDropped; a partition that is not here is
+// kNotFound.
 #pragma once
 
 #include <atomic>
@@ -23,7 +25,7 @@ struct MergedTotals {
   uint64_t partitions = 0;
   uint64_t blocks = 0;
   uint64_t bytes = 0;
-  uint64_t duplicates = 0;      // since the start
+  uint64_t duplicates = 0;       // since the start
   uint32_t partition_count = 0;  // one above the largest partition
 };
 
@@ -31,21 +33,23 @@ class MergeStore {
  public:
   MergeStore(FileIo& io, Trash& trash, std::vector<std::string> data_dirs);
 
-  // Lists what is on the disks; partitions are verified when they are first used. Names that are not ours are left
-  // alone and logged.
+  // Lists what is on the disks; partitions are verified when they are first used. Names that are
+  // not ours are left alone and logged.
   [[nodiscard]] Status load();
 
-  // A block for a partition of the shuffle. `is_current` is asked while drops are excluded; if it says no, the shuffle
-  // has been dropped since the block was written (kDropped).
+  // A block for a partition of the shuffle. `is_current` is asked while drops are excluded; if it
+  // says no, the shuffle has been dropped since the block was written (kDropped).
   struct Block {
     PartitionId partition{};
     MapId map{};
     uint32_t crc = 0;
     std::span<const std::byte> bytes;
   };
-  [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& shuffle, const Block& block,
+  [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& shuffle,
+                                                         const Block& block,
                                                          const std::function<bool()>& is_current);
-  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& shuffle, PartitionId partition);
+  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& shuffle,
+                                                              PartitionId partition);
   [[nodiscard]] MergedTotals totals(const ShuffleKey& shuffle);
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
   [[nodiscard]] std::vector<PartitionId> partitions(const ShuffleKey& shuffle) const;
@@ -68,7 +72,8 @@ class MergeStore {
   [[nodiscard]] std::string directory(std::size_t disk, const ShuffleKey& shuffle) const;
   [[nodiscard]] Status load_shuffle(std::size_t disk, const ShuffleKey& shuffle);
   [[nodiscard]] std::shared_ptr<Shuffle> shuffle_of(const ShuffleKey& shuffle, bool create);
-  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> use(const ShuffleKey& shuffle, PartitionId partition, Slot& slot);
+  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> use(const ShuffleKey& shuffle,
+                                                             PartitionId partition, Slot& slot);
 
   FileIo& io_;
   Trash& trash_;

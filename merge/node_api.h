@@ -1,10 +1,10 @@
-// What one node asks another. The same interface is implemented by merge::LocalNode (answers from this node's disks),
-// by net::RemotePeer (asks over a connection) and by simulated peers, so that the pusher, the catalog and the readers
-// do not know where an owner lives.
+// What one node asks another. The same interface is implemented by merge::LocalNode (answers from
+// this node's disks), by net::RemotePeer (asks over a connection) and by simulated peers, so that
+// the pusher, the catalog and the readers do not know where an owner lives.
 //
-// Threads: reactor only. Deadlines: every implementation bounds its own waits (kTimeout, kPeerUnreachable); callers
-// may wait for an answer without a clock of their own. Errors of the asked node arrive with its code and message.
-// Wire format: docs/formats.md.
+// Threads: reactor only. Deadlines: every implementation bounds its own waits (kTimeout,
+// kPeerUnreachable); callers may wait for an answer without a clock of their own. Errors of the
+// asked node arrive with its code and message. Wire format: docs/formats.md.
 #pragma once
 
 #include <cstdint>
@@ -29,13 +29,14 @@ struct PushBlock {
 struct PushRequest {
   ShuffleKey shuffle;
   MapId map{};
-  NodeName origin;  // the node that wrote the map output
+  NodeName origin;     // the node that wrote the map output
   uint64_t epoch = 0;  // see Drop below
   std::vector<PushBlock> blocks;
   Buffer payload;  // the blocks' bytes, one after the other
 };
 
-// A refused chunk is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoMemory, kIo, kTimeout: try later).
+// A refused chunk is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoMemory, kIo,
+// kTimeout: try later).
 struct PushReply {
   uint32_t merged = 0;
   uint32_t duplicates = 0;  // were there already: acknowledged and dropped
@@ -71,7 +72,8 @@ struct BlockAtOrigin {
   uint64_t length = 0;  // 0: the map output exists and this partition of it is empty
 };
 
-// A merged block; `offset` is within the partition's merged view: the blocks one after the other in index order.
+// A merged block; `offset` is within the partition's merged view: the blocks one after the other in
+// index order.
 struct MergedBlock {
   MapId map{};
   uint64_t offset = 0;
@@ -91,7 +93,8 @@ struct PartitionInfo {
   std::vector<BlockAtOrigin> at_origin;  // its own map outputs, all of them
   std::vector<MergedBlock> merged;       // in index order
   std::vector<HeardBlock> heard;         // only of partitions that it is a candidate for
-  uint32_t partition_count = 0;          // of the shuffle, as far as this node knows; 0 if it does not know it
+  uint32_t partition_count =
+      0;  // of the shuffle, as far as this node knows; 0 if it does not know it
 };
 
 struct GivenUp {
@@ -101,7 +104,8 @@ struct GivenUp {
   uint64_t bytes = 0;
 };
 
-// What a node knows of one shuffle: its own map outputs and how far they are, and what it has merged as an owner.
+// What a node knows of one shuffle: its own map outputs and how far they are, and what it has
+// merged as an owner.
 struct ShuffleInfo {
   uint64_t maps = 0;             // committed here
   uint64_t maps_settled = 0;     // every block merged, empty, or left at home because of its size
@@ -121,8 +125,8 @@ struct ShuffleInfo {
 
 struct ShuffleListing {
   ShuffleKey shuffle;
-  std::vector<MapId> maps;                // own map outputs; only filled by list_shuffle
-  std::vector<PartitionId> merged;        // only filled by list_shuffle
+  std::vector<MapId> maps;          // own map outputs; only filled by list_shuffle
+  std::vector<PartitionId> merged;  // only filled by list_shuffle
 };
 
 // Which of the two files of a map output in Spark's format.
@@ -142,19 +146,21 @@ class NodeApi {
   virtual Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) = 0;
 
   // Exactly `length` bytes, or an error. REQUIRES: 0 < length <= kMaxReadBytes.
-  virtual Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset, uint32_t length) = 0;
-  virtual Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition, uint64_t offset,
-                                          uint32_t length) = 0;
+  virtual Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition,
+                                           uint64_t offset, uint32_t length) = 0;
+  virtual Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition,
+                                          uint64_t offset, uint32_t length) = 0;
   // A map output as Spark's two files (one made of a directory is laid out on the fly).
   virtual Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) = 0;
-  virtual Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
-                                             uint32_t length) = 0;
+  virtual Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file,
+                                             uint64_t offset, uint32_t length) = 0;
 
-  // Drop: the node gives up what it has of the application, or of one shuffle of it: map outputs of generic engines and
-  // merged partitions. Idempotent. A name may be used again afterwards, so a drop has an epoch (milliseconds since 1970,
-  // and above any epoch that the dropping node has seen for the name); pushes and announcements carry the epoch of the
-  // last drop that their origin knows of. An owner refuses what is older than the last drop it has seen (kDropped), and
-  // takes what is newer as the news of a drop that it has missed.
+  // Drop: the node gives up what it has of the application, or of one shuffle of it: map outputs of
+  // generic engines and merged partitions. Idempotent. A name may be used again afterwards, so a
+  // drop has an epoch (milliseconds since 1970, and above any epoch that the dropping node has seen
+  // for the name); pushes and announcements carry the epoch of the last drop that their origin
+  // knows of. An owner refuses what is older than the last drop it has seen (kDropped), and takes
+  // what is newer as the news of a drop that it has missed.
   virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) = 0;
 };
 

@@ -16,7 +16,9 @@ constexpr std::string_view kMagic = "SFSINDEX";
 constexpr uint32_t kVersion = 1;
 constexpr std::size_t kCrcAt = kIndexRecordBytes - sizeof(uint32_t);
 
-void seal(IndexBytes& bytes) { store_le(bytes.data() + kCrcAt, crc32c(std::span(bytes).first(kCrcAt))); }
+void seal(IndexBytes& bytes) {
+  store_le(bytes.data() + kCrcAt, crc32c(std::span(bytes).first(kCrcAt)));
+}
 
 bool is_sealed(std::span<const std::byte> bytes) {
   return load_le<uint32_t>(bytes.data() + kCrcAt) == crc32c(bytes.first(kCrcAt));
@@ -46,17 +48,21 @@ IndexBytes encode_index_record(const IndexRecord& record) {
   return bytes;
 }
 
-Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuffle, PartitionId partition,
-                                const std::string& name) {
+Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuffle,
+                                PartitionId partition, const std::string& name) {
   const IndexBytes expected = encode_index_header(shuffle, partition);
-  if (bytes.size() < expected.size() || !std::equal(expected.begin(), expected.end(), bytes.begin())) {
-    return make_error(Code::kCorruptIndex,
-                      fmt::format("{} does not begin with the header of partition {} of shuffle {} (format version {})", name,
-                                  number(partition), number(shuffle), kVersion));
+  if (bytes.size() < expected.size() ||
+      !std::equal(expected.begin(), expected.end(), bytes.begin())) {
+    return make_error(
+        Code::kCorruptIndex,
+        fmt::format(
+            "{} does not begin with the header of partition {} of shuffle {} (format version {})",
+            name, number(partition), number(shuffle), kVersion));
   }
   ParsedIndex parsed;
   parsed.valid_bytes = kIndexRecordBytes;
-  for (bytes = bytes.subspan(kIndexRecordBytes); !bytes.empty(); bytes = bytes.subspan(kIndexRecordBytes)) {
+  for (bytes = bytes.subspan(kIndexRecordBytes); !bytes.empty();
+       bytes = bytes.subspan(kIndexRecordBytes)) {
     if (bytes.size() < kIndexRecordBytes) {
       parsed.cut_reason = fmt::format("a torn record of {} bytes", bytes.size());
       break;
@@ -65,10 +71,12 @@ Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuf
       parsed.cut_reason = "a record with a wrong checksum";
       break;
     }
-    const IndexRecord record{static_cast<MapId>(load_le<uint64_t>(bytes.data())), load_le<uint64_t>(bytes.data() + 8),
-                             load_le<uint64_t>(bytes.data() + 16), load_le<uint32_t>(bytes.data() + 24),
-                             load_le<uint32_t>(bytes.data() + 28)};
-    if (number(record.map) > kMaxMapId || record.length == 0 || record.offset > UINT64_MAX - record.length) {
+    const IndexRecord record{
+        static_cast<MapId>(load_le<uint64_t>(bytes.data())), load_le<uint64_t>(bytes.data() + 8),
+        load_le<uint64_t>(bytes.data() + 16), load_le<uint32_t>(bytes.data() + 24),
+        load_le<uint32_t>(bytes.data() + 28)};
+    if (number(record.map) > kMaxMapId || record.length == 0 ||
+        record.offset > UINT64_MAX - record.length) {
       parsed.cut_reason = "a record with impossible numbers";
       break;
     }

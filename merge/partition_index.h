@@ -1,6 +1,6 @@
-// The index of a merged partition: a header and an append-only list of fixed-size records, one per merged block. Bytes:
-// docs/formats.md. Each record carries its own checksum, so that a torn one is told from a written one; a record is
-// written only after the bytes that it names.
+// The index of a merged partition: a header and an append-only list of fixed-size records, one per
+// merged block. Bytes: docs/formats.md. Each record carries its own checksum, so that a torn one is
+// told from a written one; a record is written only after the bytes that it names.
 //
 // Pure functions over byte strings: no I/O, no state.
 #pragma once
@@ -20,7 +20,8 @@ inline constexpr std::size_t kIndexRecordBytes = 40;  // the header has the same
 
 struct IndexRecord {
   MapId map{};
-  uint64_t offset = 0;   // within the segment's data file; within <p>.merged in the index that the mount shows
+  uint64_t offset =
+      0;  // within the segment's data file; within <p>.merged in the index that the mount shows
   uint64_t length = 0;   // > 0
   uint32_t segment = 0;  // <p>.data is segment 0, <p>.<n>.data segment n
   uint32_t crc = 0;      // crc32c of the block
@@ -36,8 +37,9 @@ struct ParsedIndex {
   uint64_t valid_bytes = 0;  // header and whole, valid records: what follows is to be cut off
   std::string cut_reason;    // why something follows; empty if nothing does
 };
-// Reads records up to the first that is torn or wrong. An error only if the header is not that of this partition's index.
-[[nodiscard]] Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuffle, PartitionId partition,
-                                              const std::string& name);
+// Reads records up to the first that is torn or wrong. An error only if the header is not that of
+// this partition's index.
+[[nodiscard]] Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuffle,
+                                              PartitionId partition, const std::string& name);
 
 }  // namespace shufflefs::merge

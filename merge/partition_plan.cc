@@ -1,8 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
-
-#include <fmt/format.h>
 
 #include "merge/catalog.h"
 #include "merge/placement.h"
@@ -19,15 +19,16 @@ std::vector<const NodeAnswer*> holders_of(const std::vector<NodeAnswer>& answers
     if (!answer.second.merged.empty()) holders.push_back(&answer);
   }
   std::sort(holders.begin(), holders.end(), [](const NodeAnswer* a, const NodeAnswer* b) {
-    return std::pair(b->second.merged.size(), a->first) < std::pair(a->second.merged.size(), b->first);
+    return std::pair(b->second.merged.size(), a->first) <
+           std::pair(a->second.merged.size(), b->first);
   });
   return holders;
 }
 
 class PlanMaker {
  public:
-  PlanMaker(const ShuffleKey& shuffle, PartitionId partition, const std::vector<NodeAnswer>& answers,
-            const std::vector<UnreachableNode>& unreachable)
+  PlanMaker(const ShuffleKey& shuffle, PartitionId partition,
+            const std::vector<NodeAnswer>& answers, const std::vector<UnreachableNode>& unreachable)
       : answers_(answers) {
     plan_.shuffle = shuffle;
     plan_.partition = partition;
@@ -36,7 +37,8 @@ class PlanMaker {
       plan_.unreachable.push_back(node.node.str() + ": " + node.reason);
     }
     for (const auto& [name, info] : answers) {
-      for (const BlockAtOrigin& block : info.at_origin) at_origin_.try_emplace(block.map, name, block.length);
+      for (const BlockAtOrigin& block : info.at_origin)
+        at_origin_.try_emplace(block.map, name, block.length);
       for (const HeardBlock& block : info.heard) heard_.try_emplace(block.map, block);
     }
   }
@@ -55,8 +57,10 @@ class PlanMaker {
         plan_.merged_bytes += block.length;
         ++plan_.maps_merged;
       }
-      if (whole) plan_.whole_at = holder->first;
-      else plan_.whole_at.reset();
+      if (whole)
+        plan_.whole_at = holder->first;
+      else
+        plan_.whole_at.reset();
     }
   }
 
@@ -83,8 +87,10 @@ class PlanMaker {
         continue;
       }
       ++lost_;
-      plan_.incomplete = fmt::format("the block of map {} is not merged and its origin {} does not answer ({})", number(map),
-                                     heard.origin.str(), reasons_.contains(heard.origin) ? reasons_[heard.origin] : "not a member");
+      plan_.incomplete =
+          fmt::format("the block of map {} is not merged and its origin {} does not answer ({})",
+                      number(map), heard.origin.str(),
+                      reasons_.contains(heard.origin) ? reasons_[heard.origin] : "not a member");
     }
   }
 
@@ -101,7 +107,9 @@ class PlanMaker {
     plan_.owner = placement.owner(plan_.partition);
     const auto second = placement.second(plan_.partition);
     if (!known || answered(*plan_.owner) || !second || answered(*second)) return;
-    plan_.incomplete = fmt::format("neither {} nor {} answers: nobody else knows which map outputs there are", plan_.owner->str(), second->str());
+    plan_.incomplete =
+        fmt::format("neither {} nor {} answers: nobody else knows which map outputs there are",
+                    plan_.owner->str(), second->str());
   }
 
   PartitionPlan finish() {
@@ -118,7 +126,8 @@ class PlanMaker {
     plan_.blocks.push_back(std::move(block));
   }
   [[nodiscard]] bool answered(const NodeName& node) const {
-    return std::any_of(answers_.begin(), answers_.end(), [&](const NodeAnswer& a) { return a.first == node; });
+    return std::any_of(answers_.begin(), answers_.end(),
+                       [&](const NodeAnswer& a) { return a.first == node; });
   }
   // Its origin is alive and does not have it (any more): the map output was unlinked.
   [[nodiscard]] bool was_removed(MapId map) const {
@@ -140,7 +149,8 @@ class PlanMaker {
 
 }  // namespace
 
-PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
+PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition,
+                        const std::vector<NodeName>& members,
                         const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
                         const std::vector<UnreachableNode>& unreachable) {
   PlanMaker maker(shuffle, partition, answers, unreachable);
@@ -165,7 +175,8 @@ PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
   }
   for (const MergedBlock& block : info.merged) {
     const auto origin = origins.find(block.map);
-    plan.blocks.push_back({block.map, plan.bytes, block.length, MergedAt{name, block.offset, block.crc},
+    plan.blocks.push_back({block.map, plan.bytes, block.length,
+                           MergedAt{name, block.offset, block.crc},
                            origin != origins.end() ? std::optional(origin->second) : std::nullopt});
     plan.bytes += block.length;
   }

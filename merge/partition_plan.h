@@ -1,8 +1,8 @@
-// What a partition consists of at one moment, and where each block can be read: made by Catalog::plan from the answers
-// of all live nodes, consumed by PartitionStream. A plain value.
+// What a partition consists of at one moment, and where each block can be read: made by
+// Catalog::plan from the answers of all live nodes, consumed by PartitionStream. A plain value.
 //
-// Order: merged blocks first, in the order of their holder's index (so that the owner reads sequentially), then those
-// that are not merged, by map id. A map id occurs once.
+// Order: merged blocks first, in the order of their holder's index (so that the owner reads
+// sequentially), then those that are not merged, by map id. A map id occurs once.
 #pragma once
 
 #include <cstdint>
@@ -32,15 +32,18 @@ struct PartitionPlan {
   ShuffleKey shuffle;
   PartitionId partition{};
   std::vector<PlannedBlock> blocks;
-  uint64_t bytes = 0;               // sum of the blocks' lengths
-  uint64_t maps = 0;                // map outputs known, with or without bytes in this partition
-  uint64_t maps_merged = 0;         // of these: merged, or empty in this partition
+  uint64_t bytes = 0;        // sum of the blocks' lengths
+  uint64_t maps = 0;         // map outputs known, with or without bytes in this partition
+  uint64_t maps_merged = 0;  // of these: merged, or empty in this partition
   uint64_t merged_bytes = 0;
-  std::optional<NodeName> owner;    // first choice of the placement; nothing if no map output is known
+  std::optional<NodeName>
+      owner;  // first choice of the placement; nothing if no map output is known
   std::vector<std::string> unreachable;  // "node3: connection refused"
-  // Set if some block exists nowhere within reach, or if too few nodes answered to know: reading to the end must fail.
+  // Set if some block exists nowhere within reach, or if too few nodes answered to know: reading to
+  // the end must fail.
   std::optional<std::string> incomplete;
-  // All blocks are merged by this one node, in its index order with nothing left out: its file may be read directly.
+  // All blocks are merged by this one node, in its index order with nothing left out: its file may
+  // be read directly.
   std::optional<NodeName> whole_at;
 };
 

@@ -21,32 +21,43 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   };
   // The pieces of one large merged block, checked together when all have been fetched once.
   struct PieceCheck {
-    std::map<uint64_t, std::pair<uint64_t, uint32_t>> pieces;  // offset in the block -> (length, crc)
-    bool bad = false;                                          // the merged copy does not match: read the origin
+    std::map<uint64_t, std::pair<uint64_t, uint32_t>>
+        pieces;        // offset in the block -> (length, crc)
+    bool bad = false;  // the merged copy does not match: read the origin
   };
 
-  Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, Metrics& metrics, StreamOptions options_in, PartitionPlan plan_in)
+  Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, Metrics& metrics,
+       StreamOptions options_in, PartitionPlan plan_in)
       : runtime(runtime_in),
         cluster(cluster_in),
         budget(budget_in),
         options(options_in),
         plan(std::move(plan_in)),
         units(cut_into_units(plan)),
-        merged_bytes(metrics.counter("shufflefs_read_merged_bytes_total", "Bytes of partitions read from merged blocks, not counting passthrough.")),
-        origin_bytes(metrics.counter("shufflefs_read_origin_bytes_total", "Bytes of partitions read from where they were written.")),
-        fallbacks(metrics.counter("shufflefs_read_fallback_blocks_total", "Merged blocks that were corrupt, short or gone, and were read from their origin instead.")),
+        merged_bytes(metrics.counter(
+            "shufflefs_read_merged_bytes_total",
+            "Bytes of partitions read from merged blocks, not counting passthrough.")),
+        origin_bytes(metrics.counter("shufflefs_read_origin_bytes_total",
+                                     "Bytes of partitions read from where they were written.")),
+        fallbacks(metrics.counter("shufflefs_read_fallback_blocks_total",
+                                  "Merged blocks that were corrupt, short or gone, and were read "
+                                  "from their origin instead.")),
         gate(runtime, "stream") {}
 
   [[nodiscard]] std::string name_of(const PlannedBlock& block) const {
-    return fmt::format("map {} of {}/{}", number(block.map), to_string(plan.shuffle), number(plan.partition));
+    return fmt::format("map {} of {}/{}", number(block.map), to_string(plan.shuffle),
+                       number(plan.partition));
   }
 
   std::shared_ptr<Loading> load(std::size_t index);
-  Task<void> fetch_unit(std::shared_ptr<Impl> self, std::size_t index, std::shared_ptr<Loading> loading);
+  Task<void> fetch_unit(std::shared_ptr<Impl> self, std::size_t index,
+                        std::shared_ptr<Loading> loading);
   Task<Result<Buffer>> fetch(StreamUnit unit);
   Task<bool> fetch_merged_run(StreamUnit unit, std::span<std::byte> into);
-  Task<Status> fetch_block(const PlannedBlock& block, uint64_t within, std::span<std::byte> into, bool whole);
-  Task<Status> fetch_from_origin(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
+  Task<Status> fetch_block(const PlannedBlock& block, uint64_t within, std::span<std::byte> into,
+                           bool whole);
+  Task<Status> fetch_from_origin(const PlannedBlock& block, uint64_t within,
+                                 std::span<std::byte> into);
   Task<Status> fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
   void count_fallback(const PlannedBlock& block, const std::string& reason);
   void evict(std::size_t current);
@@ -66,8 +77,8 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Gate gate;
 };
 
-PartitionStream::PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, Metrics& metrics, StreamOptions options,
-                                 PartitionPlan plan)
+PartitionStream::PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget,
+                                 Metrics& metrics, StreamOptions options, PartitionPlan plan)
     : impl_(std::make_shared<Impl>(runtime, cluster, budget, metrics, options, std::move(plan))) {}
 
 PartitionStream::~PartitionStream() = default;
@@ -84,18 +95,21 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
     co_return Buffer(0);
   }
   const uint64_t wanted = std::min<uint64_t>(size, plan.bytes - offset);
-  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await impl->budget.acquire(wanted, impl->options.patience));
+  CO_TRY_ASSIGN(ByteBudget::Lease lease,
+                co_await impl->budget.acquire(wanted, impl->options.patience));
   Buffer out(wanted, std::move(lease));
   for (uint64_t done = 0; done < wanted;) {
-    const auto after = std::upper_bound(impl->units.begin(), impl->units.end(), offset + done,
-                                        [](uint64_t at, const StreamUnit& unit) { return at < unit.offset; });
+    const auto after =
+        std::upper_bound(impl->units.begin(), impl->units.end(), offset + done,
+                         [](uint64_t at, const StreamUnit& unit) { return at < unit.offset; });
     const auto index = static_cast<std::size_t>(after - impl->units.begin()) - 1;
     const StreamUnit& unit = impl->units[index];
     const std::shared_ptr<Impl::Loading> loading = impl->load(index);
     // Going forward: fetch what comes next meanwhile.
     if (index == impl->last_unit || index == impl->last_unit + 1) {
       const std::size_t ahead = impl->options.ahead_bytes / kUnitBytes;
-      for (std::size_t i = index + 1; i < impl->units.size() && i <= index + ahead; ++i) (void)impl->load(i);
+      for (std::size_t i = index + 1; i < impl->units.size() && i <= index + ahead; ++i)
+        (void)impl->load(i);
     }
     impl->last_unit = index;
     if (!loading->done) {
@@ -103,7 +117,10 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
       loading->waiters.push_back(waiter);
       co_await waiter->wait_for(impl->options.patience * 3);
     }
-    if (!loading->done) co_return make_error(Code::kTimeout, fmt::format("{}/{} did not arrive in time", to_string(plan.shuffle), number(plan.partition)));
+    if (!loading->done)
+      co_return make_error(Code::kTimeout,
+                           fmt::format("{}/{} did not arrive in time", to_string(plan.shuffle),
+                                       number(plan.partition)));
     if (!*loading->done) {
       const Error error = loading->done->error();
       impl->loads.erase(index);  // the next read tries again
@@ -119,7 +136,8 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
 }
 
 void PartitionStream::Impl::evict(std::size_t current) {
-  // Behind the reader only the unit before stays (reads may overlap a little); far ahead is left over from a seek.
+  // Behind the reader only the unit before stays (reads may overlap a little); far ahead is left
+  // over from a seek.
   const std::size_t ahead = options.ahead_bytes / kUnitBytes + 1;
   std::erase_if(loads, [&](const auto& entry) {
     return entry.second->done && (entry.first + 1 < current || entry.first > current + ahead);
@@ -135,7 +153,8 @@ std::shared_ptr<PartitionStream::Impl::Loading> PartitionStream::Impl::load(std:
   return place;
 }
 
-Task<void> PartitionStream::Impl::fetch_unit(std::shared_ptr<Impl> self, std::size_t index, std::shared_ptr<Loading> loading) {
+Task<void> PartitionStream::Impl::fetch_unit(std::shared_ptr<Impl> self, std::size_t index,
+                                             std::shared_ptr<Loading> loading) {
   loading->done = co_await self->fetch(self->units[index]);
   for (const auto& waiter : loading->waiters) waiter->wake();
 }
@@ -150,26 +169,33 @@ Task<Result<Buffer>> PartitionStream::Impl::fetch(StreamUnit unit) {
   if (co_await fetch_merged_run(unit, buffer.span())) co_return buffer;
   for (std::size_t i = 0; i < unit.blocks; ++i) {
     const PlannedBlock& block = plan.blocks[unit.first_block + i];
-    CO_TRY(co_await fetch_block(block, 0, buffer.span().subspan(block.offset - unit.offset, block.length), true));
+    CO_TRY(co_await fetch_block(
+        block, 0, buffer.span().subspan(block.offset - unit.offset, block.length), true));
   }
   co_return buffer;
 }
 
-// The common case: all blocks of the unit lie one after the other in one holder's view, so one question fetches them.
-// False if they do not, or if anything about the answer is doubtful: then each block is fetched by itself.
+// The common case: all blocks of the unit lie one after the other in one holder's view, so one
+// question fetches them. False if they do not, or if anything about the answer is doubtful: then
+// each block is fetched by itself.
 Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<std::byte> into) {
   const auto first = plan.blocks.begin() + static_cast<std::ptrdiff_t>(unit.first_block);
   const auto last = first + static_cast<std::ptrdiff_t>(unit.blocks);
   const bool run = unit.blocks > 1 && std::all_of(first, last, [&](const PlannedBlock& block) {
-    return block.merged && first->merged && block.merged->holder == first->merged->holder &&
-           block.merged->view_offset - first->merged->view_offset == block.offset - first->offset;
-  });
+                     return block.merged && first->merged &&
+                            block.merged->holder == first->merged->holder &&
+                            block.merged->view_offset - first->merged->view_offset ==
+                                block.offset - first->offset;
+                   });
   const std::shared_ptr<NodeApi> holder = run ? cluster.node(first->merged->holder) : nullptr;
   if (!holder) co_return false;
-  const auto bytes = co_await holder->read_merged(plan.shuffle, plan.partition, first->merged->view_offset, static_cast<uint32_t>(into.size()));
+  const auto bytes = co_await holder->read_merged(
+      plan.shuffle, plan.partition, first->merged->view_offset, static_cast<uint32_t>(into.size()));
   if (!bytes || bytes->size() != into.size()) co_return false;
   for (auto block = first; block != last; ++block) {
-    if (crc32c(bytes->span().subspan(block->offset - unit.offset, block->length)) != block->merged->crc) co_return false;
+    if (crc32c(bytes->span().subspan(block->offset - unit.offset, block->length)) !=
+        block->merged->crc)
+      co_return false;
   }
   std::memcpy(into.data(), bytes->data(), into.size());
   merged_bytes.add(into.size());
@@ -179,16 +205,23 @@ Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<st
 void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const std::string& reason) {
   fallbacks.add();
   log_limited(LogLevel::kWarning, "read.fallback",
-              {{"shuffle", to_string(plan.shuffle)}, {"partition", number(plan.partition)}, {"map", number(block.map)},
-               {"holder", block.merged->holder.str()}, {"reason", reason}});
+              {{"shuffle", to_string(plan.shuffle)},
+               {"partition", number(plan.partition)},
+               {"map", number(block.map)},
+               {"holder", block.merged->holder.str()},
+               {"reason", reason}});
 }
 
-Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within, std::span<std::byte> into, bool whole) {
-  const std::shared_ptr<NodeApi> holder = block.merged ? cluster.node(block.merged->holder) : nullptr;
+Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within,
+                                                std::span<std::byte> into, bool whole) {
+  const std::shared_ptr<NodeApi> holder =
+      block.merged ? cluster.node(block.merged->holder) : nullptr;
   if (holder) {
-    const auto bytes = co_await holder->read_merged(plan.shuffle, plan.partition, block.merged->view_offset + within,
+    const auto bytes = co_await holder->read_merged(plan.shuffle, plan.partition,
+                                                    block.merged->view_offset + within,
                                                     static_cast<uint32_t>(into.size()));
-    const bool right = bytes && bytes->size() == into.size() && (!whole || crc32c(bytes->span()) == block.merged->crc);
+    const bool right = bytes && bytes->size() == into.size() &&
+                       (!whole || crc32c(bytes->span()) == block.merged->crc);
     if (right) {
       std::memcpy(into.data(), bytes->data(), into.size());
       merged_bytes.add(into.size());
@@ -199,23 +232,35 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
   co_return co_await fetch_from_origin(block, within, into);
 }
 
-Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block, uint64_t within, std::span<std::byte> into) {
+Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block, uint64_t within,
+                                                      std::span<std::byte> into) {
   const std::shared_ptr<NodeApi> origin = block.origin ? cluster.node(*block.origin) : nullptr;
-  if (!origin) co_return make_error(Code::kBlockLost, name_of(block) + " cannot be read where it was merged, and its origin is unknown or does not answer");
-  const auto bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within, static_cast<uint32_t>(into.size()));
+  if (!origin)
+    co_return make_error(
+        Code::kBlockLost,
+        name_of(block) +
+            " cannot be read where it was merged, and its origin is unknown or does not answer");
+  const auto bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
+                                                 static_cast<uint32_t>(into.size()));
   if (!bytes) {
     // A timeout stays a timeout; the message gets the name of what is missing.
-    co_return Error(bytes.error()).with_context(fmt::format("{} cannot be read from its origin {}", name_of(block), block.origin->str()));
+    co_return Error(bytes.error())
+        .with_context(fmt::format("{} cannot be read from its origin {}", name_of(block),
+                                  block.origin->str()));
   }
-  if (bytes->size() != into.size()) co_return make_error(Code::kProtocol, name_of(block) + ": the origin sent a wrong number of bytes");
+  if (bytes->size() != into.size())
+    co_return make_error(Code::kProtocol,
+                         name_of(block) + ": the origin sent a wrong number of bytes");
   std::memcpy(into.data(), bytes->data(), into.size());
   origin_bytes.add(into.size());
   co_return ok();
 }
 
-// A piece of a large merged block cannot be checked alone: the pieces' checksums are put together when the last has come.
-// If they are wrong then, this piece fails, so that nobody takes the block for good, and later reads go to the origin.
-Task<Status> PartitionStream::Impl::fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into) {
+// A piece of a large merged block cannot be checked alone: the pieces' checksums are put together
+// when the last has come. If they are wrong then, this piece fails, so that nobody takes the block
+// for good, and later reads go to the origin.
+Task<Status> PartitionStream::Impl::fetch_piece(const PlannedBlock& block, uint64_t within,
+                                                std::span<std::byte> into) {
   const auto index = static_cast<std::size_t>(&block - plan.blocks.data());
   if (!block.merged || checks[index].bad) co_return co_await fetch_from_origin(block, within, into);
   CO_TRY(co_await fetch_block(block, within, into, false));
@@ -230,7 +275,10 @@ Task<Status> PartitionStream::Impl::fetch_piece(const PlannedBlock& block, uint6
   if (covered < block.length || crc == block.merged->crc) co_return ok();
   check.bad = true;
   count_fallback(block, "the bytes do not match their checksum");
-  co_return make_error(Code::kCorruptData, name_of(block) + ": the merged copy does not match its checksum; read it again to get it from its origin");
+  co_return make_error(
+      Code::kCorruptData,
+      name_of(block) +
+          ": the merged copy does not match its checksum; read it again to get it from its origin");
 }
 
 }  // namespace shufflefs::merge

@@ -1,9 +1,11 @@
-// Reads a planned partition as one run of bytes: merged blocks from their holder, checked by crc32c, the others from
-// their origin; a merged block that is corrupt, short or gone is read from its origin instead. Reads ahead while the
-// reader goes forward. Never returns wrong bytes and never ends early: what cannot be had is an error (kBlockLost).
+// Reads a planned partition as one run of bytes: merged blocks from their holder, checked by
+// crc32c, the others from their origin; a merged block that is corrupt, short or gone is read from
+// its origin instead. Reads ahead while the reader goes forward. Never returns wrong bytes and
+// never ends early: what cannot be had is an error (kBlockLost).
 //
-// Threads: reactor only; several reads at a time are fine. Memory: at most `ahead_bytes` and one unit more, under the
-// budget. Ownership: keep it alive by the shared_ptr while a read is under way; call close() before the last release.
+// Threads: reactor only; several reads at a time are fine. Memory: at most `ahead_bytes` and one
+// unit more, under the budget. Ownership: keep it alive by the shared_ptr while a read is under
+// way; call close() before the last release.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +22,15 @@ namespace shufflefs::merge {
 
 class PartitionStream {
  public:
-  PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, Metrics& metrics, StreamOptions options,
-                  PartitionPlan plan);
+  PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, Metrics& metrics,
+                  StreamOptions options, PartitionPlan plan);
   ~PartitionStream();
   PartitionStream(const PartitionStream&) = delete;
   PartitionStream& operator=(const PartitionStream&) = delete;
 
   [[nodiscard]] const PartitionPlan& plan() const;
-  // Up to `size` bytes from `offset`; fewer only at the end of the partition. At the end of an incomplete plan: an error.
+  // Up to `size` bytes from `offset`; fewer only at the end of the partition. At the end of an
+  // incomplete plan: an error.
   [[nodiscard]] Task<Result<Buffer>> read(uint64_t offset, uint32_t size);
   // Ends the read-ahead.
   [[nodiscard]] Task<void> close();

@@ -1,10 +1,12 @@
-// Which node owns a partition: the same answer on every node, contiguous ranges together, no coordinator.
+// Which node owns a partition: the same answer on every node, contiguous ranges together, no
+// coordinator.
 //
-// The partitions are split into buckets of contiguous partitions, about kBucketsPerNode for each member, and each bucket
-// goes to a member by rendezvous hashing (Thaler and Ravishankar, 1998) of (app, shuffle, bucket, member), with a bound
-// on the buckets that one member may get, so that the load is even. The second choice is the next best member.
-// A disagreement between nodes (a membership change, outputs with different partition counts) costs locality only:
-// readers ask every candidate and address blocks by map id.
+// The partitions are split into buckets of contiguous partitions, about kBucketsPerNode for each
+// member, and each bucket goes to a member by rendezvous hashing (Thaler and Ravishankar, 1998) of
+// (app, shuffle, bucket, member), with a bound on the buckets that one member may get, so that the
+// load is even. The second choice is the next best member. A disagreement between nodes (a
+// membership change, outputs with different partition counts) costs locality only: readers ask
+// every candidate and address blocks by map id.
 //
 // Threads: immutable after construction. Cost: buckets x members hashes to construct.
 #pragma once
@@ -22,7 +24,8 @@ class Placement {
   static constexpr uint32_t kBucketsPerNode = 4;
 
   // REQUIRES: members is sorted and not empty, partition_count > 0.
-  Placement(const ShuffleKey& shuffle, const std::vector<NodeName>& members, uint32_t partition_count);
+  Placement(const ShuffleKey& shuffle, const std::vector<NodeName>& members,
+            uint32_t partition_count);
 
   [[nodiscard]] const NodeName& owner(PartitionId partition) const;
   // Nothing if there is only one member.

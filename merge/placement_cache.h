@@ -15,7 +15,8 @@ class PlacementCache {
   explicit PlacementCache(Cluster& cluster) : cluster_(cluster) {}
 
   // REQUIRES: partition_count > 0.
-  [[nodiscard]] std::shared_ptr<const Placement> get(const ShuffleKey& shuffle, uint32_t partition_count) {
+  [[nodiscard]] std::shared_ptr<const Placement> get(const ShuffleKey& shuffle,
+                                                     uint32_t partition_count) {
     std::vector<NodeName> members = cluster_.names();
     const std::lock_guard lock(mu_);
     if (members != members_ || cache_.size() > kMost) {
@@ -31,8 +32,9 @@ class PlacementCache {
   static constexpr std::size_t kMost = 1000;
   Cluster& cluster_;
   std::mutex mu_;
-  std::vector<NodeName> members_;                                                            // GUARDED_BY(mu_)
-  std::map<std::pair<ShuffleKey, uint32_t>, std::shared_ptr<const Placement>> cache_;  // GUARDED_BY(mu_)
+  std::vector<NodeName> members_;  // GUARDED_BY(mu_)
+  std::map<std::pair<ShuffleKey, uint32_t>, std::shared_ptr<const Placement>>
+      cache_;  // GUARDED_BY(mu_)
 };
 
 }  // namespace shufflefs::merge

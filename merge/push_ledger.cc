@@ -2,8 +2,8 @@
 
 namespace shufflefs::merge {
 
-void PushLedger::planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks, uint64_t blocks_left_home,
-                         uint64_t bytes_left_home) {
+void PushLedger::planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks,
+                         uint64_t blocks_left_home, uint64_t bytes_left_home) {
   const std::lock_guard lock(mu_);
   entries_[shuffle][map] = Entry{false, chunks, blocks_left_home, bytes_left_home, {}};
 }
@@ -19,7 +19,8 @@ void PushLedger::chunk_merged(const ShuffleKey& shuffle, MapId map) {
   if (entry.chunks_open > 0) --entry.chunks_open;
 }
 
-void PushLedger::chunk_given_up(const ShuffleKey& shuffle, MapId map, const std::string& reason, uint64_t blocks, uint64_t bytes) {
+void PushLedger::chunk_given_up(const ShuffleKey& shuffle, MapId map, const std::string& reason,
+                                uint64_t blocks, uint64_t bytes) {
   const std::lock_guard lock(mu_);
   Entry& entry = entries_[shuffle][map];
   if (entry.chunks_open > 0) --entry.chunks_open;
@@ -53,9 +54,12 @@ void PushLedger::add_to(const ShuffleKey& shuffle, ShuffleInfo& info) const {
       sum.blocks += given_up.blocks;
       sum.bytes += given_up.bytes;
     }
-    if (!entry.given_up.empty()) ++info.maps_given_up;
-    else if (entry.pushed_off) ++info.maps_unpushed;
-    else if (entry.chunks_open == 0) ++info.maps_settled;
+    if (!entry.given_up.empty())
+      ++info.maps_given_up;
+    else if (entry.pushed_off)
+      ++info.maps_unpushed;
+    else if (entry.chunks_open == 0)
+      ++info.maps_settled;
   }
   for (auto& [reason, given_up] : reasons) info.given_up.push_back(std::move(given_up));
 }

@@ -15,10 +15,12 @@ namespace shufflefs::merge {
 class PushLedger {
  public:
   // The map output's chunks are known; `chunks` of them are to be pushed.
-  void planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks, uint64_t blocks_left_home, uint64_t bytes_left_home);
+  void planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks, uint64_t blocks_left_home,
+               uint64_t bytes_left_home);
   void unpushed(const ShuffleKey& shuffle, MapId map);  // pushing is switched off
   void chunk_merged(const ShuffleKey& shuffle, MapId map);
-  void chunk_given_up(const ShuffleKey& shuffle, MapId map, const std::string& reason, uint64_t blocks, uint64_t bytes);
+  void chunk_given_up(const ShuffleKey& shuffle, MapId map, const std::string& reason,
+                      uint64_t blocks, uint64_t bytes);
   void forget(const ShuffleKey& shuffle, MapId map);
   // Adds what is known to maps_settled, maps_given_up, maps_unpushed, *_left_home and given_up.
   void add_to(const ShuffleKey& shuffle, ShuffleInfo& info) const;

@@ -33,8 +33,8 @@ bool is_retryable(Code code) {
   }
 }
 
-Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster, LocalMaps& maps,
-               PlacementCache& placements, PushLedger& ledger, PushOptions options)
+Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster,
+               LocalMaps& maps, PlacementCache& placements, PushLedger& ledger, PushOptions options)
     : runtime_(runtime),
       io_(io),
       budget_(budget),
@@ -43,11 +43,16 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
       placements_(placements),
       ledger_(ledger),
       options_(options),
-      pushed_bytes_(metrics.counter("shufflefs_push_bytes_total", "Bytes of blocks that an owner acknowledged as merged.")),
-      pushed_blocks_(metrics.counter("shufflefs_push_blocks_total", "Blocks that an owner acknowledged as merged.")),
-      duplicate_blocks_(metrics.counter("shufflefs_push_duplicate_blocks_total", "Pushed blocks that the owner had already.")),
-      retries_(metrics.counter("shufflefs_push_retries_total", "Attempts to push a chunk that failed and were tried again.")),
-      given_up_chunks_(metrics.counter("shufflefs_push_given_up_chunks_total", "Chunks that will not be merged.")),
+      pushed_bytes_(metrics.counter("shufflefs_push_bytes_total",
+                                    "Bytes of blocks that an owner acknowledged as merged.")),
+      pushed_blocks_(metrics.counter("shufflefs_push_blocks_total",
+                                     "Blocks that an owner acknowledged as merged.")),
+      duplicate_blocks_(metrics.counter("shufflefs_push_duplicate_blocks_total",
+                                        "Pushed blocks that the owner had already.")),
+      retries_(metrics.counter("shufflefs_push_retries_total",
+                               "Attempts to push a chunk that failed and were tried again.")),
+      given_up_chunks_(metrics.counter("shufflefs_push_given_up_chunks_total",
+                                       "Chunks that will not be merged.")),
       submission_(runtime.make_timer()),
       gate_(runtime, "pusher") {}
 
@@ -77,12 +82,17 @@ Task<void> Pusher::plan_all() {
 Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
   const auto output = maps_.find(shuffle, map);
   if (!output) co_return;
-  const auto lengths = co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
+  const auto lengths =
+      co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
   if (!lengths) {
     if (!maps_.find(shuffle, map)) co_return;  // removed while we looked
-    log_warning("push.unreadable", {{"shuffle", to_string(shuffle)}, {"map", number(map)}, {"reason", lengths.error().message}});
+    log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
+                                    {"map", number(map)},
+                                    {"reason", lengths.error().message}});
     ledger_.planned(shuffle, map, 1, 0, 0);
-    ledger_.chunk_given_up(shuffle, map, "the map output cannot be read: " + lengths.error().message, 0, output->total_bytes);
+    ledger_.chunk_given_up(shuffle, map,
+                           "the map output cannot be read: " + lengths.error().message, 0,
+                           output->total_bytes);
     co_return;
   }
   if (lengths->empty()) {
@@ -90,12 +100,18 @@ Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
     co_return;
   }
   const auto placement = placements_.get(shuffle, static_cast<uint32_t>(lengths->size()));
-  ChunkPlan plan = plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map);
+  ChunkPlan plan =
+      plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map);
   ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
   for (PlannedChunk& planned : plan.chunks) {
-    // Jittered, so that the owners do not get the chunks of all map outputs of a stage at the same moment.
-    const auto jitter = options_.jitter.count() > 0 ? Duration(runtime_.random() % static_cast<uint64_t>(options_.jitter.count())) : Duration(0);
-    enqueue(planned.owner, {shuffle, map, std::move(planned.partitions), planned.bytes, 0, runtime_.now() + jitter});
+    // Jittered, so that the owners do not get the chunks of all map outputs of a stage at the same
+    // moment.
+    const auto jitter =
+        options_.jitter.count() > 0
+            ? Duration(runtime_.random() % static_cast<uint64_t>(options_.jitter.count()))
+            : Duration(0);
+    enqueue(planned.owner, {shuffle, map, std::move(planned.partitions), planned.bytes, 0,
+                            runtime_.now() + jitter});
   }
 }
 
@@ -115,16 +131,19 @@ void Pusher::enqueue(const NodeName& name, Chunk chunk) {
 Task<void> Pusher::work(NodeName name, std::shared_ptr<Owner> owner, std::size_t worker) {
   while (true) {
     const TimePoint now = runtime_.now();
-    const auto ready = std::find_if(owner->queue.begin(), owner->queue.end(), [&](const Chunk& c) { return c.not_before <= now; });
+    const auto ready = std::find_if(owner->queue.begin(), owner->queue.end(),
+                                    [&](const Chunk& c) { return c.not_before <= now; });
     if (ready != owner->queue.end()) {
       Chunk chunk = std::move(*ready);
       owner->queue.erase(ready);
       co_await attempt(name, owner, std::move(chunk));
       continue;
     }
-    const auto next = std::min_element(owner->queue.begin(), owner->queue.end(),
-                                       [](const Chunk& a, const Chunk& b) { return a.not_before < b.not_before; });
-    const Duration wait = next != owner->queue.end() ? next->not_before - now : Duration(std::chrono::hours(1));
+    const auto next = std::min_element(
+        owner->queue.begin(), owner->queue.end(),
+        [](const Chunk& a, const Chunk& b) { return a.not_before < b.not_before; });
+    const Duration wait =
+        next != owner->queue.end() ? next->not_before - now : Duration(std::chrono::hours(1));
     co_await owner->idle[worker]->wait_for(wait);
   }
 }
@@ -135,8 +154,10 @@ Task<void> Pusher::attempt(NodeName name, std::shared_ptr<Owner> owner, Chunk ch
   const std::shared_ptr<NodeApi> node = cluster_.node(name);
   Result<PushReply> reply = make_error(Code::kPeerUnreachable, "it has left the cluster");
   // No bytes are read for an owner that is known to be down.
-  if (node && !cluster_.is_up(name) && name != cluster_.self()) reply = make_error(Code::kPeerUnreachable, down_reason(cluster_, name));
-  else if (node) reply = co_await send(node, std::move(*output), chunk);
+  if (node && !cluster_.is_up(name) && name != cluster_.self())
+    reply = make_error(Code::kPeerUnreachable, down_reason(cluster_, name));
+  else if (node)
+    reply = co_await send(node, std::move(*output), chunk);
   if (!reply) {
     if (!maps_.find(chunk.shuffle, chunk.map)) co_return;
     settle_failure(name, *owner, std::move(chunk), reply.error());
@@ -148,30 +169,38 @@ Task<void> Pusher::attempt(NodeName name, std::shared_ptr<Owner> owner, Chunk ch
   ledger_.chunk_merged(chunk.shuffle, chunk.map);
 }
 
-Task<Result<PushReply>> Pusher::send(std::shared_ptr<NodeApi> node, MapOutput output, const Chunk& chunk) {
-  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await budget_.acquire(chunk.bytes, options_.memory_patience));
-  PushRequest request{output.shuffle, output.map, cluster_.self(), output.epoch, {}, Buffer(chunk.bytes, std::move(lease))};
+Task<Result<PushReply>> Pusher::send(std::shared_ptr<NodeApi> node, MapOutput output,
+                                     const Chunk& chunk) {
+  CO_TRY_ASSIGN(ByteBudget::Lease lease,
+                co_await budget_.acquire(chunk.bytes, options_.memory_patience));
+  PushRequest request{output.shuffle, output.map, cluster_.self(),
+                      output.epoch,   {},         Buffer(chunk.bytes, std::move(lease))};
   const Status read = co_await offload(runtime_, [&]() -> Status {
     TRY_ASSIGN(MapOutputReader reader, MapOutputReader::open(io_, output));
     uint64_t at = 0;
     for (const PartitionId partition : chunk.partitions) {
-      const uint64_t length = number(partition) < reader.lengths().size() ? reader.lengths()[number(partition)] : 0;
-      if (length == 0 || length > chunk.bytes - at) return make_error(Code::kInvalidArgument, "the map output changed after its commit");
+      const uint64_t length =
+          number(partition) < reader.lengths().size() ? reader.lengths()[number(partition)] : 0;
+      if (length == 0 || length > chunk.bytes - at)
+        return make_error(Code::kInvalidArgument, "the map output changed after its commit");
       const std::span<std::byte> into = request.payload.span().subspan(at, length);
       TRY(reader.read(partition, 0, into));
       request.blocks.push_back({partition, crc32c(into), length});
       at += length;
     }
-    if (at != chunk.bytes) return make_error(Code::kInvalidArgument, "the map output changed after its commit");
+    if (at != chunk.bytes)
+      return make_error(Code::kInvalidArgument, "the map output changed after its commit");
     return ok();
   });
   // A local failure is final: another attempt would read the same file.
-  if (!read) co_return make_error(Code::kRefused, "cannot read it at home: " + read.error().message);
+  if (!read)
+    co_return make_error(Code::kRefused, "cannot read it at home: " + read.error().message);
   co_return co_await node->push(std::move(request));
 }
 
 Duration Pusher::backoff(uint32_t attempts) {
-  const Duration full = std::min<Duration>(options_.first_backoff * (1LL << std::min(attempts, 20U)), options_.longest_backoff);
+  const Duration full = std::min<Duration>(
+      options_.first_backoff * (1LL << std::min(attempts, 20U)), options_.longest_backoff);
   return full / 2 + Duration(runtime_.random() % static_cast<uint64_t>(full.count() / 2 + 1));
 }
 
@@ -186,10 +215,17 @@ void Pusher::settle_failure(const NodeName& name, Owner& owner, Chunk chunk, con
   }
   given_up_chunks_.add();
   log_limited(LogLevel::kWarning, "push.gave_up",
-              {{"shuffle", to_string(chunk.shuffle)}, {"map", number(chunk.map)}, {"owner", name.str()},
-               {"first_partition", number(chunk.partitions.front())}, {"blocks", chunk.partitions.size()},
-               {"bytes", chunk.bytes}, {"attempts", chunk.attempts + 1}, {"reason", error.message}});
-  ledger_.chunk_given_up(chunk.shuffle, chunk.map, fmt::format("owner {}: {}", name.str(), error.message), chunk.partitions.size(), chunk.bytes);
+              {{"shuffle", to_string(chunk.shuffle)},
+               {"map", number(chunk.map)},
+               {"owner", name.str()},
+               {"first_partition", number(chunk.partitions.front())},
+               {"blocks", chunk.partitions.size()},
+               {"bytes", chunk.bytes},
+               {"attempts", chunk.attempts + 1},
+               {"reason", error.message}});
+  ledger_.chunk_given_up(chunk.shuffle, chunk.map,
+                         fmt::format("owner {}: {}", name.str(), error.message),
+                         chunk.partitions.size(), chunk.bytes);
 }
 
 }  // namespace shufflefs::merge

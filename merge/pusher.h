@@ -1,9 +1,10 @@
-// Brings committed map outputs to the owners of their partitions, in the background: plans chunks, reads each one once,
-// sends it, retries with exponential back-off and jitter, and gives up for good after max_retries. A map task never
-// waits for any of it, and a chunk that is given up is read from its origin.
+// Brings committed map outputs to the owners of their partitions, in the background: plans chunks,
+// reads each one once, sends it, retries with exponential back-off and jitter, and gives up for
+// good after max_retries. A map task never waits for any of it, and a chunk that is given up is
+// read from its origin.
 //
-// Threads: reactor only; disk reads are offloaded. Memory: a chunk's bytes are held under the budget only while it is
-// being sent; a waiting chunk costs its list of partitions.
+// Threads: reactor only; disk reads are offloaded. Memory: a chunk's bytes are held under the
+// budget only while it is being sent; a waiting chunk costs its list of partitions.
 #pragma once
 
 #include <deque>
@@ -25,8 +26,8 @@ namespace shufflefs::merge {
 
 class Pusher {
  public:
-  Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster, LocalMaps& maps,
-         PlacementCache& placements, PushLedger& ledger, PushOptions options);
+  Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster,
+         LocalMaps& maps, PlacementCache& placements, PushLedger& ledger, PushOptions options);
 
   void submit(const ShuffleKey& shuffle, MapId map);
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -75,7 +76,8 @@ class Pusher {
   Gate gate_;
 };
 
-// Whether trying the same chunk again may help. What the owner refused for good is not offered twice.
+// Whether trying the same chunk again may help. What the owner refused for good is not offered
+// twice.
 [[nodiscard]] bool is_retryable(Code code);
 
 }  // namespace shufflefs::merge

@@ -11,7 +11,8 @@ std::vector<StreamUnit> cut_into_units(const PartitionPlan& plan) {
     const PlannedBlock& block = plan.blocks[i];
     if (block.length > kUnitBytes) {
       for (uint64_t within = 0; within < block.length; within += kUnitBytes) {
-        units.push_back({block.offset + within, std::min(kUnitBytes, block.length - within), i, 1, within, true});
+        units.push_back({block.offset + within, std::min(kUnitBytes, block.length - within), i, 1,
+                         within, true});
       }
       open = false;
       continue;

@@ -15,16 +15,21 @@ Status Trash::add_disk(const std::string& data_dir) {
   TRY_ASSIGN(const std::vector<DirectoryEntry> left, io_.list(trash));
   const std::lock_guard lock(mu_);
   data_dirs_.push_back(data_dir);
-  for (const DirectoryEntry& entry : left) items_.push_back({trash + "/" + entry.name, runtime_.now() + grace_});
+  for (const DirectoryEntry& entry : left)
+    items_.push_back({trash + "/" + entry.name, runtime_.now() + grace_});
   return ok();
 }
 
 Status Trash::discard(const std::string& path) {
-  const auto disk = std::find_if(data_dirs_.begin(), data_dirs_.end(), [&](const std::string& dir) { return path.starts_with(dir + "/"); });
-  if (disk == data_dirs_.end()) return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
+  const auto disk = std::find_if(data_dirs_.begin(), data_dirs_.end(), [&](const std::string& dir) {
+    return path.starts_with(dir + "/");
+  });
+  if (disk == data_dirs_.end())
+    return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
   const std::lock_guard lock(mu_);
   // Unique over restarts: the wall clock in front of a counter.
-  const auto stamp = std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  const auto stamp =
+      std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
   const std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
   const auto moved = io_.rename(path, place);
   if (!moved && moved.error().code == Code::kNotFound) return ok();
@@ -47,10 +52,14 @@ std::vector<std::string> Trash::take_due() {
 Task<void> Trash::run() {
   while (true) {
     for (const std::string& path : take_due()) {
-      const Status removed = co_await offload(runtime_, [this, path] { return io_.remove_tree(path); });
-      if (!removed) log_warning("trash.not_removed", {{"path", path}, {"reason", removed.error().message}});
+      const Status removed =
+          co_await offload(runtime_, [this, path] { return io_.remove_tree(path); });
+      if (!removed)
+        log_warning("trash.not_removed", {{"path", path}, {"reason", removed.error().message}});
     }
-    co_await sleep_for(runtime_, std::max<Duration>(std::chrono::milliseconds(100), std::min<Duration>(grace_ / 4, std::chrono::seconds(5))));
+    co_await sleep_for(runtime_,
+                       std::max<Duration>(std::chrono::milliseconds(100),
+                                          std::min<Duration>(grace_ / 4, std::chrono::seconds(5))));
   }
 }
 

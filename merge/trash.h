@@ -1,7 +1,9 @@
-// Where dropped data goes: renamed into <data>/trash at once, deleted after a grace period, so that a drop is quick and
-// a mistake can be undone by hand. What a former life left in the trash is deleted after the same grace.
+// Where dropped data goes: renamed into <data>/trash at once, deleted after a grace period, so that
+// a drop is quick and a mistake can be undone by hand. What a former life left in the trash is
+// deleted after the same grace.
 //
-// Threads: discard() from disk threads; run() is a task of the reactor. Failure: logged, tried again at the next start.
+// Threads: discard() from disk threads; run() is a task of the reactor. Failure: logged, tried
+// again at the next start.
 #pragma once
 
 #include <atomic>
@@ -18,7 +20,8 @@ class Trash {
  public:
   Trash(Runtime& runtime, FileIo& io, Duration grace) : runtime_(runtime), io_(io), grace_(grace) {}
 
-  // A directory of a data disk to which things of that disk are moved. Picks up what is in it. Before run().
+  // A directory of a data disk to which things of that disk are moved. Picks up what is in it.
+  // Before run().
   [[nodiscard]] Status add_disk(const std::string& data_dir);
   // Moves `path`, which is below a disk that was added, into its trash. Fine if it is not there.
   [[nodiscard]] Status discard(const std::string& path);

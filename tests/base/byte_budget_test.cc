@@ -11,7 +11,8 @@ namespace {
 
 constexpr auto kLong = std::chrono::seconds(30);
 
-Task<void> take_and_hold(Runtime& runtime, ByteBudget& budget, uint64_t bytes, Duration hold, int& done, uint64_t& most) {
+Task<void> take_and_hold(Runtime& runtime, ByteBudget& budget, uint64_t bytes, Duration hold,
+                         int& done, uint64_t& most) {
   auto lease = co_await budget.acquire(bytes, kLong);
   if (!lease) co_return;
   most = std::max(most, budget.used_bytes());
@@ -38,7 +39,8 @@ TEST_CASE("what can never fit is refused at once, what does not fit now after th
   ByteBudget budget(runtime, 100);
   CHECK(testing::run_task(runtime, budget.acquire(101, kLong)).error().code == Code::kTooLarge);
   const auto lease = testing::run_task(runtime, budget.acquire(60, kLong));
-  CHECK(testing::run_task(runtime, budget.acquire(60, std::chrono::milliseconds(5))).error().code == Code::kNoMemory);
+  CHECK(testing::run_task(runtime, budget.acquire(60, std::chrono::milliseconds(5))).error().code ==
+        Code::kNoMemory);
   CHECK(budget.used_bytes() == 60);
 }
 
@@ -51,7 +53,8 @@ TEST_CASE("intake always resumes, in order, and the budget is never exceeded") {
   uint64_t most = 0;
   constexpr int kTakers = 500;
   for (int i = 0; i < kTakers; ++i) {
-    gate.spawn(take_and_hold(runtime, budget, 1 + random() % 1000, std::chrono::microseconds(random() % 300), done, most));
+    gate.spawn(take_and_hold(runtime, budget, 1 + random() % 1000,
+                             std::chrono::microseconds(random() % 300), done, most));
   }
   testing::run_until(runtime, [&] { return done == kTakers; });
   CHECK(most <= 1000);

@@ -10,7 +10,9 @@
 namespace shufflefs {
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 }  // namespace
 
@@ -30,7 +32,8 @@ TEST_CASE("crc32c of two pieces is put together from theirs") {
     for (std::byte& b : bytes) b = static_cast<std::byte>(random());
     const std::size_t cut = bytes.empty() ? 0 : random() % bytes.size();
     const auto all = std::span<const std::byte>(bytes);
-    CHECK(crc32c_combine(crc32c(all.first(cut)), crc32c(all.subspan(cut)), bytes.size() - cut) == crc32c(all));
+    CHECK(crc32c_combine(crc32c(all.first(cut)), crc32c(all.subspan(cut)), bytes.size() - cut) ==
+          crc32c(all));
   }
 }
 

@@ -1,6 +1,5 @@
 #include "base/gate.h"
 
-
 #include <catch2/catch_test_macros.hpp>
 #include <thread>
 
@@ -63,7 +62,8 @@ TEST_CASE("an exception ends its task only") {
 TEST_CASE("offloaded work runs on another thread and comes back") {
   AsioRuntime runtime(2);
   const auto here = std::this_thread::get_id();
-  const bool other = testing::run_task(runtime, offload(runtime, [here] { return std::this_thread::get_id() != here; }));
+  const bool other = testing::run_task(
+      runtime, offload(runtime, [here] { return std::this_thread::get_id() != here; }));
   CHECK(other);
 }
 

@@ -5,7 +5,8 @@
 namespace shufflefs {
 
 TEST_CASE("an event is one line of key=value pairs") {
-  CHECK(format_log_line("mount.ready", {{"node", "n1"}, {"files", 3}}) == "mount.ready node=n1 files=3");
+  CHECK(format_log_line("mount.ready", {{"node", "n1"}, {"files", 3}}) ==
+        "mount.ready node=n1 files=3");
 }
 
 TEST_CASE("values cannot forge a line or a field") {

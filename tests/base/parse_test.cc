@@ -8,7 +8,8 @@ TEST_CASE("a number has one spelling") {
   CHECK(parse_decimal("0") == 0U);
   CHECK(parse_decimal("42") == 42U);
   CHECK(parse_decimal("18446744073709551615") == UINT64_MAX);
-  for (const char* bad : {"", "01", "+1", "-1", " 1", "1 ", "1x", "0x10", "18446744073709551616", "99999999999999999999999"}) {
+  for (const char* bad : {"", "01", "+1", "-1", " 1", "1 ", "1x", "0x10", "18446744073709551616",
+                          "99999999999999999999999"}) {
     INFO(bad);
     CHECK_FALSE(parse_decimal(bad));
   }
@@ -41,7 +42,8 @@ TEST_CASE("addresses") {
   CHECK(*parse_host_port("[::1]:80") == HostPort{"::1", 80});
   CHECK(*parse_host_port("name", 7338) == HostPort{"name", 7338});
   CHECK(to_string(HostPort{"::1", 80}) == "[::1]:80");
-  for (const char* bad : {"", ":80", "a:", "a:0", "a:65536", "a:b", "::1:80", "[::1", "[::1]80", "[::1]"}) {
+  for (const char* bad :
+       {"", ":80", "a:", "a:0", "a:65536", "a:b", "::1:80", "[::1", "[::1]80", "[::1]"}) {
     INFO(bad);
     CHECK_FALSE(parse_host_port(bad));
   }

@@ -50,7 +50,7 @@ TEST_CASE("the root is known without a lookup") {
   CHECK(inodes.size() == 0);
 }
 
-TEST_CASE("forgetting more than was looked up, or what is unknown, does no harm") {
+TEST_CASE("virtual inodes: forgetting more than was looked up, or what is unknown, does no harm") {
   VirtualInodes inodes;
   const fuse_ino_t ino = inodes.remember(partition("3"));
   inodes.forget(ino, 100);

@@ -11,7 +11,9 @@ namespace shufflefs::merge {
 namespace {
 
 Placement three_nodes(uint32_t partitions) {
-  return Placement(*parse_shuffle_key("app/0"), {testing::node_name(0), testing::node_name(1), testing::node_name(2)}, partitions);
+  return Placement(*parse_shuffle_key("app/0"),
+                   {testing::node_name(0), testing::node_name(1), testing::node_name(2)},
+                   partitions);
 }
 
 }  // namespace
@@ -38,7 +40,8 @@ TEST_CASE("every block is in exactly one chunk of its owner, or left at home") {
       CHECK((chunk.partitions.size() == 1 || bytes <= limits.chunk_bytes));
       CHECK(std::ranges::is_sorted(chunk.partitions));
       // Contiguous in the file: only empty blocks lie between.
-      for (uint32_t p = number(chunk.partitions.front()); p < number(chunk.partitions.back()); ++p) {
+      for (uint32_t p = number(chunk.partitions.front()); p < number(chunk.partitions.back());
+           ++p) {
         CHECK((lengths[p] == 0 || std::ranges::binary_search(chunk.partitions, PartitionId{p})));
       }
     }
@@ -56,7 +59,8 @@ TEST_CASE("the order of chunks is random, but the same for the same map") {
   const Placement placement = three_nodes(200);
   const auto first_partitions = [&](uint64_t map) {
     std::vector<uint32_t> order;
-    for (const auto& chunk : plan_chunks(lengths, placement, {2000, 2000}, MapId{map}).chunks) order.push_back(number(chunk.partitions.front()));
+    for (const auto& chunk : plan_chunks(lengths, placement, {2000, 2000}, MapId{map}).chunks)
+      order.push_back(number(chunk.partitions.front()));
     return order;
   };
   CHECK(first_partitions(1) == first_partitions(1));

@@ -16,7 +16,9 @@ struct Fixture {
   CommitSink& commits;
   std::string maps;
 
-  Fixture() : commits((cluster.start(), cluster.engine(0).commits())), maps(*commits.generic_directory(kShuffle, true)) {}
+  Fixture()
+      : commits((cluster.start(), cluster.engine(0).commits())),
+        maps(*commits.generic_directory(kShuffle, true)) {}
 
   void write(const std::string& path, std::string_view text) {
     REQUIRE(replace_file(cluster.io(), path, std::as_bytes(std::span(text.data(), text.size()))));
@@ -25,7 +27,9 @@ struct Fixture {
     REQUIRE(replace_file(cluster.io(), path, make_spark_index(lengths)));
   }
   std::vector<std::string> refused() {
-    return testing::run_task(cluster.runtime, cluster.engine(0).local_node()->shuffle_info(kShuffle))->refused_commits;
+    return testing::run_task(cluster.runtime,
+                             cluster.engine(0).local_node()->shuffle_info(kShuffle))
+        ->refused_commits;
   }
   std::string spark_dir(const std::string& sub) {
     std::string path = cluster.engine(0).local_root(0) + "/spark-1/blockmgr-1/" + sub;
@@ -53,7 +57,8 @@ TEST_CASE("names in a maps directory") {
   }
 }
 
-TEST_CASE_METHOD(Fixture, "a directory is checked before it is committed, and known right afterwards") {
+TEST_CASE_METHOD(Fixture,
+                 "a directory is checked before it is committed, and known right afterwards") {
   REQUIRE(cluster.io().make_directories(maps + "/.tmp"));
   write(maps + "/.tmp/0", "zero");
   write(maps + "/.tmp/bad", "x");
@@ -133,7 +138,8 @@ TEST_CASE_METHOD(Fixture, "an inconsistent Spark output is reported and left whe
   commits.spark_file_appeared(spark_dir("0c") + "/shuffle_0_4_0.index");
   commits.spark_file_appeared(spark_dir("0c") + "/shuffle_0_4_0.data");
   testing::run_until(cluster.runtime, [&] { return !refused().empty(); });
-  CHECK(refused().back().find("the last offset is 10, but the data file has 5 bytes") != std::string::npos);
+  CHECK(refused().back().find("the last offset is 10, but the data file has 5 bytes") !=
+        std::string::npos);
   CHECK_FALSE(commits.is_committed(kShuffle, MapId{4}));
   CHECK(cluster.io().stat(spark_dir("0c") + "/shuffle_0_4_0.data"));
 }

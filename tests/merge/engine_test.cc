@@ -69,14 +69,17 @@ TEST_CASE("the index that the mount shows names offsets within the merged view")
   cluster.write_map(0, kShuffle, 3, {"abc"});
   cluster.write_map(0, kShuffle, 1, {"defgh"});
   cluster.settle(kShuffle, 2);
-  const PartitionPlan plan = testing::run_task(cluster.runtime, cluster.engine(0).catalog().merged_plan(kShuffle, PartitionId{0}));
-  const auto parsed = parse_index(render_index_view(plan), kShuffle.shuffle, PartitionId{0}, "view");
+  const PartitionPlan plan = testing::run_task(
+      cluster.runtime, cluster.engine(0).catalog().merged_plan(kShuffle, PartitionId{0}));
+  const auto parsed =
+      parse_index(render_index_view(plan), kShuffle.shuffle, PartitionId{0}, "view");
   REQUIRE(parsed);
   REQUIRE(parsed->records.size() == 2);
   const std::string text = *cluster.read(0, plan);
   for (const IndexRecord& record : parsed->records) {
     CHECK(text.substr(record.offset, record.length) == (record.map == MapId{3} ? "abc" : "defgh"));
-    CHECK(record.crc == crc32c(std::as_bytes(std::span(text).subspan(record.offset, record.length))));
+    CHECK(record.crc ==
+          crc32c(std::as_bytes(std::span(text).subspan(record.offset, record.length))));
   }
 }
 
@@ -85,7 +88,8 @@ TEST_CASE("the status text says what a person wants to know") {
   cluster.start();
   cluster.write_map(0, kShuffle, 1, random_blocks(1, {100, 200}));
   cluster.settle(kShuffle, 1);
-  const std::string text = testing::run_task(cluster.runtime, cluster.engine(1).status_text(kShuffle));
+  const std::string text =
+      testing::run_task(cluster.runtime, cluster.engine(1).status_text(kShuffle));
   CHECK(text.find("maps           1 committed, 1 settled") != std::string::npos);
   CHECK(text.find("100.0 %") != std::string::npos);
   CHECK(text.find("owners ") != std::string::npos);

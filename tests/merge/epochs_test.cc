@@ -6,7 +6,9 @@
 
 namespace shufflefs::merge {
 
-TEST_CASE("the epoch of a shuffle is the later of its own and its application's drop, also after a restart") {
+TEST_CASE(
+    "the epoch of a shuffle is the later of its own and its application's drop, also after a "
+    "restart") {
   const testing::TempDir dir;
   const auto io = make_posix_file_io();
   const ShuffleKey one = *parse_shuffle_key("app/1");

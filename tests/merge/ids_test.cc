@@ -6,7 +6,8 @@
 namespace shufflefs::merge {
 
 TEST_CASE("application ids that are safe are taken as they are") {
-  for (const char* good : {"app-20261120162002-0000", "application_1_0001", "local-1", "a", "A.b_c-9"}) {
+  for (const char* good :
+       {"app-20261120162002-0000", "application_1_0001", "local-1", "a", "A.b_c-9"}) {
     INFO(good);
     REQUIRE(AppId::parse(good));
     CHECK(AppId::parse(good)->str() == good);
@@ -14,8 +15,10 @@ TEST_CASE("application ids that are safe are taken as they are") {
 }
 
 TEST_CASE("application ids that could leave their directory are refused") {
-  for (const std::string& bad : {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("../x"), std::string("-x"),
-                                 std::string("a b"), std::string("a\nb"), std::string("a\0b", 3), std::string("\xC3\xA4"), std::string(201, 'a')}) {
+  for (const std::string& bad :
+       {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("../x"),
+        std::string("-x"), std::string("a b"), std::string("a\nb"), std::string("a\0b", 3),
+        std::string("\xC3\xA4"), std::string(201, 'a')}) {
     INFO(bad);
     REQUIRE_FALSE(AppId::parse(bad));
     CHECK(AppId::parse(bad).error().code == Code::kInvalidArgument);

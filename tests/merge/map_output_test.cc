@@ -31,9 +31,11 @@ TEST_CASE("Spark's file names are recognised, and only those") {
   CHECK(number(name->map) == 17);
   CHECK_FALSE(name->is_index);
   CHECK(parse_spark_name("shuffle_3_17_0.index")->is_index);
-  for (const char* other : {"shuffle_3_17_0.data.0a1b", "shuffle_3_17_0.checksum.ADLER32", "shuffle_3_17_1.data", "shuffle_3_17.data",
-                            "shuffle_03_17_0.data", "shuffle_-1_17_0.data", "shuffle_3_x_0.index", "temp_shuffle_1", "rdd_1_2", "",
-                            "shuffle_3_17_0_0.data", "shuffle_99999999999_1_0.data", "xshuffle_3_17_0.data"}) {
+  for (const char* other :
+       {"shuffle_3_17_0.data.0a1b", "shuffle_3_17_0.checksum.ADLER32", "shuffle_3_17_1.data",
+        "shuffle_3_17.data", "shuffle_03_17_0.data", "shuffle_-1_17_0.data", "shuffle_3_x_0.index",
+        "temp_shuffle_1", "rdd_1_2", "", "shuffle_3_17_0_0.data", "shuffle_99999999999_1_0.data",
+        "xshuffle_3_17_0.data"}) {
     INFO(other);
     CHECK_FALSE(parse_spark_name(other));
   }
@@ -66,7 +68,8 @@ TEST_CASE("seeded random bytes never pass for an index unless they are one") {
   std::mt19937_64 random(11);
   for (int round = 0; round < 20'000; ++round) {
     std::vector<std::byte> bytes(random() % 64);
-    for (std::byte& b : bytes) b = random() % 3 == 0 ? static_cast<std::byte>(random()) : std::byte{0};
+    for (std::byte& b : bytes)
+      b = random() % 3 == 0 ? static_cast<std::byte>(random()) : std::byte{0};
     const uint64_t size = random() % 4 == 0 ? random() : random() % 512;
     const auto parsed = parse_spark_index(bytes, size, "i");
     if (!parsed) continue;
@@ -118,7 +121,8 @@ TEST_CASE("an output of empty partitions needs no data file, any other does") {
   CHECK(empty->total_bytes == 0);
   CHECK(MapOutputReader::open(*io, *empty));
   REQUIRE(replace_file(*io, dir / "5.index", index_of({0, 4})));
-  CHECK(inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index").error().code == Code::kNotFound);
+  CHECK(inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index").error().code ==
+        Code::kNotFound);
 }
 
 TEST_CASE("a directory with foreign names is refused by name") {
@@ -134,7 +138,9 @@ TEST_CASE("a directory with foreign names is refused by name") {
     REQUIRE(io->remove_tree(dir / "x"));
   }
   REQUIRE(io->make_directories(dir / "x/3"));
-  CHECK(inspect_directory(*io, kShuffle, kMap, dir / "x").error().message.find("not a regular file") != std::string::npos);
+  CHECK(inspect_directory(*io, kShuffle, kMap, dir / "x")
+            .error()
+            .message.find("not a regular file") != std::string::npos);
 }
 
 TEST_CASE("a data file that shrank after its commit is noticed") {
@@ -147,7 +153,8 @@ TEST_CASE("a data file that shrank after its commit is noticed") {
   auto reader = MapOutputReader::open(*io, *output);
   REQUIRE((*io->open(dir / "5.data", OpenMode::kWriteCreate))->truncate(4));
   std::string block(2, ' ');
-  CHECK(reader->read(PartitionId{1}, 0, std::as_writable_bytes(std::span(block))).error().code == Code::kCorruptData);
+  CHECK(reader->read(PartitionId{1}, 0, std::as_writable_bytes(std::span(block))).error().code ==
+        Code::kCorruptData);
   CHECK(MapOutputReader::open(*io, *output).error().code == Code::kCorruptIndex);
 }
 

@@ -15,7 +15,9 @@ constexpr ShuffleId kShuffle{0};
 constexpr PartitionId kPartition{4};
 using Appended = MergedPartition::Appended;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 struct Fixture {
   testing::TempDir dir;
@@ -28,7 +30,8 @@ struct Fixture {
     return partition;
   }
   static Appended append(MergedPartition& partition, uint64_t map, std::string_view text) {
-    const auto appended = partition.append(static_cast<MapId>(map), crc32c(bytes_of(text)), bytes_of(text));
+    const auto appended =
+        partition.append(static_cast<MapId>(map), crc32c(bytes_of(text)), bytes_of(text));
     REQUIRE(appended);
     return *appended;
   }
@@ -98,9 +101,11 @@ TEST_CASE_METHOD(Fixture, "records beyond the data, or whose bytes are wrong, ar
   CHECK(read(*open()) == "one");
 }
 
-TEST_CASE_METHOD(Fixture, "an index with a broken header is put aside and the partition begins anew") {
+TEST_CASE_METHOD(Fixture,
+                 "an index with a broken header is put aside and the partition begins anew") {
   append(*open(), 1, "one");
-  REQUIRE(replace_file(*io, base + ".index", bytes_of("this is not an index, but somebody wrote it here nevertheless")));
+  REQUIRE(replace_file(*io, base + ".index",
+                       bytes_of("this is not an index, but somebody wrote it here nevertheless")));
   const auto partition = open();
   CHECK(partition->blocks() == 0);
   CHECK(io->stat(base + ".index.bad"));

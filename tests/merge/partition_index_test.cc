@@ -19,7 +19,8 @@ std::vector<std::byte> index_with(const std::vector<IndexRecord>& records) {
   return bytes;
 }
 
-const std::vector<IndexRecord> kRecords = {{MapId{1}, 0, 10, 0, 0xABCD}, {MapId{kMaxMapId}, 10, 1, 0, 1}, {MapId{0}, 0, 5, 1, 2}};
+const std::vector<IndexRecord> kRecords = {
+    {MapId{1}, 0, 10, 0, 0xABCD}, {MapId{kMaxMapId}, 10, 1, 0, 1}, {MapId{0}, 0, 5, 1, 2}};
 
 }  // namespace
 
@@ -68,9 +69,12 @@ TEST_CASE("an index of another partition is not taken") {
 }
 
 TEST_CASE("sealed records with impossible numbers are cut") {
-  CHECK(parse_index(index_with({{MapId{1}, 0, 0, 0, 0}}), kShuffle, kPartition, "i")->records.empty());
-  CHECK(parse_index(index_with({{MapId{1}, UINT64_MAX - 1, 2, 0, 0}}), kShuffle, kPartition, "i")->records.empty());
-  CHECK(parse_index(index_with({{MapId{kMaxMapId + 1}, 0, 2, 0, 0}}), kShuffle, kPartition, "i")->records.empty());
+  CHECK(parse_index(index_with({{MapId{1}, 0, 0, 0, 0}}), kShuffle, kPartition, "i")
+            ->records.empty());
+  CHECK(parse_index(index_with({{MapId{1}, UINT64_MAX - 1, 2, 0, 0}}), kShuffle, kPartition, "i")
+            ->records.empty());
+  CHECK(parse_index(index_with({{MapId{kMaxMapId + 1}, 0, 2, 0, 0}}), kShuffle, kPartition, "i")
+            ->records.empty());
 }
 
 }  // namespace shufflefs::merge

@@ -15,7 +15,8 @@ const std::vector<NodeName> kMembers = {node_name(0), node_name(1), node_name(2)
 
 using Answers = std::vector<std::pair<NodeName, PartitionInfo>>;
 
-PartitionInfo info(std::vector<BlockAtOrigin> at_origin, std::vector<MergedBlock> merged = {}, std::vector<HeardBlock> heard = {}) {
+PartitionInfo info(std::vector<BlockAtOrigin> at_origin, std::vector<MergedBlock> merged = {},
+                   std::vector<HeardBlock> heard = {}) {
   return {std::move(at_origin), std::move(merged), std::move(heard), 1};
 }
 
@@ -30,7 +31,8 @@ std::vector<uint64_t> maps_of(const PartitionPlan& plan) {
 TEST_CASE("merged blocks come first in index order, the others by map id from their origins") {
   const Answers answers = {
       {node_name(0), info({{MapId{9}, 4}, {MapId{2}, 3}})},
-      {node_name(1), info({{MapId{5}, 10}, {MapId{7}, 0}}, {{MapId{5}, 0, 10, 1}, {MapId{2}, 10, 3, 2}})},
+      {node_name(1),
+       info({{MapId{5}, 10}, {MapId{7}, 0}}, {{MapId{5}, 0, 10, 1}, {MapId{2}, 10, 3, 2}})},
   };
   const PartitionPlan plan = make_plan(kShuffle, kPartition, kMembers, answers, {});
   CHECK(maps_of(plan) == std::vector<uint64_t>{5, 2, 9});
@@ -46,31 +48,41 @@ TEST_CASE("merged blocks come first in index order, the others by map id from th
 }
 
 TEST_CASE("a partition that is merged whole at one node can be read from its file") {
-  const Answers answers = {{node_name(0), info({{MapId{1}, 4}})}, {node_name(1), info({}, {{MapId{1}, 0, 4, 1}})}};
+  const Answers answers = {{node_name(0), info({{MapId{1}, 4}})},
+                           {node_name(1), info({}, {{MapId{1}, 0, 4, 1}})}};
   CHECK(make_plan(kShuffle, kPartition, kMembers, answers, {}).whole_at == node_name(1));
 }
 
 TEST_CASE("a block merged at two nodes is read once") {
   const Answers answers = {{node_name(0), info({}, {{MapId{1}, 0, 4, 1}})},
                            {node_name(1), info({}, {{MapId{2}, 0, 5, 1}, {MapId{1}, 5, 4, 1}})}};
-  CHECK(maps_of(make_plan(kShuffle, kPartition, kMembers, answers, {})) == std::vector<uint64_t>{2, 1});
+  CHECK(maps_of(make_plan(kShuffle, kPartition, kMembers, answers, {})) ==
+        std::vector<uint64_t>{2, 1});
 }
 
 TEST_CASE("a merged block whose map output was unlinked at its living origin is left out") {
   const Answers answers = {{node_name(0), info({{MapId{1}, 4}})},
-                           {node_name(1), info({}, {{MapId{1}, 0, 4, 1}, {MapId{2}, 4, 5, 1}}, {{MapId{2}, node_name(0), true}})}};
+                           {node_name(1), info({}, {{MapId{1}, 0, 4, 1}, {MapId{2}, 4, 5, 1}},
+                                               {{MapId{2}, node_name(0), true}})}};
   const PartitionPlan plan = make_plan(kShuffle, kPartition, kMembers, answers, {});
   CHECK(maps_of(plan) == std::vector<uint64_t>{1});
   CHECK_FALSE(plan.whole_at);
 }
 
-TEST_CASE("a merged block of a dead origin is read, an unmerged one makes the partition incomplete") {
+TEST_CASE(
+    "a merged block of a dead origin is read, an unmerged one makes the partition incomplete") {
   const std::vector<UnreachableNode> dead = {{node_name(2), "connection refused"}};
-  const Answers merged = {{node_name(0), info({})}, {node_name(1), info({}, {{MapId{1}, 0, 4, 1}}, {{MapId{1}, node_name(2), true}})}};
-  CHECK(maps_of(make_plan(kShuffle, kPartition, kMembers, merged, dead)) == std::vector<uint64_t>{1});
+  const Answers merged = {
+      {node_name(0), info({})},
+      {node_name(1), info({}, {{MapId{1}, 0, 4, 1}}, {{MapId{1}, node_name(2), true}})}};
+  CHECK(maps_of(make_plan(kShuffle, kPartition, kMembers, merged, dead)) ==
+        std::vector<uint64_t>{1});
   CHECK_FALSE(make_plan(kShuffle, kPartition, kMembers, merged, dead).incomplete);
 
-  const Answers unmerged = {{node_name(0), info({})}, {node_name(1), info({}, {}, {{MapId{1}, node_name(2), true}, {MapId{3}, node_name(2), false}})}};
+  const Answers unmerged = {
+      {node_name(0), info({})},
+      {node_name(1),
+       info({}, {}, {{MapId{1}, node_name(2), true}, {MapId{3}, node_name(2), false}})}};
   const PartitionPlan plan = make_plan(kShuffle, kPartition, kMembers, unmerged, dead);
   REQUIRE(plan.incomplete);
   CHECK(plan.incomplete->find("map 1") != std::string::npos);
@@ -83,8 +95,10 @@ TEST_CASE("with both candidates dead nobody can know what is missing") {
   Answers answers;
   std::vector<UnreachableNode> dead;
   for (const NodeName& node : kMembers) {
-    if (placement.is_candidate(node, kPartition)) dead.push_back({node, "timeout"});
-    else answers.emplace_back(node, info({{MapId{1}, 4}}));
+    if (placement.is_candidate(node, kPartition))
+      dead.push_back({node, "timeout"});
+    else
+      answers.emplace_back(node, info({{MapId{1}, 4}}));
   }
   REQUIRE(dead.size() == 2);
   CHECK(make_plan(kShuffle, kPartition, kMembers, answers, dead).incomplete);

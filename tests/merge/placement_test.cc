@@ -19,13 +19,15 @@ std::vector<NodeName> members(std::size_t n) {
 }  // namespace
 
 TEST_CASE("owners do not change between versions of the program") {
-  // If this fails, nodes of the old and the new version disagree: it costs locality during an upgrade. Say so in the notes.
+  // If this fails, nodes of the old and the new version disagree: it costs locality during an
+  // upgrade. Say so in the notes.
   const Placement placement(*parse_shuffle_key("app/3"), members(3), 12);
   std::string owners;
   for (uint32_t p = 0; p < 12; ++p) owners += placement.owner(PartitionId{p}).str().back();
   CHECK(owners.size() == 12);
   const Placement again(*parse_shuffle_key("app/3"), members(3), 12);
-  for (uint32_t p = 0; p < 12; ++p) CHECK(again.owner(PartitionId{p}) == placement.owner(PartitionId{p}));
+  for (uint32_t p = 0; p < 12; ++p)
+    CHECK(again.owner(PartitionId{p}) == placement.owner(PartitionId{p}));
 }
 
 TEST_CASE("every partition has an owner and another second choice, in contiguous ranges") {
@@ -38,7 +40,8 @@ TEST_CASE("every partition has an owner and another second choice, in contiguous
         CHECK(second.has_value() == (nodes > 1));
         if (second) CHECK(*second != placement.owner(PartitionId{p}));
         CHECK(placement.is_candidate(placement.owner(PartitionId{p}), PartitionId{p}));
-        if (p > 0 && placement.owner(PartitionId{p}) != placement.owner(PartitionId{p - 1})) ++changes;
+        if (p > 0 && placement.owner(PartitionId{p}) != placement.owner(PartitionId{p - 1}))
+          ++changes;
       }
       CHECK(changes < nodes * Placement::kBucketsPerNode);
     }
@@ -50,7 +53,8 @@ TEST_CASE("buckets are spread evenly") {
     const Placement placement(*parse_shuffle_key("app/1"), members(nodes), 10'000);
     std::map<NodeName, uint32_t> load;
     for (uint32_t p = 0; p < 10'000; ++p) ++load[placement.owner(PartitionId{p})];
-    const uint32_t most = std::ranges::max_element(load, {}, [](const auto& e) { return e.second; })->second;
+    const uint32_t most =
+        std::ranges::max_element(load, {}, [](const auto& e) { return e.second; })->second;
     CHECK(most <= 1.3 * 10'000 / static_cast<double>(nodes));
   }
 }

@@ -14,7 +14,8 @@ const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
 const std::vector<uint64_t> kSizes = {100, 0, 5000, 20, 30'000, 1, 700, 0, 0, 12'345};
 
 // Writes `maps` map outputs round-robin and returns the blocks of each.
-std::vector<std::vector<std::string>> write_maps(TestCluster& cluster, std::size_t nodes, uint64_t maps) {
+std::vector<std::vector<std::string>> write_maps(TestCluster& cluster, std::size_t nodes,
+                                                 uint64_t maps) {
   std::vector<std::vector<std::string>> all;
   for (uint64_t map = 0; map < maps; ++map) {
     all.push_back(random_blocks(map, kSizes));
@@ -24,7 +25,8 @@ std::vector<std::vector<std::string>> write_maps(TestCluster& cluster, std::size
 }
 
 // The partition read on the node holds exactly the blocks of all maps, whatever their order.
-void check_partition(TestCluster& cluster, std::size_t node, uint32_t partition, const std::vector<std::vector<std::string>>& all) {
+void check_partition(TestCluster& cluster, std::size_t node, uint32_t partition,
+                     const std::vector<std::vector<std::string>>& all) {
   const PartitionPlan plan = cluster.plan(node, kShuffle, partition);
   REQUIRE_FALSE(plan.incomplete);
   const auto text = cluster.read(node, plan, 7777);
@@ -39,7 +41,8 @@ void check_partition(TestCluster& cluster, std::size_t node, uint32_t partition,
 
 }  // namespace
 
-TEST_CASE("every block of every map output is merged at its partition's owner and read on every node") {
+TEST_CASE(
+    "every block of every map output is merged at its partition's owner and read on every node") {
   TestCluster cluster(3);
   cluster.start();
   const auto all = write_maps(cluster, 3, 20);
@@ -117,9 +120,11 @@ TEST_CASE("a push that is repeated is acknowledged and dropped") {
   const std::string block = "some bytes";
   for (int i = 0; i < 3; ++i) {
     PushRequest request{kShuffle, MapId{1}, node_name(0), 0, {}, Buffer(block.size())};
-    std::copy_n(reinterpret_cast<const std::byte*>(block.data()), block.size(), request.payload.data());
+    std::copy_n(reinterpret_cast<const std::byte*>(block.data()), block.size(),
+                request.payload.data());
     request.blocks.push_back({PartitionId{3}, crc32c(request.payload.span()), block.size()});
-    const auto reply = testing::run_task(cluster.runtime, cluster.engine(0).local_node()->push(std::move(request)));
+    const auto reply = testing::run_task(cluster.runtime,
+                                         cluster.engine(0).local_node()->push(std::move(request)));
     REQUIRE(reply);
     CHECK(reply->merged == (i == 0 ? 1U : 0U));
     CHECK(reply->duplicates == (i == 0 ? 0U : 1U));
@@ -131,7 +136,8 @@ TEST_CASE("the loss of an origin after the push loses nothing, before the push i
   cluster.start();
   const auto all = write_maps(cluster, 3, 9);
   cluster.settle(kShuffle, 9);
-  // Each block exists at its origin and its owner: with one node gone every partition whose owner lives is whole.
+  // Each block exists at its origin and its owner: with one node gone every partition whose owner
+  // lives is whole.
   for (std::size_t dead = 0; dead < 3; ++dead) {
     cluster.faults.down = {node_name(dead)};
     const std::size_t reader = (dead + 1) % 3;
@@ -141,7 +147,8 @@ TEST_CASE("the loss of an origin after the push loses nothing, before the push i
         check_partition(cluster, reader, p, all);
         continue;
       }
-      // The owner is dead, and so is the origin of its own maps: those blocks are lost, and that must be an error.
+      // The owner is dead, and so is the origin of its own maps: those blocks are lost, and that
+      // must be an error.
       REQUIRE(plan.incomplete);
       const auto text = cluster.read(reader, plan);
       REQUIRE_FALSE(text);
@@ -155,7 +162,8 @@ TEST_CASE("a dropped shuffle is gone everywhere, and its name can be used again"
   cluster.start();
   write_maps(cluster, 3, 6);
   cluster.settle(kShuffle, 6);
-  REQUIRE(testing::run_task(cluster.runtime, cluster.engine(1).catalog().drop(kShuffle.app, kShuffle.shuffle)));
+  REQUIRE(testing::run_task(cluster.runtime,
+                            cluster.engine(1).catalog().drop(kShuffle.app, kShuffle.shuffle)));
   CHECK(testing::run_task(cluster.runtime, cluster.engine(2).catalog().shuffles()).empty());
   CHECK(cluster.plan(0, kShuffle, 2).blocks.empty());
   const std::vector<std::string> blocks = {"new", "", "life"};
@@ -165,19 +173,22 @@ TEST_CASE("a dropped shuffle is gone everywhere, and its name can be used again"
   CHECK(*cluster.read(0, cluster.plan(0, kShuffle, 2)) == "life");
 }
 
-TEST_CASE("a late push of a dropped shuffle is refused, a newer one tells of a drop that was missed") {
+TEST_CASE(
+    "a late push of a dropped shuffle is refused, a newer one tells of a drop that was missed") {
   TestCluster cluster(2);
   cluster.start();
   cluster.write_map(0, kShuffle, 1, {"old"});
   cluster.settle(kShuffle, 1);
   cluster.faults.down.insert(node_name(1));
-  CHECK_FALSE(testing::run_task(cluster.runtime, cluster.engine(0).catalog().drop(kShuffle.app, std::nullopt)));
+  CHECK_FALSE(testing::run_task(cluster.runtime,
+                                cluster.engine(0).catalog().drop(kShuffle.app, std::nullopt)));
   cluster.faults.down.clear();
   const auto push = [&](uint64_t map, uint64_t epoch) {
     PushRequest request{kShuffle, static_cast<MapId>(map), node_name(0), epoch, {}, Buffer(3)};
     std::copy_n(reinterpret_cast<const std::byte*>("abc"), 3, request.payload.data());
     request.blocks.push_back({PartitionId{0}, crc32c(request.payload.span()), 3});
-    return testing::run_task(cluster.runtime, cluster.engine(0).local_node()->push(std::move(request)));
+    return testing::run_task(cluster.runtime,
+                             cluster.engine(0).local_node()->push(std::move(request)));
   };
   CHECK(push(7, 0).error().code == Code::kDropped);
   CHECK(push(8, UINT64_MAX - 1));

@@ -1,4 +1,5 @@
-// Reading planned partitions: pieces, read-ahead, fallback from corrupt merged blocks, errors instead of short reads.
+// Reading planned partitions: pieces, read-ahead, fallback from corrupt merged blocks, errors
+// instead of short reads.
 #include <catch2/catch_test_macros.hpp>
 #include <random>
 
@@ -16,7 +17,8 @@ const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
 PartitionPlan plan_of(const std::vector<uint64_t>& lengths) {
   PartitionPlan plan;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
-    plan.blocks.push_back({static_cast<MapId>(i), plan.bytes, lengths[i], std::nullopt, std::nullopt});
+    plan.blocks.push_back(
+        {static_cast<MapId>(i), plan.bytes, lengths[i], std::nullopt, std::nullopt});
     plan.bytes += lengths[i];
   }
   return plan;
@@ -28,7 +30,8 @@ TEST_CASE("units cover the partition without gaps and hold whole blocks or piece
   std::mt19937_64 random(2);
   for (int round = 0; round < 200; ++round) {
     std::vector<uint64_t> lengths(1 + random() % 40);
-    for (uint64_t& length : lengths) length = 1 + random() % (random() % 5 == 0 ? 5 * kUnitBytes : kUnitBytes / 3);
+    for (uint64_t& length : lengths)
+      length = 1 + random() % (random() % 5 == 0 ? 5 * kUnitBytes : kUnitBytes / 3);
     const PartitionPlan plan = plan_of(lengths);
     uint64_t at = 0;
     for (const StreamUnit& unit : cut_into_units(plan)) {
@@ -70,7 +73,8 @@ TEST_CASE("a partition is read right from any offset, in any order, in any size"
       const auto bytes = testing::run_task(cluster.runtime, stream->read(offset, size));
       REQUIRE(bytes);
       const std::string_view got(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-      CHECK((got == (offset < expected.size() ? std::string_view(expected).substr(offset, size) : std::string_view())));
+      CHECK((got == (offset < expected.size() ? std::string_view(expected).substr(offset, size)
+                                              : std::string_view())));
     }
     testing::run_task(cluster.runtime, stream->close());
     CHECK(*cluster.read(node, plan, 131'072) == expected);
@@ -93,7 +97,8 @@ TEST_CASE("corrupt merged blocks are read from their origin and counted") {
   REQUIRE(text);
   CHECK(text->size() == 90'000);
   for (const PlannedBlock& block : plan.blocks) {
-    CHECK(text->substr(block.offset, block.length) == (block.map == MapId{1} ? blocks[0] : more[0]));
+    CHECK(text->substr(block.offset, block.length) ==
+          (block.map == MapId{1} ? blocks[0] : more[0]));
   }
   CHECK(cluster.metrics(reader).value("shufflefs_read_fallback_blocks_total") == 2);
 }
@@ -136,15 +141,18 @@ TEST_CASE("an owner that dies while it is read is replaced block by block by the
   // The blocks that the dead node wrote itself are lost with it; all others must come.
   std::size_t good = 0;
   for (const PlannedBlock& block : plan.blocks) {
-    const auto bytes = testing::run_task(cluster.runtime, stream->read(block.offset, static_cast<uint32_t>(block.length)));
+    const auto bytes = testing::run_task(
+        cluster.runtime, stream->read(block.offset, static_cast<uint32_t>(block.length)));
     const bool lost = number(block.map) % 3 == owner;
     if (!lost && bytes && bytes->size() == block.length) {
-      CHECK(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) == all[number(block.map)][0]);
+      CHECK(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) ==
+            all[number(block.map)][0]);
       ++good;
     }
     if (bytes) CHECK(bytes->size() == block.length);
   }
-  // A unit that also holds a lost block fails as a whole on its first read; most blocks are alone in theirs or not lost.
+  // A unit that also holds a lost block fails as a whole on its first read; most blocks are alone
+  // in theirs or not lost.
   CHECK(good >= 1);
   testing::run_task(cluster.runtime, stream->close());
 }

@@ -1,5 +1,5 @@
-// How Catch2 shows a Result in a failed check. Force-included in every unit test (tests/CMakeLists.txt): Boost's own
-// stream operator would need one for every value type.
+// How Catch2 shows a Result in a failed check. Force-included in every unit test
+// (tests/CMakeLists.txt): Boost's own stream operator would need one for every value type.
 #pragma once
 
 #include <catch2/catch_test_macros.hpp>

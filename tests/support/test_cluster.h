@@ -1,5 +1,6 @@
-// Several engines in one process without a network: each node calls the others' LocalNode directly, through a Link that
-// can be cut or made to damage what passes. For tests of the domain over several nodes.
+// Several engines in one process without a network: each node calls the others' LocalNode directly,
+// through a Link that can be cut or made to damage what passes. For tests of the domain over
+// several nodes.
 #pragma once
 
 #include <fmt/format.h>
@@ -19,12 +20,16 @@
 
 namespace shufflefs::testing {
 
-inline merge::NodeName node_name(std::size_t i) { return *merge::NodeName::parse(fmt::format("node{}", i + 1)); }
-inline merge::ShuffleKey shuffle_key(std::string_view text) { return *merge::parse_shuffle_key(text); }
+inline merge::NodeName node_name(std::size_t i) {
+  return *merge::NodeName::parse(fmt::format("node{}", i + 1));
+}
+inline merge::ShuffleKey shuffle_key(std::string_view text) {
+  return *merge::parse_shuffle_key(text);
+}
 
 // What can be done to the links; shared by all nodes of a cluster.
 struct Faults {
-  std::set<merge::NodeName> down;        // nobody reaches it
+  std::set<merge::NodeName> down;          // nobody reaches it
   std::set<merge::NodeName> damage_reads;  // what it answers to read_merged has a flipped bit
   bool damage_pushes = false;
   std::size_t pushes = 0;
@@ -33,7 +38,8 @@ struct Faults {
 // The other node as seen over a link.
 class Link final : public merge::NodeApi {
  public:
-  Link(merge::NodeName name, std::shared_ptr<merge::NodeApi> to, Faults& faults) : name_(std::move(name)), to_(std::move(to)), faults_(faults) {}
+  Link(merge::NodeName name, std::shared_ptr<merge::NodeApi> to, Faults& faults)
+      : name_(std::move(name)), to_(std::move(to)), faults_(faults) {}
 
   Task<Result<merge::PushReply>> push(merge::PushRequest request) override {
     ++faults_.pushes;
@@ -45,7 +51,8 @@ class Link final : public merge::NodeApi {
     if (cut()) co_return unreachable();
     co_return co_await to_->announce(std::move(request));
   }
-  Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle, merge::PartitionId partition) override {
+  Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
+                                                    merge::PartitionId partition) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->partition_info(std::move(shuffle), partition);
   }
@@ -61,25 +68,33 @@ class Link final : public merge::NodeApi {
     if (cut()) co_return unreachable();
     co_return co_await to_->list_shuffle(std::move(shuffle));
   }
-  Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition, uint64_t offset, uint32_t length) override {
+  Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
+                                   uint64_t offset, uint32_t length) override {
     if (cut()) co_return unreachable();
     auto bytes = co_await to_->read_merged(std::move(shuffle), partition, offset, length);
-    if (bytes && faults_.damage_reads.contains(name_)) bytes->data()[bytes->size() / 2] ^= std::byte{4};
+    if (bytes && faults_.damage_reads.contains(name_))
+      bytes->data()[bytes->size() / 2] ^= std::byte{4};
     co_return bytes;
   }
-  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, merge::PartitionId partition, uint64_t offset, uint32_t length) override {
+  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map,
+                                  merge::PartitionId partition, uint64_t offset,
+                                  uint32_t length) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->read_block(std::move(shuffle), map, partition, offset, length);
   }
-  Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map, merge::MapFile file) override {
+  Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
+                                       merge::MapFile file) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->map_file_size(std::move(shuffle), map, file);
   }
-  Task<Result<Buffer>> read_map_file(merge::ShuffleKey shuffle, merge::MapId map, merge::MapFile file, uint64_t offset, uint32_t length) override {
+  Task<Result<Buffer>> read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
+                                     merge::MapFile file, uint64_t offset,
+                                     uint32_t length) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->read_map_file(std::move(shuffle), map, file, offset, length);
   }
-  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle, uint64_t epoch) override {
+  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
+                    uint64_t epoch) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->drop(std::move(app), shuffle, epoch);
   }
@@ -96,7 +111,9 @@ class Link final : public merge::NodeApi {
 class View final : public merge::Cluster {
  public:
   View(merge::NodeName self, Faults& faults) : self_(std::move(self)), faults_(faults) {}
-  void add(const merge::NodeName& name, std::shared_ptr<merge::NodeApi> node) { nodes_[name] = std::move(node); }
+  void add(const merge::NodeName& name, std::shared_ptr<merge::NodeApi> node) {
+    nodes_[name] = std::move(node);
+  }
 
   [[nodiscard]] merge::NodeName self() const override { return self_; }
   [[nodiscard]] std::vector<merge::NodeName> names() const override {
@@ -108,9 +125,13 @@ class View final : public merge::Cluster {
     const auto it = nodes_.find(name);
     return it != nodes_.end() ? it->second : nullptr;
   }
-  [[nodiscard]] bool is_up(const merge::NodeName& name) const override { return !faults_.down.contains(name); }
+  [[nodiscard]] bool is_up(const merge::NodeName& name) const override {
+    return !faults_.down.contains(name);
+  }
   [[nodiscard]] std::vector<merge::PeerHealth> health() const override { return {}; }
-  void on_new_incarnation(std::function<void(merge::NodeName)> listener) override { listener_ = std::move(listener); }
+  void on_new_incarnation(std::function<void(merge::NodeName)> listener) override {
+    listener_ = std::move(listener);
+  }
   void restarted(const merge::NodeName& name) { listener_(name); }
 
  private:
@@ -122,7 +143,8 @@ class View final : public merge::Cluster {
 
 class TestCluster {
  public:
-  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick()) : io_(make_posix_file_io()) {
+  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick())
+      : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
       node->budget = std::make_unique<ByteBudget>(runtime, 256U << 20U);
@@ -131,7 +153,8 @@ class TestCluster {
       options.self = node_name(i);
       options.data_dirs = {data_dir(i)};
       options.push = push;
-      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget, *node->push_budget, node->metrics, options);
+      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget,
+                                                     *node->push_budget, node->metrics, options);
       node->view = std::make_unique<View>(node_name(i), faults);
       nodes_.push_back(std::move(node));
     }
@@ -172,7 +195,8 @@ class TestCluster {
   [[nodiscard]] std::string data_dir(std::size_t i) const { return dir_ / node_name(i).str(); }
 
   // Writes a map output in the generic form of a <data, index> pair and commits it.
-  void write_map(std::size_t node, const merge::ShuffleKey& shuffle, uint64_t map, const std::vector<std::string>& blocks) {
+  void write_map(std::size_t node, const merge::ShuffleKey& shuffle, uint64_t map,
+                 const std::vector<std::string>& blocks) {
     std::string data;
     std::vector<uint64_t> lengths;
     for (const std::string& block : blocks) {
@@ -183,18 +207,22 @@ class TestCluster {
     const std::string place = *commits.generic_directory(shuffle, true);
     const auto index = merge::make_spark_index(lengths);
     REQUIRE(replace_file(*io_, fmt::format("{}/{}.index", place, map), index));
-    REQUIRE(replace_file(*io_, fmt::format("{}/{}.data", place, map), std::as_bytes(std::span(data))));
+    REQUIRE(
+        replace_file(*io_, fmt::format("{}/{}.data", place, map), std::as_bytes(std::span(data))));
     commits.generic_appeared(shuffle, fmt::format("{}.data", map));
   }
 
-  merge::PartitionPlan plan(std::size_t node, const merge::ShuffleKey& shuffle, uint32_t partition) {
-    return run_task(runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
+  merge::PartitionPlan plan(std::size_t node, const merge::ShuffleKey& shuffle,
+                            uint32_t partition) {
+    return run_task(
+        runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
   }
   merge::ShuffleTotals totals(std::size_t node, const merge::ShuffleKey& shuffle) {
     return run_task(runtime, engine(node).catalog().totals(shuffle));
   }
   // The whole partition as the node reads it, in pieces of `step`.
-  Result<std::string> read(std::size_t node, const merge::PartitionPlan& plan, uint32_t step = 100'000) {
+  Result<std::string> read(std::size_t node, const merge::PartitionPlan& plan,
+                           uint32_t step = 100'000) {
     const auto stream = engine(node).open_stream(plan);
     std::string text;
     while (true) {
@@ -241,8 +269,8 @@ class TestCluster {
   std::vector<std::unique_ptr<Node>> nodes_;
 };
 
-// The blocks of map output `map`: sizes and bytes follow from the seed, so that any reader can check them. A block begins
-// with "<map>/<partition>/<length>:".
+// The blocks of map output `map`: sizes and bytes follow from the seed, so that any reader can
+// check them. A block begins with "<map>/<partition>/<length>:".
 inline std::vector<std::string> random_blocks(uint64_t map, const std::vector<uint64_t>& sizes) {
   std::mt19937_64 random(map * 1000 + 17);
   std::vector<std::string> blocks;
