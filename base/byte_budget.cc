@@ -63,6 +63,10 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
   // The waiter is settled by RAII, so that a cancelled coroutine neither keeps its place nor leaks
   // what it was granted.
   struct Turn {
+    Turn(std::shared_ptr<Lease::State> its_state, std::shared_ptr<Lease::State::Waiter> its_waiter)
+        : state(std::move(its_state)), waiter(std::move(its_waiter)) {}
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
     std::shared_ptr<Lease::State> state;
     std::shared_ptr<Lease::State::Waiter> waiter;
     Lease take() {
@@ -86,7 +90,7 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
         fmt::format("a buffer of {} can never fit the memory budget of {}: raise --memory",
                     format_bytes(bytes), format_bytes(state->total)));
   }
-  Turn turn{state, std::make_shared<Lease::State::Waiter>()};
+  Turn turn(state, std::make_shared<Lease::State::Waiter>());
   turn.waiter->bytes = bytes;
   turn.waiter->timer = runtime_.make_timer();
   {

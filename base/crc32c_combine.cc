@@ -43,9 +43,9 @@ constexpr std::array<Matrix, 64> make_powers() {
 }  // namespace
 
 uint32_t crc32c_combine(uint32_t first, uint32_t second, uint64_t second_length) {
-  static const std::array<Matrix, 64> kPowers = make_powers();
+  static const std::array<Matrix, 64> powers = make_powers();
   for (unsigned k = 0; second_length != 0; ++k, second_length >>= 1U) {
-    if ((second_length & 1U) != 0) first = apply(kPowers[k], first);
+    if ((second_length & 1U) != 0) first = apply(powers[k], first);
   }
   return first ^ second;
 }

@@ -6,9 +6,9 @@
 
 namespace shufflefs::fs {
 
-OpenFile::OpenFile(uint64_t node, int open_flags, std::shared_ptr<const Tree> in_tree,
+OpenFile::OpenFile(uint64_t its_nodeid, int open_flags, std::shared_ptr<const Tree> its_tree,
                    Fd descriptor)
-    : nodeid(node), flags(open_flags), tree(std::move(in_tree)), fd(std::move(descriptor)) {}
+    : nodeid(its_nodeid), flags(open_flags), tree(std::move(its_tree)), fd(std::move(descriptor)) {}
 
 OpenFile::~OpenFile() = default;
 

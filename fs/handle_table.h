@@ -20,7 +20,8 @@ struct Tree;
 class DirectoryCursor;
 
 struct OpenFile {
-  OpenFile(uint64_t nodeid, int flags, std::shared_ptr<const Tree> tree, Fd fd);
+  OpenFile(uint64_t its_nodeid, int open_flags, std::shared_ptr<const Tree> its_tree,
+           Fd descriptor);
   ~OpenFile();
   OpenFile(const OpenFile&) = delete;
   OpenFile& operator=(const OpenFile&) = delete;

@@ -23,6 +23,8 @@ class Mount {
 
   Mount(Mount&& other) noexcept;
   Mount& operator=(Mount&&) = delete;
+  Mount(const Mount&) = delete;
+  Mount& operator=(const Mount&) = delete;
   ~Mount();
 
   [[nodiscard]] const std::string& directory() const { return directory_; }

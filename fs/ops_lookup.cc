@@ -48,7 +48,7 @@ void readlink(fuse_req_t req, fuse_ino_t ino) {
   if (is_virtual(ino)) return ops.virtual_ops.readlink(req, ino);
   const OsResult<Node> node = ops.native.node(ino);
   if (!node) return void(fuse_reply_err(req, node.error().value));
-  std::array<char, PATH_MAX + 1> target;
+  std::array<char, PATH_MAX + 1> target{};
   const ssize_t length = ::readlinkat(node->fd.get(), "", target.data(), PATH_MAX);
   if (length < 0) return void(fuse_reply_err(req, errno));
   target.at(static_cast<std::size_t>(length)) = '\0';

@@ -51,6 +51,7 @@ VirtualOpen VirtualHandles::remove(uint64_t key) {
 std::vector<VirtualOpen> VirtualHandles::remove_all() {
   const std::lock_guard lock(mu_);
   std::vector<VirtualOpen> all;
+  all.reserve(opens_.size());
   for (auto& [key, open] : opens_) all.push_back(std::move(open));
   opens_.clear();
   return all;

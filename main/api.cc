@@ -111,7 +111,7 @@ Task<json::value> Api::status() {
 
 Task<std::string> Api::status_text() { co_return json::serialize(co_await status()) + "\n"; }
 
-Task<std::string> Api::metrics_text() { co_return parts_.metrics.render(); }
+Task<std::string> Api::metrics_text() const { co_return parts_.metrics.render(); }
 
 Task<net::HttpAnswer> Api::answer_status(net::HttpQuestion question) {
   if (question.method != net::HttpMethod::kGet)

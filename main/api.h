@@ -40,7 +40,7 @@ class Api {
  private:
   [[nodiscard]] Task<boost::json::value> status();
   [[nodiscard]] Task<std::string> status_text();
-  [[nodiscard]] Task<std::string> metrics_text();
+  [[nodiscard]] Task<std::string> metrics_text() const;
   [[nodiscard]] Task<net::HttpAnswer> answer_status(net::HttpQuestion question);
   [[nodiscard]] Task<net::HttpAnswer> answer_shuffles(net::HttpQuestion question);
   [[nodiscard]] Task<net::HttpAnswer> answer_metrics(net::HttpQuestion question);

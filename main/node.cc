@@ -77,6 +77,8 @@ struct Node::Parts {
         api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
         tree(engine, membership, native, passthrough, api.info_texts()) {}
 
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
   ~Parts() {
     // start() may have failed half-way: stop() is what ends the threads.
     stop();
@@ -92,6 +94,10 @@ struct Node::Parts {
     engine.start(membership);
     membership.start();
     server.start();
+    co_return;
+  }
+  Task<void> listen_http(Status& result) {
+    result = http.listen(settings.http_listen);
     co_return;
   }
   Task<void> stop_network() {
@@ -149,11 +155,7 @@ Status Node::Parts::start(std::function<void()> on_unable) {
   TRY_ASSIGN(session, fs::Session::start(std::move(mount), *operations, std::move(options)));
   // Last: who gets an answer here finds everything else working.
   Status listening;
-  const auto listen = [&]() -> Task<void> {  // lives on this stack until on_reactor has returned
-    listening = http.listen(settings.http_listen);
-    co_return;
-  };
-  on_reactor(listen());
+  on_reactor(listen_http(listening));
   return listening;
 }
 

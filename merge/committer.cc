@@ -74,7 +74,7 @@ std::vector<std::string> Committer::refused(const ShuffleKey& shuffle) const {
   return {it->second.begin(), it->second.end()};
 }
 
-void Committer::removed(const std::optional<MapOutput>& output) {
+void Committer::removed(const std::optional<MapOutput>& output) const {
   if (output) parts_.on_removed(output->shuffle, output->map);
 }
 

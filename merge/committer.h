@@ -72,7 +72,7 @@ class Committer final : public CommitSink {
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
   void commit(MapOutput output);
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
-  void removed(const std::optional<MapOutput>& output);
+  void removed(const std::optional<MapOutput>& output) const;
 
   Parts parts_;
   Counter& commits_;

@@ -56,13 +56,23 @@ struct Engine::Impl {
     asio::post(runtime.executor(), [this, shuffle, map] {
       ledger.forget(shuffle, map);
       if (announcer) announcer->removed(shuffle, map);
-      if (pusher && maps.of(shuffle).empty()) gate.spawn(end_if_last(shuffle));
+      if (pusher) gate.spawn(forget_or_end(shuffle, map));
     });
   }
-  // The last map output of the shuffle is gone from the whole cluster, as far as this node knows.
-  Task<void> end_if_last(ShuffleKey shuffle) {
+  // Takes the map output out of what is merged here; or ends the shuffle, if that was its last map
+  // output in the whole cluster as far as this node knows.
+  Task<void> forget_or_end(ShuffleKey shuffle, MapId map) {
     const auto heard_of = heard.shuffles();
-    if (std::find(heard_of.begin(), heard_of.end(), shuffle) != heard_of.end()) co_return;
+    const bool last = maps.of(shuffle).empty() &&
+                      std::find(heard_of.begin(), heard_of.end(), shuffle) == heard_of.end();
+    if (!last) {
+      co_await offload(runtime, [&]() -> Status {
+        // It may have come again meanwhile; then its blocks are pushed again as well.
+        store.forget(shuffle, map);
+        return ok();
+      });
+      co_return;
+    }
     log_info("shuffle.ended",
              {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     const Status dropped = co_await offload(runtime, [&] { return store.drop(shuffle); });

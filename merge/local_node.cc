@@ -100,10 +100,18 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     const Status current = co_await check_epoch(announced.shuffle, announced.epoch);
     if (current) parts_.heard.add(request.origin, std::move(announced));
   }
-  for (const auto& [shuffle, map] : request.removed) {
+  for (const auto& removed : request.removed) {
+    const ShuffleKey& shuffle = removed.first;
+    const MapId map = removed.second;
     // When nobody has a map output of the shuffle any more, nobody will read its merged partitions.
     const bool last = parts_.heard.remove(request.origin, shuffle, map);
-    if (!last || !parts_.maps.of(shuffle).empty()) continue;
+    if (!last || !parts_.maps.of(shuffle).empty()) {
+      CO_TRY(co_await offload(parts_.runtime, [&, gone = map]() -> Status {
+        parts_.store.forget(shuffle, gone);
+        return ok();
+      }));
+      continue;
+    }
     log_info("shuffle.ended",
              {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     CO_TRY(co_await offload(parts_.runtime, [&] { return parts_.store.drop(shuffle); }));

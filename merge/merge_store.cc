@@ -154,6 +154,13 @@ std::vector<PartitionId> MergeStore::partitions(const ShuffleKey& key) const {
   return partitions;
 }
 
+void MergeStore::forget(const ShuffleKey& key, MapId map) {
+  for (const PartitionId partition : partitions(key)) {
+    const auto merged = find(key, partition);
+    if (merged) (*merged)->forget(map);
+  }
+}
+
 Status MergeStore::drop(const ShuffleKey& key) {
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
   if (!shuffle) return ok();

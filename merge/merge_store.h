@@ -45,16 +45,17 @@ class MergeStore {
     uint32_t crc = 0;
     std::span<const std::byte> bytes;
   };
-  [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& shuffle,
-                                                         const Block& block,
+  [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& key, const Block& block,
                                                          const std::function<bool()>& is_current);
-  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& shuffle,
+  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& key,
                                                               PartitionId partition);
-  [[nodiscard]] MergedTotals totals(const ShuffleKey& shuffle);
+  [[nodiscard]] MergedTotals totals(const ShuffleKey& key);
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
-  [[nodiscard]] std::vector<PartitionId> partitions(const ShuffleKey& shuffle) const;
+  [[nodiscard]] std::vector<PartitionId> partitions(const ShuffleKey& key) const;
+  // The map output was removed at its origin: its blocks are taken out of the partitions' views.
+  void forget(const ShuffleKey& key, MapId map);
   // Moves the shuffle's partitions into the trash. Fine if there are none.
-  [[nodiscard]] Status drop(const ShuffleKey& shuffle);
+  [[nodiscard]] Status drop(const ShuffleKey& key);
 
  private:
   struct Slot {  // a partition that is on disk, loaded at its first use
@@ -69,10 +70,10 @@ class MergeStore {
     std::map<PartitionId, std::shared_ptr<Slot>> slots;  // GUARDED_BY(mu)
     std::atomic<uint64_t> duplicates{0};
   };
-  [[nodiscard]] std::string directory(std::size_t disk, const ShuffleKey& shuffle) const;
-  [[nodiscard]] Status load_shuffle(std::size_t disk, const ShuffleKey& shuffle);
-  [[nodiscard]] std::shared_ptr<Shuffle> shuffle_of(const ShuffleKey& shuffle, bool create);
-  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> use(const ShuffleKey& shuffle,
+  [[nodiscard]] std::string directory(std::size_t disk, const ShuffleKey& key) const;
+  [[nodiscard]] Status load_shuffle(std::size_t disk, const ShuffleKey& key);
+  [[nodiscard]] std::shared_ptr<Shuffle> shuffle_of(const ShuffleKey& key, bool create);
+  [[nodiscard]] Result<std::shared_ptr<MergedPartition>> use(const ShuffleKey& key,
                                                              PartitionId partition, Slot& slot);
 
   FileIo& io_;

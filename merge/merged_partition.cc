@@ -92,8 +92,10 @@ Status MergedPartition::keep_valid(std::vector<IndexRecord> records, uint64_t in
 }
 
 void MergedPartition::add_entry(const IndexRecord& record) {
-  if (!maps_.insert(number(record.map)).second)
-    return;  // a duplicate record can only come from a damaged index
+  if (!maps_.insert(number(record.map)).second) {
+    forget_entry(record.map);  // removed and written again: the later one counts
+    maps_.insert(number(record.map));
+  }
   gapless_ = gapless_ && record.segment == 0 && record.offset == view_bytes_;
   entries_.push_back({record, view_bytes_});
   view_bytes_ += record.length;
@@ -103,6 +105,23 @@ void MergedPartition::add_entry(const IndexRecord& record) {
                        : std::max(segment_end_, record.offset + record.length);
     segment_ = record.segment;
   }
+}
+
+void MergedPartition::forget_entry(MapId map) {
+  maps_.erase(number(map));
+  const auto it = std::ranges::find(entries_, map, [](const Entry& e) { return e.record.map; });
+  if (it == entries_.end()) return;
+  const uint64_t length = it->record.length;
+  for (auto later = entries_.erase(it); later != entries_.end(); ++later) {
+    later->view_offset -= length;
+  }
+  view_bytes_ -= length;
+  gapless_ = false;
+}
+
+void MergedPartition::forget(MapId map) {
+  const std::lock_guard lock(mu_);
+  if (maps_.contains(number(map))) forget_entry(map);
 }
 
 Status MergedPartition::write_record(const IndexRecord& record) {

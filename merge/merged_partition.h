@@ -38,6 +38,13 @@ class MergedPartition {
   // may remain.
   [[nodiscard]] Result<Appended> append(MapId map, uint32_t crc, std::span<const std::byte> bytes);
 
+  // The map output was removed: its block is no longer in the view, and its map id may come again.
+  // In memory only; on disk a later record of the same map id replaces the earlier one. (After a
+  // restart the block of an output that was removed and never came again is back; whoever asks its
+  // living origin leaves it out.) The one case in which a view does not only grow: open readers
+  // notice by the checksums.
+  void forget(MapId map);
+
   [[nodiscard]] std::vector<MergedBlock> view() const;
   [[nodiscard]] uint64_t blocks() const;
   [[nodiscard]] uint64_t bytes() const;
@@ -61,6 +68,7 @@ class MergedPartition {
                                   std::string cut_reason);
   [[nodiscard]] bool last_bytes_match(const IndexRecord& record);
   void add_entry(const IndexRecord& record);  // REQUIRES: mu_ held
+  void forget_entry(MapId map);               // REQUIRES: mu_ held
 
   FileIo& io_;
   const std::string base_path_;

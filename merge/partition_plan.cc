@@ -47,7 +47,7 @@ class PlanMaker {
     for (const NodeAnswer* holder : holders_of(answers_)) {
       bool whole = plan_.blocks.empty();
       for (const MergedBlock& block : holder->second.merged) {
-        if (was_removed(block.map) || !taken_.insert(block.map).second) {
+        if (was_removed(block.map) || was_replaced(block) || !taken_.insert(block.map).second) {
           whole = false;
           continue;
         }
@@ -128,6 +128,11 @@ class PlanMaker {
   [[nodiscard]] bool answered(const NodeName& node) const {
     return std::any_of(answers_.begin(), answers_.end(),
                        [&](const NodeAnswer& a) { return a.first == node; });
+  }
+  // Its origin has another output under the same map id by now.
+  [[nodiscard]] bool was_replaced(const MergedBlock& block) const {
+    const auto origin = at_origin_.find(block.map);
+    return origin != at_origin_.end() && origin->second.second != block.length;
   }
   // Its origin is alive and does not have it (any more): the map output was unlinked.
   [[nodiscard]] bool was_removed(MapId map) const {

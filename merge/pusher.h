@@ -48,7 +48,7 @@ class Pusher {
 
   Task<void> plan_all();
   Task<void> plan_one(ShuffleKey shuffle, MapId map);
-  void enqueue(const NodeName& owner, Chunk chunk);
+  void enqueue(const NodeName& name, Chunk chunk);
   Task<void> work(NodeName name, std::shared_ptr<Owner> owner, std::size_t worker);
   Task<void> attempt(NodeName name, std::shared_ptr<Owner> owner, Chunk chunk);
   Task<Result<PushReply>> send(std::shared_ptr<NodeApi> node, MapOutput output, const Chunk& chunk);

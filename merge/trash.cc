@@ -31,7 +31,7 @@ Status Trash::discard(const std::string& path) {
   const auto stamp =
       std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
   const std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
-  const auto moved = io_.rename(path, place);
+  auto moved = io_.rename(path, place);
   if (!moved && moved.error().code == Code::kNotFound) return ok();
   if (moved) items_.push_back({place, runtime_.now() + grace_});
   return moved;

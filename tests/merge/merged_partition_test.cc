@@ -130,6 +130,21 @@ TEST_CASE_METHOD(Fixture, "a file opened for passthrough never grows again, the 
   CHECK(read(*open()) == "onetwothree");
 }
 
+TEST_CASE_METHOD(
+    Fixture, "the block of a removed map output leaves the view, and its map id may come again") {
+  const auto partition = open();
+  append(*partition, 1, "one");
+  append(*partition, 2, "two");
+  append(*partition, 3, "three");
+  partition->forget(MapId{2});
+  partition->forget(MapId{9});
+  CHECK(read(*partition) == "onethree");
+  CHECK_FALSE(partition->seal_for_passthrough(8));
+  CHECK(append(*partition, 2, "zwei") == Appended::kMerged);
+  CHECK(read(*partition) == "onethreezwei");
+  CHECK(read(*open()) == "onethreezwei");
+}
+
 TEST_CASE_METHOD(Fixture, "appends from many threads lose and double nothing") {
   const auto partition = open();
   std::vector<std::thread> threads;

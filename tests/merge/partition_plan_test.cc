@@ -90,6 +90,15 @@ TEST_CASE(
   CHECK(plan.maps == 2);
 }
 
+TEST_CASE("a merged block whose map output was written anew is read from its origin") {
+  const Answers answers = {{node_name(0), info({{MapId{1}, 7}})},
+                           {node_name(1), info({}, {{MapId{1}, 0, 4, 1}})}};
+  const PartitionPlan plan = make_plan(kShuffle, kPartition, kMembers, answers, {});
+  REQUIRE(plan.blocks.size() == 1);
+  CHECK_FALSE(plan.blocks[0].merged);
+  CHECK(plan.bytes == 7);
+}
+
 TEST_CASE("with both candidates dead nobody can know what is missing") {
   const Placement placement(kShuffle, kMembers, 1);
   Answers answers;
