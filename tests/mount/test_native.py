@@ -9,7 +9,7 @@ import unittest
 
 import posix_ops
 from mounted import NativeMount, StartFailed, WorkDirectory, is_mounted
-from posix_ops import as_user, get, outcome, put
+from posix_tools import as_user, get, outcome, put
 
 MEMORY = "/dev/shm"
 
