@@ -38,7 +38,9 @@ class Daemon:
             self.stop()
             raise
         if self.process.poll() is not None:
-            raise RuntimeError(self.log())
+            log = self.log()
+            self.stop()
+            raise RuntimeError(log)
 
     def log(self):
         with open(self.log_path, encoding="utf-8") as log:
