@@ -9,9 +9,8 @@ namespace shufflefs::merge {
 MergeStore::MergeStore(FileIo& io, Trash& trash, std::vector<std::string> data_dirs)
     : io_(io), trash_(trash), data_dirs_(std::move(data_dirs)) {}
 
-std::string MergeStore::directory(std::size_t disk, const ShuffleKey& shuffle) const {
-  return fmt::format("{}/merged/{}/{}", data_dirs_[disk], shuffle.app.str(),
-                     number(shuffle.shuffle));
+std::string MergeStore::directory(std::size_t disk, const ShuffleKey& key) const {
+  return fmt::format("{}/merged/{}/{}", data_dirs_[disk], key.app.str(), number(key.shuffle));
 }
 
 Status MergeStore::load() {
