@@ -13,8 +13,6 @@ namespace {
 constexpr std::size_t kRefusalsKept = 8;
 constexpr std::size_t kShufflesWithRefusals = 1000;
 constexpr std::size_t kMostHalves = 100'000;
-constexpr uint32_t kSharedDirectory =
-    01777;  // as /tmp: everybody may create, nobody removes what is another's
 
 std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }

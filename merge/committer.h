@@ -24,6 +24,10 @@
 
 namespace shufflefs::merge {
 
+// Of the directories in which every user's jobs write, as /tmp: everybody may create, nobody
+// removes what is another's.
+inline constexpr uint32_t kSharedDirectory = 01777;
+
 class Committer final : public CommitSink {
  public:
   struct Parts {

@@ -113,7 +113,6 @@ Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& pus
 Engine::~Engine() = default;
 
 Status Engine::prepare() {
-  constexpr uint32_t kSharedDirectory = 01777;
   for (std::size_t disk = 0; disk < disks(); ++disk) {
     const std::string& data_dir = impl_->options.data_dirs[disk];
     if (!impl_->io.stat(local_root(disk))) {

@@ -63,14 +63,4 @@ std::vector<ShuffleKey> LocalMaps::shuffles() const {
   return keys;
 }
 
-std::vector<ShuffleKey> LocalMaps::shuffles_of(const AppId& app) const {
-  const std::lock_guard lock(mu_);
-  std::vector<ShuffleKey> keys;
-  for (auto it = outputs_.lower_bound(ShuffleKey{app, ShuffleId{0}});
-       it != outputs_.end() && it->first.app == app; ++it) {
-    keys.push_back(it->first);
-  }
-  return keys;
-}
-
 }  // namespace shufflefs::merge

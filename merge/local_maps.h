@@ -25,7 +25,6 @@ class LocalMaps {
   [[nodiscard]] std::optional<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
   [[nodiscard]] std::vector<MapOutput> of(const ShuffleKey& shuffle) const;  // by map id
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
-  [[nodiscard]] std::vector<ShuffleKey> shuffles_of(const AppId& app) const;
 
  private:
   mutable std::mutex mu_;

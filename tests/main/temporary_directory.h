@@ -1,30 +1,18 @@
-// A directory that goes away with its test.
+// A directory that goes away with its test, and short ways to put something into it.
 #pragma once
-
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "support/temp_dir.h"
+
 namespace shufflefs {
 
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "shufflefs-test-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
   [[nodiscard]] std::string path(const std::string& name = "") const {
-    return name.empty() ? path_ : path_ + "/" + name;
+    return name.empty() ? directory_.path() : directory_ / name;
   }
   std::string make(const std::string& name) const {
     std::filesystem::create_directories(path(name));
@@ -36,7 +24,7 @@ class TemporaryDirectory {
   }
 
  private:
-  std::string path_;
+  testing::TempDir directory_;
 };
 
 }  // namespace shufflefs
