@@ -1,11 +1,16 @@
 // The open files and directories of native trees: fi->fh is a key of this table, never a pointer.
 //
+// What is needed to open them once more is saved (saved_memory.h), with the number of the request
+// that opened them: a request that comes again after a worker's death closes what its first
+// execution had opened, as the kernel never learnt of it.
+//
 // Threads: any; one lock, held for a look-up. Ownership: the table owns the descriptors; whoever
 // found an OpenFile keeps it alive for as long as it needs it. Failure: an unknown key gives
 // nullptr. Cost: a hash look-up and a reference count, and nothing at all for the reads and writes
 // of passthrough files, which never come here.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -13,6 +18,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "fs/saved_memory.h"
 
 namespace shufflefs::fs {
 
@@ -29,8 +35,8 @@ struct OpenFile {
   // Constant once the open has been answered.
   uint64_t key = 0;
   uint64_t nodeid = 0;
-  int flags = 0;  // as the caller opened it
-  bool passthrough = false;
+  int flags = 0;           // as the caller opened it
+  int32_t backing_id = 0;  // not 0: in passthrough mode
   std::shared_ptr<const Tree> tree;
   Fd fd;
   std::unique_ptr<DirectoryCursor> cursor;  // of directories; has its own lock
@@ -38,14 +44,35 @@ struct OpenFile {
   [[nodiscard]] bool writable() const;
 };
 
+struct OpenRecord {
+  uint64_t key = 0;
+  uint64_t nodeid = 0;
+  uint64_t request = 0;
+  int32_t flags = 0;
+  int32_t backing_id = 0;
+  bool is_directory = false;
+};
+
 class HandleTable {
  public:
-  // Gives `file` its key.
-  uint64_t add(const std::shared_ptr<OpenFile>& file);
+  explicit HandleTable(Fd saved = Fd());
+
+  // Gives `file` its key, by which the kernel will know it from the answer to `request` on.
+  uint64_t add(const std::shared_ptr<OpenFile>& file, uint64_t request = 0);
+
+  // ---- at start, after a worker before us
+  [[nodiscard]] std::vector<OpenRecord> saved() const;
+  void restore(const OpenRecord& record, const std::shared_ptr<OpenFile>& file);
+  // The key of what that request opened before the last restart; 0: nothing.
+  [[nodiscard]] uint64_t key_of_request(uint64_t request) const;
+
   [[nodiscard]] std::shared_ptr<OpenFile> find(uint64_t key) const;
   // Some open file of that inode, for requests that come without a handle when the inode has no
   // name any more.
   [[nodiscard]] std::shared_ptr<OpenFile> any_of(uint64_t nodeid) const;
+
+  // Whether somebody has it open for writing.
+  [[nodiscard]] bool has_writer(uint64_t nodeid) const;
 
   struct Removed {
     std::shared_ptr<OpenFile> file;
@@ -54,16 +81,30 @@ class HandleTable {
   Removed remove(uint64_t key);
 
   [[nodiscard]] std::size_t size() const;
+  // Whether any file is open that is not in passthrough mode: the kernel holds those that are.
+  [[nodiscard]] bool has_ordinary() const { return ordinary_ != 0; }
 
  private:
+  static constexpr unsigned kNextKey = 0;  // a counter of saved_
+  struct Held {
+    std::shared_ptr<OpenFile> file;
+    uint32_t record = 0;  // in saved_
+  };
   struct Opens {
     std::vector<uint64_t> keys;
     uint32_t writers = 0;
   };
+  static bool is_ordinary(const OpenFile& file);
+  void insert_locked(const std::shared_ptr<OpenFile>& file, uint32_t record);
+
+  std::atomic<uint64_t> ordinary_ = 0;
   mutable std::mutex mu_;
-  uint64_t next_key_ = 1;                                          // GUARDED_BY(mu_)
-  std::unordered_map<uint64_t, std::shared_ptr<OpenFile>> files_;  // GUARDED_BY(mu_)
-  std::unordered_map<uint64_t, Opens> by_node_;                    // GUARDED_BY(mu_)
+  // All GUARDED_BY(mu_):
+  SavedTable<OpenRecord> saved_;
+  std::unordered_map<uint64_t, Held> files_;
+  std::unordered_map<uint64_t, Opens> by_node_;
+  std::unordered_map<uint64_t, uint64_t> by_request_;  // of those from before the last restart
+  std::unordered_map<uint64_t, uint32_t> to_restore_;  // key to record
 };
 
 }  // namespace shufflefs::fs

@@ -1,15 +1,23 @@
 #include "fs/inode_table.h"
 
 #include <fcntl.h>
-#include <unistd.h>
+
+#include <algorithm>
 
 namespace shufflefs::fs {
 
-InodeTable::~InodeTable() {
-  for (Shard& shard : shards_) {
-    for (auto& [nodeid, record] : shard.by_nodeid) {
-      if (record.pinned_fd >= 0) ::close(record.pinned_fd);
-    }
+InodeTable::InodeTable(Fd saved, KeptFiles* kept)
+    : kept_(kept), saved_(std::move(saved), "inodes", kMostBytes) {
+  for (uint64_t number = 0; number < kShards; ++number) {
+    uint64_t& next = saved_.counter(static_cast<unsigned>(number));
+    next = std::max<uint64_t>(next, 1);
+  }
+  for (const uint32_t at : saved_.all()) {
+    const InodeRecord& record = saved_[at];
+    Shard& shard = shard_of(record.nodeid);
+    shard.by_nodeid.emplace(record.nodeid, at);
+    uint64_t& latest = shard.by_key[{record.device, record.inode}];
+    latest = std::max(latest, record.nodeid);
   }
 }
 
@@ -20,7 +28,7 @@ InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd)
   const std::lock_guard lock(shard.mu);
   const auto known = shard.by_key.find(key);
   if (known != shard.by_key.end()) {
-    InodeRecord& record = shard.by_nodeid.at(known->second);
+    InodeRecord& record = saved_[shard.by_nodeid.at(known->second)];
     if (record.handle == seen.handle) {
       ++record.lookups;
       return {record.nodeid, false};
@@ -29,11 +37,11 @@ InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd)
   // New, or the number belongs to another file by now: the old node stays reachable by its nodeid
   // until forgotten.
   InodeRecord record = seen;
-  record.nodeid = (shard.next++ << kShardBits) | number;
+  record.nodeid = (saved_.counter(static_cast<unsigned>(number))++ << kShardBits) | number;
   record.lookups = 1;
-  record.pinned_fd = record.handle.length == 0 ? path_fd.release() : -1;
+  if (record.handle.length == 0) keep_pinned_locked(shard, record.nodeid, std::move(path_fd));
   shard.by_key[key] = record.nodeid;
-  shard.by_nodeid.emplace(record.nodeid, record);
+  shard.by_nodeid.emplace(record.nodeid, saved_.add(record));
   return {record.nodeid, true};
 }
 
@@ -42,7 +50,12 @@ std::optional<InodeRecord> InodeTable::find(uint64_t nodeid) const {
   const std::lock_guard lock(shard.mu);
   const auto it = shard.by_nodeid.find(nodeid);
   if (it == shard.by_nodeid.end()) return std::nullopt;
-  return it->second;
+  return saved_[it->second];
+}
+
+void InodeTable::keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd) {
+  if (kept_ != nullptr) kept_->keep(KeptKind::kInode, nodeid, path_fd.get());
+  shard.pinned.insert_or_assign(nodeid, std::move(path_fd));
 }
 
 void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
@@ -50,17 +63,34 @@ void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
   Shard& shard = shards_[shard_number(key)];
   const std::lock_guard lock(shard.mu);
   const auto known = shard.by_key.find(key);
-  if (known == shard.by_key.end()) return;
-  InodeRecord& record = shard.by_nodeid.at(known->second);
-  if (record.pinned_fd < 0) record.pinned_fd = path_fd.release();
+  if (known == shard.by_key.end() || shard.pinned.contains(known->second)) return;
+  keep_pinned_locked(shard, known->second, std::move(path_fd));
+}
+
+void InodeTable::restore_pinned(uint64_t nodeid, Fd path_fd) {
+  Shard& shard = shard_of(nodeid);
+  const std::lock_guard lock(shard.mu);
+  if (shard.by_nodeid.contains(nodeid)) {
+    shard.pinned.insert_or_assign(nodeid, std::move(path_fd));
+  } else if (kept_ != nullptr) {
+    kept_->drop(KeptKind::kInode, nodeid);  // killed between the two
+  }
+}
+
+uint64_t InodeTable::nodeid_of(uint64_t device, uint64_t inode) const {
+  const Key key{device, inode};
+  const Shard& shard = shards_[shard_number(key)];
+  const std::lock_guard lock(shard.mu);
+  const auto known = shard.by_key.find(key);
+  return known == shard.by_key.end() ? 0 : known->second;
 }
 
 Fd InodeTable::duplicate_pinned(uint64_t nodeid) const {
   const Shard& shard = shard_of(nodeid);
   const std::lock_guard lock(shard.mu);
-  const auto it = shard.by_nodeid.find(nodeid);
-  if (it == shard.by_nodeid.end() || it->second.pinned_fd < 0) return Fd();
-  return Fd(::fcntl(it->second.pinned_fd, F_DUPFD_CLOEXEC, 3));
+  const auto it = shard.pinned.find(nodeid);
+  if (it == shard.pinned.end()) return Fd();
+  return Fd(::fcntl(it->second.get(), F_DUPFD_CLOEXEC, 3));
 }
 
 std::optional<InodeRecord> InodeTable::forget(uint64_t nodeid, uint64_t count) {
@@ -68,7 +98,7 @@ std::optional<InodeRecord> InodeTable::forget(uint64_t nodeid, uint64_t count) {
   const std::lock_guard lock(shard.mu);
   const auto it = shard.by_nodeid.find(nodeid);
   if (it == shard.by_nodeid.end()) return std::nullopt;
-  InodeRecord& record = it->second;
+  InodeRecord& record = saved_[it->second];
   if (count < record.lookups) {
     record.lookups -= count;
     return std::nullopt;
@@ -76,9 +106,16 @@ std::optional<InodeRecord> InodeTable::forget(uint64_t nodeid, uint64_t count) {
   const InodeRecord gone = record;
   const auto by_key = shard.by_key.find({gone.device, gone.inode});
   if (by_key != shard.by_key.end() && by_key->second == nodeid) shard.by_key.erase(by_key);
+  saved_.remove(it->second);
   shard.by_nodeid.erase(it);
-  if (gone.pinned_fd >= 0) ::close(gone.pinned_fd);
+  if (shard.pinned.erase(nodeid) != 0 && kept_ != nullptr) kept_->drop(KeptKind::kInode, nodeid);
   return gone;
+}
+
+std::map<TreeId, uint64_t> InodeTable::count_by_tree() const {
+  std::map<TreeId, uint64_t> counts;
+  for (const uint32_t at : saved_.all()) ++counts[saved_[at].tree];
+  return counts;
 }
 
 std::size_t InodeTable::size() const {

@@ -3,12 +3,17 @@
 //
 // A nodeid comes from a counter and is never used twice, so a file that takes over the inode number
 // of a deleted one is a new node. A known inode costs no descriptor but a file handle
-// (name_to_handle_at); only where the file system refuses handles (overlayfs) a descriptor is
-// pinned instead, which also keeps the inode number from being reused. A record is plain data, so
-// that the table can move into a mapping that outlives the process.
+// (name_to_handle_at); only where the file system refuses handles (overlayfs), or where a handle
+// would go stale, a descriptor is pinned, which also keeps the inode number from being reused.
+//
+// The records are saved (saved_memory.h), the pinned descriptors kept (saved_state.h), so that the
+// kernel's nodeids outlive the worker. A look-up is counted before it is answered: what a worker
+// counted and could not answer any more is counted again when the request comes again, so after a
+// death a few records (one for each request in flight) may outlive the kernel's interest; none is
+// ever missing.
 //
 // Threads: any; one lock per shard, and a nodeid says in which shard it is. Ownership: pinned
-// descriptors. Failure: an unknown nodeid gives nothing. Cost: about 150 bytes an inode, one or two
+// descriptors. Failure: an unknown nodeid gives nothing. Cost: about 200 bytes an inode, one or two
 // hash look-ups a call.
 #pragma once
 
@@ -17,12 +22,15 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <type_traits>
 #include <unordered_map>
 
 #include "base/fd.h"
+#include "fs/saved_memory.h"
+#include "fs/saved_state.h"
 
 namespace shufflefs::fs {
 
@@ -47,8 +55,7 @@ struct InodeRecord {
   uint64_t inode = 0;
   uint64_t lookups = 0;
   TreeId tree{};
-  uint32_t type = 0;       // S_IFMT of the mode; an inode's type never changes
-  int32_t pinned_fd = -1;  // O_PATH; where there is no handle, or after a removal
+  uint32_t type = 0;  // S_IFMT of the mode; an inode's type never changes
   FileHandle handle;
 };
 static_assert(std::is_trivially_copyable_v<InodeRecord>);
@@ -57,8 +64,9 @@ class InodeTable {
  public:
   static constexpr unsigned kShardBits = 4;
 
-  InodeTable() = default;
-  ~InodeTable();
+  // `saved` as in SavedTable; `kept` outlives the table, nullptr: nobody keeps descriptors for us.
+  explicit InodeTable(Fd saved = Fd(), KeptFiles* kept = nullptr);
+  ~InodeTable() = default;
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 
@@ -73,6 +81,10 @@ class InodeTable {
   [[nodiscard]] std::optional<InodeRecord> find(uint64_t nodeid) const;
   // Keeps a descriptor of the file with that number, if it is known and has none yet.
   void pin(uint64_t device, uint64_t inode, Fd path_fd);
+  // What a worker before us had pinned. At start.
+  void restore_pinned(uint64_t nodeid, Fd path_fd);
+  // The latest node of the file with that number; 0 if it is not known.
+  [[nodiscard]] uint64_t nodeid_of(uint64_t device, uint64_t inode) const;
   // A duplicate of the pinned descriptor; an empty Fd if there is none.
   [[nodiscard]] Fd duplicate_pinned(uint64_t nodeid) const;
 
@@ -81,6 +93,8 @@ class InodeTable {
   std::optional<InodeRecord> forget(uint64_t nodeid, uint64_t count);
 
   [[nodiscard]] std::size_t size() const;
+  // At start: how many nodes of each tree the kernel still knows.
+  [[nodiscard]] std::map<TreeId, uint64_t> count_by_tree() const;
 
  private:
   struct Key {
@@ -93,10 +107,10 @@ class InodeTable {
   };
   struct Shard {
     mutable std::mutex mu;
-    uint64_t next = 1;                                    // GUARDED_BY(mu)
-    std::unordered_map<uint64_t, InodeRecord> by_nodeid;  // GUARDED_BY(mu)
-    std::unordered_map<Key, uint64_t, KeyHash>
-        by_key;  // GUARDED_BY(mu): the latest nodeid of a number
+    // All GUARDED_BY(mu), the records that they lead to as well.
+    std::unordered_map<uint64_t, uint32_t> by_nodeid;   // the record's number
+    std::unordered_map<Key, uint64_t, KeyHash> by_key;  // the latest nodeid of a file
+    std::unordered_map<uint64_t, Fd> pinned;
   };
   static constexpr std::size_t kShards = std::size_t{1} << kShardBits;
 
@@ -108,6 +122,13 @@ class InodeTable {
   Shard& shard_of(uint64_t nodeid) { return shards_[nodeid & (kShards - 1)]; }
   const Shard& shard_of(uint64_t nodeid) const { return shards_[nodeid & (kShards - 1)]; }
 
+  static constexpr std::size_t kMostBytes = std::size_t{8} << 30U;  // some 70 million inodes
+
+  void keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd);
+
+  KeptFiles* const kept_;
+  // Counter i: the next number of shard i, none ever used twice.
+  SavedTable<InodeRecord> saved_;
   std::array<Shard, kShards> shards_;
 };
 

@@ -6,8 +6,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <thread>
+
+#include "base/log.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -20,6 +24,19 @@ std::string read_holder(int fd) {
   return holder.empty() ? "unknown" : holder;
 }
 
+// A process that was killed lets go of its lock only when its last thread has ended.
+constexpr auto kPatience = std::chrono::seconds(3);
+
+// flock(2) has no timeout. errno says why not.
+bool lock_within(int fd, std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<InstanceLock> InstanceLock::take(const std::string& data_directory) {
@@ -29,7 +46,7 @@ Result<InstanceLock> InstanceLock::take(const std::string& data_directory) {
   const std::string path = data_directory + "/lock";
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!fd) return errno_error("cannot open the lock file " + path);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_within(fd.get(), kPatience)) {
     if (errno != EWOULDBLOCK) return errno_error("cannot lock " + path);
     return make_error(
         Code::kMount,
@@ -37,11 +54,14 @@ Result<InstanceLock> InstanceLock::take(const std::string& data_directory) {
                     "first, or give this one its own --data and --mount",
                     data_directory, read_holder(fd.get())));
   }
-  const std::string pid = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {
-    return errno_error("cannot write " + path);
-  }
+  note_holder(fd.get());
   return InstanceLock(std::move(fd));
+}
+
+void InstanceLock::note_holder(int lock) {
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, pid.data(), pid.size(), 0) < 0)
+    log_warning("lock.not_noted", {{"errno", errno}});
 }
 
 }  // namespace shufflefs::fs

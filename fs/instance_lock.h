@@ -16,7 +16,12 @@ namespace shufflefs::fs {
 class InstanceLock {
  public:
   // Makes the directory if it is missing.
+  // Waits a moment for a holder that is about to end.
   static Result<InstanceLock> take(const std::string& data_directory);
+  // For handing it to another process: the lock is held until the last duplicate is closed.
+  [[nodiscard]] Fd take_descriptor() { return std::move(fd_); }
+  // Writes our pid into the lock file, for who finds it held.
+  static void note_holder(int lock);
 
  private:
   explicit InstanceLock(Fd fd) : fd_(std::move(fd)) {}

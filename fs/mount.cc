@@ -140,7 +140,7 @@ Fd open_abort_file(unsigned number) {
 
 }  // namespace
 
-Result<Mount> Mount::make(const std::string& directory, const InstanceLock& /*lock*/) {
+Result<Mount> Mount::make(const std::string& directory) {
   const std::string path = std::filesystem::absolute(directory).lexically_normal().string();
   TRY(clear_stale_mount(path));
   TRY(prepare_directory(path));

@@ -1,5 +1,5 @@
 // The mount itself: /dev/fuse, the mount point, mount(2) and its undoing. Kept apart from the
-// session that serves it, because a supervisor will hold this part while workers come and go.
+// session that serves it, because a supervisor holds this part while workers come and go.
 //
 // Threads: one. Ownership: the mount; the descriptor until a session takes it. Failure: an Error
 // that says the remedy. Cost: start and end only.
@@ -9,7 +9,6 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "fs/instance_lock.h"
 
 namespace shufflefs::fs {
 
@@ -18,8 +17,12 @@ class Mount {
   // Mounts at `directory`, which is made if it is missing, must be empty, and is closed (mode 0)
   // below the mount, so that an executor without the mount gets an error instead of filling the
   // root disk. A mount that a dead instance left there is detached first; a live one is an error.
-  // The lock shows that no live instance of ours can own it.
-  static Result<Mount> make(const std::string& directory, const InstanceLock& lock);
+  // REQUIRES: the InstanceLock of the data directory is held, so no live instance of ours owns it.
+  static Result<Mount> make(const std::string& directory);
+  // A mount that another process has made: `number` as its connection_number().
+  static Mount adopt(std::string directory, Fd connection, unsigned number) {
+    return {std::move(directory), std::move(connection), number};
+  }
 
   Mount(Mount&& other) noexcept;
   Mount& operator=(Mount&&) = delete;
@@ -28,12 +31,16 @@ class Mount {
   ~Mount();
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
-  // The connection to the kernel. For fuse_session_mount(), which closes it in the end.
+  [[nodiscard]] unsigned connection_number() const { return number_; }
+  // The connection to the kernel. The mount lives as long as somebody has it open.
+  [[nodiscard]] int connection() const { return connection_.get(); }
   [[nodiscard]] Fd take_connection() { return std::move(connection_); }
 
   // Takes the mount out of the tree, at once even when files are open; those stay connected.
   // Idempotent.
   void detach();
+  // It is no longer ours to detach.
+  void leave() { mounted_ = false; }
   // Ends the connection: every request in flight and every later one on open files fails (ENOTCONN,
   // ECONNABORTED).
   void abort_connection() const;

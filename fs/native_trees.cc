@@ -7,39 +7,13 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "fs/os_handles.h"
 #include "fs/proc_path.h"
 
 namespace shufflefs::fs {
 namespace {
 
 constexpr unsigned kInodeTagShift = 48;  // below the bit of virtual inodes, above real numbers
-
-// struct file_handle ends in a flexible array, so it is laid out in a buffer.
-struct HandleBuffer {
-  alignas(file_handle) std::array<std::byte, sizeof(file_handle) + FileHandle::kMaxBytes> bytes{};
-  file_handle* get() { return reinterpret_cast<file_handle*>(bytes.data()); }
-};
-
-// The handle of what `fd` is open on; length 0 if the file system gives none (of our size).
-FileHandle handle_of(int fd) {
-  HandleBuffer buffer;
-  buffer.get()->handle_bytes = FileHandle::kMaxBytes;
-  int mount_id = 0;
-  FileHandle handle;
-  if (::name_to_handle_at(fd, "", buffer.get(), &mount_id, AT_EMPTY_PATH) != 0) return handle;
-  handle.type = buffer.get()->handle_type;
-  handle.length = buffer.get()->handle_bytes;
-  std::copy_n(buffer.get()->f_handle, handle.length, handle.bytes.begin());
-  return handle;
-}
-
-Fd open_handle(int mount_fd, const FileHandle& handle, int flags) {
-  HandleBuffer buffer;
-  buffer.get()->handle_bytes = handle.length;
-  buffer.get()->handle_type = handle.type;
-  std::copy_n(handle.bytes.begin(), handle.length, buffer.get()->f_handle);
-  return Fd(::open_by_handle_at(mount_fd, buffer.get(), flags | O_CLOEXEC));
-}
 
 // Without it (an older kernel, seccomp) access times are updated as the disk's own mount says.
 void make_quiet_mount(Tree& tree) {
@@ -65,27 +39,57 @@ bool handles_work(int mount_fd) {
 
 }  // namespace
 
+Result<std::shared_ptr<Tree>> make_tree(const std::string& path, Fd root, TreeHooks& hooks,
+                                        TreeOptions options) {
+  struct stat attr{};
+  if (::fstat(root.get(), &attr) != 0) return errno_error("cannot stat " + path);
+  auto made = std::make_shared<Tree>();
+  made->path = path;
+  made->has_handles = handles_work(root.get());
+  made->mount_fd = std::move(root);
+  make_quiet_mount(*made);
+  made->hooks = &hooks;
+  made->options = std::move(options);
+  made->device = attr.st_dev;
+  made->root_inode = attr.st_ino;
+  return made;
+}
+
+NativeFs::NativeFs(HandleTable& handles, SavedState& state, KeptFiles* kept)
+    : handles_(handles),
+      inodes_(state.take(SavedPart::kInodes), kept),
+      saved_trees_(state.take(SavedPart::kTrees), "trees"),
+      known_before_(inodes_.count_by_tree()) {
+  uint64_t& next = saved_trees_.counter(kNextLabelled);
+  next = std::max<uint64_t>(next, kFirstLabelled);
+  for (KeptFile& file : state.kept) {
+    if (file.kind == KeptKind::kInode) inodes_.restore_pinned(file.id, std::move(file.fd));
+  }
+}
+
+NativeFs::NativeFs(HandleTable& handles) : handles_(handles), saved_trees_(Fd(), "trees") {}
+
 Result<TreeId> NativeFs::add_tree(const std::string& path, TreeHooks& hooks, TreeOptions options) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return errno_error("cannot open the directory " + path);
-  struct stat attr{};
-  if (::fstat(fd.get(), &attr) != 0) return errno_error("cannot stat " + path);
-  auto added = std::make_shared<Tree>();
-  added->path = path;
-  added->has_handles = handles_work(fd.get());
-  added->mount_fd = std::move(fd);
-  make_quiet_mount(*added);
-  added->hooks = &hooks;
-  added->options = options;
-  added->device = attr.st_dev;
-  added->root_inode = attr.st_ino;
+  TRY_ASSIGN(const std::shared_ptr<Tree> added,
+             make_tree(path, std::move(fd), hooks, std::move(options)));
   const std::lock_guard lock(mu_);
-  added->id = TreeId{next_tree_++};
-  const auto [tag, is_new] =
-      tag_by_device_.try_emplace(attr.st_dev, tag_by_device_.size() << kInodeTagShift);
-  added->inode_tag = tag->second;
-  trees_.emplace(added->id, added);
+  if (added->options.label.empty())
+    added->id = TreeId{next_tree_++};
+  else
+    save_locked(*added);
+  publish_locked(added);
   return added->id;
+}
+
+void NativeFs::publish_locked(const std::shared_ptr<Tree>& added) {
+  const auto [tag, is_new] =
+      tag_by_device_.try_emplace(added->device, tag_by_device_.size() << kInodeTagShift);
+  added->inode_tag = tag->second;
+  const auto known = known_before_.extract(added->id);
+  if (!known.empty()) added->known_nodes = known.mapped();
+  trees_.emplace(added->id, added);
 }
 
 void NativeFs::remove_tree(TreeId id) {
@@ -93,7 +97,13 @@ void NativeFs::remove_tree(TreeId id) {
   const auto it = trees_.find(id);
   if (it == trees_.end()) return;
   it->second->removed = true;
-  if (it->second->known_nodes == 0) trees_.erase(it);
+  if (it->second->record) saved_trees_[*it->second->record].removed = 1;
+  if (it->second->known_nodes == 0) erase_locked(it);
+}
+
+void NativeFs::erase_locked(std::map<TreeId, std::shared_ptr<const Tree>>::iterator it) {
+  if (it->second->record) saved_trees_.remove(*it->second->record);
+  trees_.erase(it);
 }
 
 std::shared_ptr<const Tree> NativeFs::tree(TreeId id) const {
@@ -140,7 +150,7 @@ OsResult<Node> NativeFs::open_record(const InodeRecord& record, int flags) {
   return node;
 }
 
-void NativeFs::keep_removed_directory(const Tree& tree, Fd fd) {
+void NativeFs::keep_removed(const Tree& tree, Fd fd) {
   struct stat attr{};
   if (!tree.has_handles || ::fstat(fd.get(), &attr) != 0) return;  // pinned anyway
   inodes_.pin(attr.st_dev, attr.st_ino, std::move(fd));
@@ -193,7 +203,8 @@ OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tr
   }
   entry.ino = remembered.nodeid;
   entry.attr.st_ino = shown_inode(*tree, entry.attr.st_ino);
-  entry.attr_timeout = entry.entry_timeout = tree->options.cache_seconds;
+  entry.attr_timeout = attribute_seconds(*tree, entry.ino);
+  entry.entry_timeout = tree->options.cache_seconds;
   return entry;
 }
 
@@ -203,7 +214,7 @@ void NativeFs::forget(fuse_ino_t ino, uint64_t count) {
   const std::lock_guard lock(mu_);
   const auto it = trees_.find(gone->tree);
   if (it == trees_.end()) return;
-  if (--it->second->known_nodes == 0 && it->second->removed) trees_.erase(it);
+  if (--it->second->known_nodes == 0 && it->second->removed) erase_locked(it);
 }
 
 std::vector<std::shared_ptr<const Tree>> NativeFs::trees_by_device() const {

@@ -11,10 +11,12 @@
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,14 +24,30 @@
 #include "fs/handle_table.h"
 #include "fs/inode_table.h"
 #include "fs/os_result.h"
+#include "fs/passthrough.h"
+#include "fs/saved_memory.h"
+#include "fs/saved_state.h"
 #include "fs/tree_hooks.h"
 
 namespace shufflefs::fs {
+
+// Of a tree that must be found again after a worker's death; plain data.
+struct TreeRecord {
+  static constexpr std::size_t kLabelBytes = 216;
+  TreeId id{};
+  uint32_t removed = 0;
+  uint64_t device = 0;
+  uint64_t root_inode = 0;
+  FileHandle root;
+  std::array<char, kLabelBytes> label{};  // whose tree it is, in its owner's words; ends in a zero
+};
 
 struct TreeOptions {
   // How long the kernel may remember names (also missing ones) and attributes. Long, because the
   // mount is the only writer; 0 where the daemon itself changes the tree.
   double cache_seconds = 60.0;
+  // Not empty: the tree is saved under this label, for restore_tree() after a worker's death.
+  std::string label{};
 };
 
 struct Tree {
@@ -50,7 +68,12 @@ struct Tree {
   // GUARDED_BY(NativeFs::mu_)
   mutable uint64_t known_nodes = 0;
   mutable bool removed = false;
+  std::optional<uint32_t> record;  // its number in the saved table
 };
+
+// `root` is open for reading on the tree's root directory; the id and the tag are still to be set.
+[[nodiscard]] Result<std::shared_ptr<Tree>> make_tree(const std::string& path, Fd root,
+                                                      TreeHooks& hooks, TreeOptions options);
 
 // An inode that is being worked on.
 struct Node {
@@ -63,19 +86,32 @@ struct Node {
 
 class NativeFs {
  public:
-  explicit NativeFs(HandleTable& handles) : handles_(handles) {}
+  // The files that `state` brings along are known at once, but can be used only when their trees
+  // are there again: add_tree(), restore_tree(), then restore_open_files().
+  NativeFs(HandleTable& handles, SavedState& state, KeptFiles* kept);
+  explicit NativeFs(HandleTable& handles);  // for tests: nothing outlives it
 
   // ---- for the virtual part
   // -------------------------------------------------------------------------------------
 
   // Shows the directory `path`. The hooks outlive every use of the tree.
   Result<TreeId> add_tree(const std::string& path, TreeHooks& hooks, TreeOptions options = {});
+  // The trees with a label that a worker before us had shown.
+  [[nodiscard]] std::vector<TreeRecord> saved_trees() const;
+  // Shows such a tree again, under its old id; false if it is gone. What the kernel knows of it is
+  // reachable even if the directory has been moved since.
+  // Where the disk has no handles, `path` is opened, if it is still the same directory.
+  bool restore_tree(const TreeRecord& record, const std::string& path, TreeHooks& hooks);
   // lookup_root() fails from now on; what the kernel still knows of the tree goes on working until
   // it is forgotten.
   void remove_tree(TreeId id);
   // The entry to answer a lookup with: counts a lookup of the root, so it must be replied
   // (reply_entry of operations.h) or given back by forget().
   Result<fuse_entry_param> lookup_root(TreeId id);
+
+  // Opens once more what was open when a worker before us died; returns how many files could not
+  // be. After the trees, before the first request.
+  std::size_t restore_open_files(Passthrough& passthrough);
 
   // ---- for the operations
   // ---------------------------------------------------------------------------------------
@@ -90,10 +126,21 @@ class NativeFs {
   // Counts a lookup of the file behind an open descriptor.
   OsResult<fuse_entry_param> enter(const std::shared_ptr<const Tree>& tree, Fd fd);
   void forget(fuse_ino_t ino, uint64_t count);
-  // `fd` is open (O_PATH) on a directory that has just been removed. If the kernel knows it, the
-  // descriptor is kept until it is forgotten: it may be somebody's working directory, and a handle
-  // of a removed directory is stale.
-  void keep_removed_directory(const Tree& tree, Fd fd);
+  // `fd` is open (O_PATH) on something that has just been removed. If the kernel knows it, the
+  // descriptor is kept until it is forgotten: somebody may still use it in ways that we do not hear
+  // of (a working directory, an open fifo), and a handle of what has been removed is stale.
+  void keep_removed(const Tree& tree, Fd fd);
+  // `name` is about to lose its file. If that is open in the ordinary mode, a descriptor is kept
+  // where it outlives us: nothing else would hold the file while a new worker starts.
+  void keep_if_open(const Node& directory, const char* name);
+  // The same for a file that never had a name.
+  void keep_open(const OpenFile& file);
+  // How long the kernel may remember the attributes of that inode. Not at all while somebody may
+  // write to it: in passthrough mode the kernel does not notice that a store into a shared mapping
+  // has changed the modification time.
+  [[nodiscard]] double attribute_seconds(const Tree& tree, fuse_ino_t ino) const {
+    return handles_.has_writer(ino) ? 0 : tree.options.cache_seconds;
+  }
 
   // The inode number that programs see. Two disks have the same numbers, but the mount is one
   // device, and `tar` or `cp` take equal numbers for hard links: each further disk's numbers are
@@ -105,15 +152,27 @@ class NativeFs {
   [[nodiscard]] std::size_t known_inodes() const { return inodes_.size(); }
 
  private:
+  static constexpr unsigned kNextLabelled = 0;  // a counter of saved_trees_
+  // Of trees with a label; the others are the disks, which get theirs in the order of the
+  // configuration.
+  static constexpr uint32_t kFirstLabelled = 1U << 16U;
+
   [[nodiscard]] std::shared_ptr<const Tree> tree(TreeId id) const;
+  void save_locked(Tree& added);
+  void publish_locked(const std::shared_ptr<Tree>& added);
+  void erase_locked(std::map<TreeId, std::shared_ptr<const Tree>>::iterator it);
   OsResult<Node> open_record(const InodeRecord& record, int flags);
+
+  void restore_one(const OpenRecord& record, Passthrough& passthrough, std::size_t& lost);
 
   HandleTable& handles_;
   InodeTable inodes_;
+  SavedTable<TreeRecord> saved_trees_;
   mutable std::mutex mu_;
   uint32_t next_tree_ = 1;                               // GUARDED_BY(mu_)
   std::map<TreeId, std::shared_ptr<const Tree>> trees_;  // GUARDED_BY(mu_)
   std::map<uint64_t, uint64_t> tag_by_device_;           // GUARDED_BY(mu_)
+  std::map<TreeId, uint64_t> known_before_;              // GUARDED_BY(mu_): nodes, at start
 };
 
 }  // namespace shufflefs::fs

@@ -8,16 +8,23 @@
 namespace shufflefs::fs {
 
 Operations::Operations(NativeFs& native_fs, HandleTable& handle_table, Passthrough& pass,
-                       SpaceCache& space_cache, VirtualOps& virtual_operations, Metrics& metrics)
+                       SpaceCache& space_cache, VirtualOps& virtual_operations, Metrics& metrics,
+                       Fd saved_exchanges)
     : native(native_fs),
       handles(handle_table),
       passthrough(pass),
       space(space_cache),
       virtual_ops(virtual_operations),
+      exchanges(std::move(saved_exchanges)),
       ordinary_reads(
           metrics.counter("shufflefs_ordinary_reads_total", "Reads that went through the daemon")),
       ordinary_writes(metrics.counter("shufflefs_ordinary_writes_total",
-                                      "Writes that went through the daemon")) {}
+                                      "Writes that went through the daemon")) {
+  metrics.gauge("shufflefs_known_inodes", "Files and directories that the kernel remembers",
+                [&native_fs] { return static_cast<double>(native_fs.known_inodes()); });
+  metrics.gauge("shufflefs_open_files", "Open files and directories below local/ and maps/",
+                [&handle_table] { return static_cast<double>(handle_table.size()); });
+}
 
 void reply_entry(fuse_req_t req, NativeFs& native, const fuse_entry_param& entry) {
   if (fuse_reply_entry(req, &entry) == -ENOENT && entry.ino != 0) native.forget(entry.ino, 1);

@@ -3,19 +3,25 @@
 // another (EXDEV). Everything else is done to the disk below, as the caller, and the disk's errno
 // is passed on.
 //
+// A request that comes a second time because a worker died (request.h) is answered as its first
+// execution would have been: what it was to make, remove or rename and finds done is a success.
+//
 // Threads: any FUSE thread, concurrently. Ownership: references to parts that outlive the session;
-// the request is answered exactly once. Failure: as the disk says. Cost: one open by handle, the
-// call itself, and a lookup where the kernel wants an entry. Each ops_*.cc registers its own
+// the request is answered exactly once. The gauges that it adds to the metrics read from the
+// tables, so these outlive whoever renders. Failure: as the disk says. Cost: one open by handle,
+// the call itself, and a lookup where the kernel wants an entry. Each ops_*.cc registers its own
 // functions.
 #pragma once
 
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
 #include "base/metrics.h"
+#include "fs/exchange_journal.h"
 #include "fs/handle_table.h"
 #include "fs/native_trees.h"
 #include "fs/passthrough.h"
@@ -26,15 +32,19 @@ namespace shufflefs::fs {
 
 struct Operations {
   Operations(NativeFs& native_fs, HandleTable& handle_table, Passthrough& pass,
-             SpaceCache& space_cache, VirtualOps& virtual_operations, Metrics& metrics);
+             SpaceCache& space_cache, VirtualOps& virtual_operations, Metrics& metrics,
+             Fd saved_exchanges = Fd());
 
   NativeFs& native;
   HandleTable& handles;
   Passthrough& passthrough;
   SpaceCache& space;
   VirtualOps& virtual_ops;
+  ExchangeJournal exchanges;
   Counter& ordinary_reads;
   Counter& ordinary_writes;
+  // No answer reaches the kernel any more: the next worker will be asked again.
+  std::atomic<bool> silent = false;
   // Set by the session: called when the kernel says what it offers.
   std::function<void(fuse_conn_info&)> on_init;
 };

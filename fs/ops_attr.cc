@@ -36,11 +36,11 @@ OsResult<Target> find_target(Operations& ops, fuse_ino_t ino, const fuse_file_in
   return target;
 }
 
-void reply_attr(fuse_req_t req, const Target& target) {
+void reply_attr(fuse_req_t req, fuse_ino_t ino, const Target& target) {
   struct stat attr{};
   if (::fstat(target.fd(), &attr) != 0) return void(fuse_reply_err(req, errno));
   attr.st_ino = NativeFs::shown_inode(*target.tree, attr.st_ino);
-  fuse_reply_attr(req, &attr, target.tree->options.cache_seconds);
+  fuse_reply_attr(req, &attr, operations(req).native.attribute_seconds(*target.tree, ino));
 }
 
 void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
@@ -48,7 +48,7 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   if (is_virtual(ino)) return ops.virtual_ops.getattr(req, ino);
   const OsResult<Target> target = find_target(ops, ino, info);
   if (!target) return void(fuse_reply_err(req, target.error().value));
-  reply_attr(req, *target);
+  reply_attr(req, ino, *target);
 }
 
 int change_size(fuse_req_t req, const Target& target, off_t size) {
@@ -96,6 +96,10 @@ int change_attributes(fuse_req_t req, const Target& target, const struct stat& a
   constexpr int kTimes =
       FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
   if (error == 0 && (to_set & kTimes) != 0) error = change_times(target, attr, to_set);
+  // chown(-1, -1): nothing to set, but the time of change moves, as on the disk.
+  constexpr int kKnown =
+      kTimes | FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE;
+  if ((to_set & kKnown) == 0) error = change_owner(target, attr, 0);
   return error;
 }
 
@@ -107,7 +111,7 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   if (const int error = change_attributes(req, *target, *attr, to_set); error != 0) {
     return void(fuse_reply_err(req, error));
   }
-  reply_attr(req, *target);
+  reply_attr(req, ino, *target);
 }
 
 void statfs(fuse_req_t req, fuse_ino_t ino) {

@@ -8,6 +8,7 @@
 #include "fs/directory_cursor.h"
 #include "fs/directory_reply.h"
 #include "fs/operations.h"
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -15,11 +16,16 @@ namespace {
 void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   Operations& ops = operations(req);
   if (is_virtual(ino)) return ops.virtual_ops.opendir(req, ino, info);
+  const RequestId request = current_request();
+  if (request.resent) ops.handles.remove(ops.handles.key_of_request(request.number));
   OsResult<Node> node = ops.native.open(ino, O_RDONLY | O_DIRECTORY);
   if (!node) return void(fuse_reply_err(req, node.error().value));
   const auto file = std::make_shared<OpenFile>(ino, O_RDONLY, node->tree, std::move(node->fd));
   file->cursor = std::make_unique<DirectoryCursor>(file->fd.get());
-  info->fh = ops.handles.add(file);
+  info->fh = ops.handles.add(file, request.number);
+  // The kernel may keep what it has read of a directory until something is changed through the
+  // mount, which is the only writer.
+  info->cache_readdir = info->keep_cache = node->tree->options.cache_seconds > 0 ? 1 : 0;
   if (fuse_reply_open(req, info) == -ENOENT) ops.handles.remove(file->key);
 }
 

@@ -3,15 +3,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <climits>
+#include <string_view>
+
 #include "fs/caller.h"
 #include "fs/operations.h"
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {
 
+// What `name` is now; type 0 if that cannot be said.
+struct stat look_at(int directory, const char* name) {
+  struct stat attr{};
+  if (::fstatat(directory, name, &attr, AT_SYMLINK_NOFOLLOW) != 0) attr.st_mode = 0;
+  return attr;
+}
+
 // Runs `make(directory_fd)`, which creates `name`, as the caller, and answers with the new entry.
-template <class Make>
-void make_entry(fuse_req_t req, fuse_ino_t parent, const char* name, Make make) {
+// `is_made(directory_fd)`: what the name stands for is what `make` would make of it.
+template <class Make, class IsMade>
+void make_entry(fuse_req_t req, fuse_ino_t parent, const char* name, Make make, IsMade is_made) {
   Operations& ops = operations(req);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
@@ -22,7 +35,9 @@ void make_entry(fuse_req_t req, fuse_ino_t parent, const char* name, Make make) 
     const CreatorScope creator(*fuse_req_ctx(req));
     if (make(directory->fd.get()) != 0) error = errno;
   }
-  if (error != 0) return void(fuse_reply_err(req, error));
+  const bool made_before =
+      error == EEXIST && current_request().resent && is_made(directory->fd.get());
+  if (error != 0 && !made_before) return void(fuse_reply_err(req, error));
   const OsResult<fuse_entry_param> entry = ops.native.lookup(*directory, name);
   if (!entry) return void(fuse_reply_err(req, entry.error().value));
   reply_entry(req, ops.native, *entry);
@@ -30,19 +45,38 @@ void make_entry(fuse_req_t req, fuse_ino_t parent, const char* name, Make make) 
 
 void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   if (is_virtual(parent)) return operations(req).virtual_ops.mkdir(req, parent, name, mode);
-  make_entry(req, parent, name, [&](int directory) { return ::mkdirat(directory, name, mode); });
+  make_entry(
+      req, parent, name, [&](int directory) { return ::mkdirat(directory, name, mode); },
+      [&](int directory) { return S_ISDIR(look_at(directory, name).st_mode); });
 }
 
 void mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
   if (is_virtual(parent)) return void(fuse_reply_err(req, EROFS));
-  make_entry(req, parent, name,
-             [&](int directory) { return ::mknodat(directory, name, mode, device); });
+  make_entry(
+      req, parent, name, [&](int directory) { return ::mknodat(directory, name, mode, device); },
+      [&](int directory) {
+        const struct stat there = look_at(directory, name);
+        return (there.st_mode & S_IFMT) == (mode & S_IFMT) && there.st_rdev == device;
+      });
 }
 
 void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
   if (is_virtual(parent)) return void(fuse_reply_err(req, EROFS));
-  make_entry(req, parent, name,
-             [&](int directory) { return ::symlinkat(target, directory, name); });
+  make_entry(
+      req, parent, name, [&](int directory) { return ::symlinkat(target, directory, name); },
+      [&](int directory) {
+        std::array<char, PATH_MAX> there{};
+        const ssize_t length = ::readlinkat(directory, name, there.data(), there.size());
+        return length >= 0 && std::string_view(there.data(), static_cast<std::size_t>(length)) ==
+                                  std::string_view(target);
+      });
+}
+
+bool is_same_file(const Node& node, int directory, const char* name) {
+  struct stat attr{};
+  if (::fstat(node.fd.get(), &attr) != 0) return false;
+  const struct stat there = look_at(directory, name);
+  return there.st_dev == attr.st_dev && there.st_ino == attr.st_ino && there.st_mode != 0;
 }
 
 void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new_name) {
@@ -57,7 +91,10 @@ void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new
   if (const int refused = before_change(*directory, new_name); refused != 0)
     return void(fuse_reply_err(req, refused));
   if (::linkat(node->fd.get(), "", directory->fd.get(), new_name, AT_EMPTY_PATH) != 0) {
-    return void(fuse_reply_err(req, errno));
+    const int error = errno;
+    const bool linked_before = error == EEXIST && current_request().resent &&
+                               is_same_file(*node, directory->fd.get(), new_name);
+    if (!linked_before) return void(fuse_reply_err(req, error));
   }
   directory->tree->hooks->after_link(name_in(*directory, new_name));
   const OsResult<fuse_entry_param> entry = ops.native.lookup(*directory, new_name);

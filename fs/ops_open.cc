@@ -11,6 +11,7 @@
 #include "fs/caller.h"
 #include "fs/operations.h"
 #include "fs/proc_path.h"
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -36,9 +37,10 @@ std::shared_ptr<OpenFile> add_handle(fuse_req_t req, fuse_ino_t ino,
     // opens it first.
     const CallerScope caller(*fuse_req_ctx(req));
     const WithoutFsetid kill(fuse_req_ctx(req)->uid != 0);
-    file->passthrough = ops.passthrough.open(ino, quiet ? quiet.get() : file->fd.get(), info);
+    if (ops.passthrough.open(ino, quiet ? quiet.get() : file->fd.get(), info))
+      file->backing_id = info.backing_id;
   }
-  info.fh = ops.handles.add(file);
+  info.fh = ops.handles.add(file, current_request().number);
   info.noflush = 1;  // nothing to do at close(2): writes have reached the disk's page cache, locks
                      // are the kernel's own
   info.parallel_direct_writes = 1;
@@ -54,9 +56,18 @@ void drop_handle(Operations& ops, uint64_t key) {
   }
 }
 
+// Before a request that comes again is executed again: closes what its first execution opened.
+void drop_first_execution(Operations& ops) {
+  const RequestId request = current_request();
+  if (!request.resent) return;
+  if (const uint64_t key = ops.handles.key_of_request(request.number); key != 0)
+    drop_handle(ops, key);
+}
+
 void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   Operations& ops = operations(req);
   if (is_virtual(ino)) return ops.virtual_ops.open(req, ino, info);
+  drop_first_execution(ops);
   if (opens_for_change(info->flags)) {
     const OsResult<Node> node = ops.native.node(ino);
     if (!node) return void(fuse_reply_err(req, node.error().value));
@@ -82,24 +93,30 @@ OsResult<Fd> create_file(fuse_req_t req, const Node& directory, const char* name
                    mode));
     if (fd) return fd;
   }
-  if (errno != EEXIST || (flags & O_EXCL) != 0) return last_errno();
+  const bool may_be_ours = current_request().resent;
+  if (errno != EEXIST || ((flags & O_EXCL) != 0 && !may_be_ours)) return last_errno();
   const Fd there(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat attr{};
   if (!there || ::fstat(there.get(), &attr) != 0) return last_errno();
+  if ((flags & O_EXCL) != 0 && (attr.st_size != 0 || attr.st_nlink != 1)) return Errno{EEXIST};
   if (!S_ISREG(attr.st_mode)) return Errno{ESTALE};  // the kernel looks again and finds what it is
   Fd fd(::open(ProcPath(there.get()).get(), backing_flags(flags)));
   if (!fd) return last_errno();
   return fd;
 }
 
-void reply_created(fuse_req_t req, const Node& directory, Fd fd, fuse_file_info* info) {
+// `is_nameless`: only its descriptors hold the file.
+void reply_created(fuse_req_t req, const Node& directory, Fd fd, bool is_nameless,
+                   fuse_file_info* info) {
   Operations& ops = operations(req);
   // Without a handle the table wants an O_PATH descriptor to keep, not one that counts as a writer.
   Fd path_fd(::open(ProcPath(fd.get()).get(), O_PATH | O_CLOEXEC));
   if (!path_fd) return void(fuse_reply_err(req, errno));
-  const OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, std::move(path_fd));
+  OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, std::move(path_fd));
   if (!entry) return void(fuse_reply_err(req, entry.error().value));
   const auto file = add_handle(req, entry->ino, directory.tree, std::move(fd), *info);
+  entry->attr_timeout = ops.native.attribute_seconds(*directory.tree, entry->ino);
+  if (is_nameless && file->backing_id == 0) ops.native.keep_open(*file);
   if (fuse_reply_create(req, &*entry, info) != -ENOENT) return;
   drop_handle(ops, file->key);
   ops.native.forget(entry->ino, 1);
@@ -109,18 +126,20 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
             fuse_file_info* info) {
   Operations& ops = operations(req);
   if (is_virtual(parent)) return void(fuse_reply_err(req, EROFS));
+  drop_first_execution(ops);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
   if (const int refused = before_change(*directory, name); refused != 0)
     return void(fuse_reply_err(req, refused));
   OsResult<Fd> fd = create_file(req, *directory, name, mode, info->flags);
   if (!fd) return void(fuse_reply_err(req, fd.error().value));
-  reply_created(req, *directory, std::move(*fd), info);
+  reply_created(req, *directory, std::move(*fd), false, info);
 }
 
 void tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* info) {
   Operations& ops = operations(req);
   if (is_virtual(parent)) return void(fuse_reply_err(req, EROFS));
+  drop_first_execution(ops);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
   Fd fd;
@@ -130,7 +149,7 @@ void tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* inf
     fd = Fd(::openat(directory->fd.get(), ".", flags, mode));
   }
   if (!fd) return void(fuse_reply_err(req, errno));
-  reply_created(req, *directory, std::move(fd), info);
+  reply_created(req, *directory, std::move(fd), true, info);
 }
 
 void flush(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*info*/) { fuse_reply_err(req, 0); }

@@ -1,13 +1,58 @@
 // rename, unlink, rmdir.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 
 #include "fs/operations.h"
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {
+
+// What a removal of the name would take away from somebody who still uses it, open with O_PATH:
+// directories and special files, which the kernel opens without telling us. Of regular files we
+// know who has them open, and holding one here would delay the return of its space.
+Fd hold_unless_regular(const Node& directory, const char* name) {
+  struct stat attr{};
+  if (::fstatat(directory.fd.get(), name, &attr, AT_SYMLINK_NOFOLLOW) != 0 ||
+      S_ISREG(attr.st_mode)) {
+    return Fd();
+  }
+  return Fd(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+bool exists(const Node& directory, const char* name) {
+  struct stat attr{};
+  return ::fstatat(directory.fd.get(), name, &attr, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+// The kernel had found the old name before it asked: who could have taken it away but us?
+bool was_renamed_before(const Node& from, const char* name, const Node& to, const char* new_name) {
+  return current_request().resent && !exists(from, name) && exists(to, new_name);
+}
+
+void exchange(fuse_req_t req, const Node& from, const char* name, const Node& to,
+              const char* new_name) {
+  Operations& ops = operations(req);
+  struct stat first{};
+  if (::fstatat(from.fd.get(), name, &first, AT_SYMLINK_NOFOLLOW) != 0)
+    return void(fuse_reply_err(req, errno));
+  const ExchangeJournal::Begun begun = ops.exchanges.begin(current_request(), first);
+  int error = 0;
+  if (!begun.is_done &&
+      ::renameat2(from.fd.get(), name, to.fd.get(), new_name, RENAME_EXCHANGE) != 0) {
+    error = errno;
+  }
+  if (error == 0) {
+    TreeHooks& hooks = *from.tree->hooks;
+    hooks.after_rename(name_in(from, name), name_in(to, new_name));
+    hooks.after_rename(name_in(to, new_name), name_in(from, name));
+  }
+  fuse_reply_err(req, error);
+  ops.exchanges.end(begun);
+}
 
 void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned flags) {
@@ -20,16 +65,22 @@ void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_
   if (!to) return void(fuse_reply_err(req, to.error().value));
   if (from->tree->id != to->tree->id) return void(fuse_reply_err(req, EXDEV));
   TreeHooks& hooks = *from->tree->hooks;
+  if (was_renamed_before(*from, name, *to, new_name)) {
+    hooks.after_rename(name_in(*from, name), name_in(*to, new_name));
+    return void(fuse_reply_err(req, 0));
+  }
   if (const Status allowed = hooks.before_rename(name_in(*from, name), name_in(*to, new_name));
       !allowed) {
     return void(fuse_reply_err(req, allowed.error().fuse_errno()));
   }
+  if ((flags & RENAME_EXCHANGE) != 0) return exchange(req, *from, name, *to, new_name);
+  if ((flags & RENAME_NOREPLACE) == 0) ops.native.keep_if_open(*to, new_name);
+  Fd replaced = hold_unless_regular(*to, new_name);
   if (::renameat2(from->fd.get(), name, to->fd.get(), new_name, flags) != 0) {
     return void(fuse_reply_err(req, errno));
   }
+  if (replaced) ops.native.keep_removed(*to->tree, std::move(replaced));
   hooks.after_rename(name_in(*from, name), name_in(*to, new_name));
-  if ((flags & RENAME_EXCHANGE) != 0)
-    hooks.after_rename(name_in(*to, new_name), name_in(*from, name));
   fuse_reply_err(req, 0);
 }
 
@@ -37,13 +88,13 @@ void remove_name(fuse_req_t req, fuse_ino_t parent, const char* name, bool is_di
   Operations& ops = operations(req);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
-  Fd doomed;
-  if (is_directory)
-    doomed = Fd(::openat(directory->fd.get(), name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
+  Fd doomed = hold_unless_regular(*directory, name);
+  if (!doomed && !is_directory) ops.native.keep_if_open(*directory, name);
   if (::unlinkat(directory->fd.get(), name, is_directory ? AT_REMOVEDIR : 0) != 0) {
-    return void(fuse_reply_err(req, errno));
+    const int error = errno;
+    if (error != ENOENT || !current_request().resent) return void(fuse_reply_err(req, error));
   }
-  if (doomed) ops.native.keep_removed_directory(*directory->tree, std::move(doomed));
+  if (doomed) ops.native.keep_removed(*directory->tree, std::move(doomed));
   directory->tree->hooks->after_remove(name_in(*directory, name), is_directory);
   fuse_reply_err(req, 0);
 }

@@ -8,6 +8,7 @@
 #include "fs/caller.h"
 #include "fs/operations.h"
 #include "fs/proc_path.h"
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -18,6 +19,7 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
   if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
   const OsResult<Node> node = ops.native.node(ino);
   if (!node) return void(fuse_reply_err(req, node.error().value));
+  if (current_request().resent) flags &= ~XATTR_CREATE;  // it may be there by our own doing
   if (::setxattr(ProcPath(node->fd.get()).get(), name, value, size, flags) != 0) {
     return void(fuse_reply_err(req, errno));
   }
@@ -70,8 +72,10 @@ void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
   if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
   const OsResult<Node> node = ops.native.node(ino);
   if (!node) return void(fuse_reply_err(req, node.error().value));
-  if (::removexattr(ProcPath(node->fd.get()).get(), name) != 0)
-    return void(fuse_reply_err(req, errno));
+  if (::removexattr(ProcPath(node->fd.get()).get(), name) != 0) {
+    const int error = errno;
+    if (error != ENODATA || !current_request().resent) return void(fuse_reply_err(req, error));
+  }
   node->tree->hooks->after_attribute(path_of_descriptor(node->fd.get()), name);
   fuse_reply_err(req, 0);
 }

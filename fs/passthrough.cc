@@ -41,13 +41,18 @@ Reason reason_of(int error) {
 
 }  // namespace
 
-Passthrough::Passthrough(Metrics& metrics, bool wanted)
+Passthrough::Passthrough(Metrics& metrics, bool wanted, Fd saved)
     : wanted_(wanted),
       metrics_(metrics),
       on_(metrics.counter("shufflefs_passthrough_opens_total",
                           "Opens whose reads and writes the kernel does itself")),
       off_(metrics.counter("shufflefs_ordinary_opens_total",
-                           "Opens whose reads and writes go through the daemon")) {}
+                           "Opens whose reads and writes go through the daemon")),
+      saved_(std::move(saved), "backing-ids") {
+  for (const uint32_t at : saved_.all()) {
+    inodes_[saved_[at].nodeid] = {.opens = 0, .backing_id = saved_[at].backing_id, .record = at};
+  }
+}
 
 void Passthrough::attach(int session_fd, bool negotiated) {
   session_fd_ = session_fd;
@@ -63,7 +68,7 @@ bool Passthrough::open(uint64_t nodeid, int fd, fuse_file_info& info) {
   info.keep_cache = 0;
   const std::lock_guard lock(mu_);
   Inode& inode = inodes_[nodeid];
-  if (inode.opens++ == 0) inode.backing_id = register_backing(fd);
+  if (inode.opens++ == 0) register_backing(nodeid, inode, fd);
   info.backing_id = inode.backing_id;
   (inode.backing_id != 0 ? on_ : off_).add();
   return inode.backing_id != 0;
@@ -73,17 +78,46 @@ void Passthrough::close(uint64_t nodeid) {
   const std::lock_guard lock(mu_);
   const auto it = inodes_.find(nodeid);
   if (it == inodes_.end() || --it->second.opens != 0) return;
-  if (it->second.backing_id != 0) ::ioctl(session_fd_, kBackingClose, &it->second.backing_id);
+  close_backing(it->second);
   inodes_.erase(it);
 }
 
-int32_t Passthrough::register_backing(int fd) {
-  if (!wanted_ || !negotiated_) return 0;
+void Passthrough::close_backing(const Inode& inode) {
+  if (inode.backing_id == 0) return;
+  const auto id = static_cast<uint32_t>(inode.backing_id);
+  ::ioctl(session_fd_, kBackingClose, &id);
+  saved_.remove(inode.record);
+}
+
+void Passthrough::restore(uint64_t nodeid, int32_t backing_id) {
+  const std::lock_guard lock(mu_);
+  Inode& inode = inodes_[nodeid];
+  if (inode.opens++ == 0 && inode.backing_id != backing_id) {
+    log_error("passthrough.state_disagrees",
+              {{"nodeid", nodeid}, {"open", backing_id}, {"saved", inode.backing_id}});
+  }
+}
+
+void Passthrough::close_unused() {
+  const std::lock_guard lock(mu_);
+  std::erase_if(inodes_, [this](const auto& entry) {
+    if (entry.second.opens != 0) return false;
+    close_backing(entry.second);
+    return true;
+  });
+  // Registered by a worker that died before it could save the number: ids go up by one.
+  const auto next = static_cast<uint32_t>(saved_.counter(kHighest) + 1);
+  ::ioctl(session_fd_, kBackingClose, &next);
+}
+
+void Passthrough::register_backing(uint64_t nodeid, Inode& inode, int fd) {
+  if (!wanted_ || !negotiated_) return;
   BackingMap map{fd, 0, 0};
   const int id = ::ioctl(session_fd_, kBackingOpen, &map);
-  if (id > 0) return id;
-  count_refusal(errno);
-  return 0;
+  if (id <= 0) return count_refusal(errno);
+  saved_.counter(kHighest) = static_cast<uint64_t>(id);
+  inode.backing_id = id;
+  inode.record = saved_.add({nodeid, id});
 }
 
 void Passthrough::count_refusal(int error) {

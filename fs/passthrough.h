@@ -3,6 +3,9 @@
 // (EIO) to mix them or to use two backing ids for one inode. Keyed by nodeid, so that it serves
 // native and virtual inodes alike.
 //
+// The ids are saved (saved_memory.h): they stay valid as long as the connection to the kernel, and
+// a file that is open when a worker dies must be opened with the same one by the next worker.
+//
 // Threads: any; one lock, held during the ioctl of a first open or last close. Ownership: the
 // backing ids. Failure: never; where the kernel refuses the backing file (stacked file systems,
 // privileges), the inode is served by ordinary I/O, a counter says how often, and one line per
@@ -15,7 +18,9 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/fd.h"
 #include "base/metrics.h"
+#include "fs/saved_memory.h"
 
 struct fuse_file_info;
 
@@ -24,7 +29,7 @@ namespace shufflefs::fs {
 class Passthrough {
  public:
   // `wanted` false: ordinary I/O for everything.
-  Passthrough(Metrics& metrics, bool wanted);
+  Passthrough(Metrics& metrics, bool wanted, Fd saved = Fd());
 
   // Called by the session when it knows the connection and whether the kernel has agreed to
   // passthrough.
@@ -39,14 +44,28 @@ class Passthrough {
   // not taken.
   void close(uint64_t nodeid);
 
+  // ---- at start, after a worker before us: once for each file that is open still, ...
+  void restore(uint64_t nodeid, int32_t backing_id);
+  // ... and then once, after attach() and before the first request: gives the kernel back what no
+  // open file needs.
+  void close_unused();
+
   [[nodiscard]] std::size_t open_inodes() const;
 
  private:
+  static constexpr unsigned kHighest = 0;  // a counter of saved_: the last id that was registered
+  struct Saved {
+    uint64_t nodeid = 0;
+    int32_t backing_id = 0;
+  };
   struct Inode {
     uint32_t opens = 0;
     int32_t backing_id = 0;  // 0: ordinary
+    uint32_t record = 0;     // in saved_, if there is an id
   };
-  int32_t register_backing(int fd);  // 0 if refused
+  // Both GUARDED_BY(mu_).
+  void register_backing(uint64_t nodeid, Inode& inode, int fd);  // none if refused
+  void close_backing(const Inode& inode);
   void count_refusal(int error);
 
   // Constant after construction.
@@ -58,6 +77,7 @@ class Passthrough {
   std::atomic<int> session_fd_{-1};
   std::atomic<bool> negotiated_{false};
   mutable std::mutex mu_;
+  SavedTable<Saved> saved_;                     // GUARDED_BY(mu_)
   std::unordered_map<uint64_t, Inode> inodes_;  // GUARDED_BY(mu_)
   std::set<int> reported_;                      // GUARDED_BY(mu_): errnos that have been logged
 };

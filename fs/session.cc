@@ -1,18 +1,26 @@
 #include "fs/session.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "base/log.h"
 #include "fs/caller.h"
+#include "fs/init_message.h"
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -40,25 +48,35 @@ void log_libfuse(fuse_log_level level, const char* format, va_list arguments) {
 }
 
 // Returns whether passthrough was agreed on.
-bool negotiate(fuse_conn_info& connection) {
+bool negotiate(fuse_conn_info& connection, bool io_uring) {
   for (const uint64_t wanted :
        {uint64_t{FUSE_CAP_HANDLE_KILLPRIV_V2}, uint64_t{FUSE_CAP_PARALLEL_DIROPS},
         uint64_t{FUSE_CAP_READDIRPLUS}, uint64_t{FUSE_CAP_READDIRPLUS_AUTO},
-        uint64_t{FUSE_CAP_SPLICE_READ}, uint64_t{FUSE_CAP_SPLICE_WRITE},
-        uint64_t{FUSE_CAP_SPLICE_MOVE}, uint64_t{FUSE_CAP_ATOMIC_O_TRUNC},
-        uint64_t{FUSE_CAP_ASYNC_READ}, uint64_t{FUSE_CAP_ASYNC_DIO},
-        uint64_t{FUSE_CAP_AUTO_INVAL_DATA}, uint64_t{FUSE_CAP_DIRECT_IO_ALLOW_MMAP},
-        uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT}, uint64_t{FUSE_CAP_CACHE_SYMLINKS},
+        uint64_t{FUSE_CAP_SPLICE_WRITE}, uint64_t{FUSE_CAP_SPLICE_MOVE},
+        uint64_t{FUSE_CAP_ATOMIC_O_TRUNC}, uint64_t{FUSE_CAP_ASYNC_READ},
+        uint64_t{FUSE_CAP_ASYNC_DIO}, uint64_t{FUSE_CAP_AUTO_INVAL_DATA},
+        uint64_t{FUSE_CAP_DIRECT_IO_ALLOW_MMAP}, uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT},
+        uint64_t{FUSE_CAP_CACHE_SYMLINKS},
         // Default ACLs override the umask, so we apply it ourselves; the kernel checks access ACLs.
         uint64_t{FUSE_CAP_DONT_MASK}, uint64_t{FUSE_CAP_POSIX_ACL}}) {
     if (!fuse_set_feature_flag(&connection, wanted)) {
       log_debug("mount.feature_missing", {{"flag", fmt::format("{:#x}", wanted)}});
     }
   }
+  // Splicing requests in would hide their numbers (request.h), and only ordinary writes would gain.
   for (const uint64_t unwanted :
-       {uint64_t{FUSE_CAP_HANDLE_KILLPRIV}, uint64_t{FUSE_CAP_WRITEBACK_CACHE},
-        uint64_t{FUSE_CAP_EXPORT_SUPPORT}, uint64_t{FUSE_CAP_OVER_IO_URING}}) {
+       {uint64_t{FUSE_CAP_SPLICE_READ}, uint64_t{FUSE_CAP_HANDLE_KILLPRIV},
+        uint64_t{FUSE_CAP_WRITEBACK_CACHE}, uint64_t{FUSE_CAP_EXPORT_SUPPORT}}) {
     fuse_unset_feature_flag(&connection, unwanted);
+  }
+  if (!io_uring) {
+    fuse_unset_feature_flag(&connection, FUSE_CAP_OVER_IO_URING);
+  } else if (!fuse_set_feature_flag(&connection, FUSE_CAP_OVER_IO_URING)) {
+    log_warning("mount.io_uring_refused",
+                {{"reason",
+                  "the kernel does not offer it: 6.14 or later does, once it is switched on by "
+                  "'echo 1 > /sys/module/fuse/parameters/enable_uring'"},
+                 {"consequence", "requests by /dev/fuse"}});
   }
   connection.max_write = kMaxWriteBytes;
   connection.max_background = kMaxBackground;
@@ -79,7 +97,7 @@ struct Session::State {
 
   Mount mount;
   Operations& operations;
-  const SessionOptions options;
+  SessionOptions options;
   fuse_session* session = nullptr;
 
   std::mutex mu;
@@ -105,6 +123,53 @@ void on_init(void* userdata, fuse_conn_info* connection) {
   static_cast<Operations*>(userdata)->on_init(*connection);
 }
 
+ssize_t write_answer(int fd, iovec* parts, int count, void* userdata) {
+  if (static_cast<Operations*>(userdata)->silent) {
+    ssize_t bytes = 0;
+    for (const iovec& part : std::span(parts, static_cast<std::size_t>(count)))
+      bytes += static_cast<ssize_t>(part.iov_len);
+    return bytes;
+  }
+  return ::writev(fd, parts, count);
+}
+
+ssize_t splice_answer(int from, off_t* from_at, int to, off_t* to_at, std::size_t size,
+                      unsigned flags, void* userdata) {
+  if (static_cast<Operations*>(userdata)->silent) return static_cast<ssize_t>(size);
+  return ::splice(from, from_at, to, to_at, size, flags);
+}
+
+// A request is lost to its caller (EIO) if we are killed while the kernel makes room for a page of
+// the buffer that it is copied to: so the pages are there before the first one is read. libfuse
+// keeps a thread's buffer. As much as any request needs but a large ordinary write: 1 MiB for each
+// thread would be half of the daemon's memory.
+void populate_once(void* buffer, std::size_t size) {
+  thread_local const void* populated = nullptr;
+  if (buffer == populated) return;
+  populated = buffer;
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kMost = std::size_t{136} << 10U;
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(buffer) % kPage;
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, Linux 5.14
+  ::madvise(static_cast<char*>(buffer) - before, before + std::min(size, kMost), kPopulateWrite);
+}
+
+ssize_t read_request(int fd, void* to, std::size_t size, void* /*userdata*/) {
+  populate_once(to, size);
+  const ssize_t got = ::read(fd, to, size);
+  if (got >= static_cast<ssize_t>(sizeof(RequestHeader)))
+    note_request(static_cast<const RequestHeader*>(to)->unique);
+  return got;
+}
+
+// Without clone_fd: requests that a cloned descriptor has read end with it, those of the
+// supervisor's wait for the next worker.
+constexpr fuse_custom_io kIo{.writev = write_answer,
+                             .read = read_request,
+                             .splice_receive = nullptr,
+                             .splice_send = splice_answer,
+                             .clone_fd = nullptr};
+
 fuse_lowlevel_ops all_operations() {
   fuse_lowlevel_ops ops{};
   ops.init = on_init;
@@ -119,12 +184,36 @@ fuse_lowlevel_ops all_operations() {
   return ops;
 }
 
+// As in <linux/fuse.h>, of which Debian 12 has an older version.
+constexpr int32_t kNotifyResend = 7;
+struct AnswerHeader {
+  uint32_t length;
+  int32_t error;
+  uint64_t unique;
+};
+
+void ask_again(int fd) {
+  const AnswerHeader notice{sizeof(AnswerHeader), kNotifyResend, 0};
+  if (::write(fd, &notice, sizeof notice) == sizeof notice) return;
+  log_error("mount.resend_failed",
+            {{"errno", errno}, {"consequence", "calls that were under way wait for ever"}});
+}
+
+// The kernel takes the answer of the first worker and ignores those of the others.
+void process_init(Session::State& state) {
+  std::vector<std::byte>& message = state.options.init_message;
+  fuse_buf buffer{};
+  buffer.mem = message.data();
+  buffer.size = message.size();
+  fuse_session_process_buf(state.session, &buffer);
+}
+
 // The session thread: everything that libfuse starts inherits its signal mask and credentials.
 void run_loop(const std::shared_ptr<Session::State>& state) {
   block_all_signals();
   prepare_fuse_thread();
   fuse_loop_config* config = fuse_loop_cfg_create();
-  fuse_loop_cfg_set_clone_fd(config, state->options.clone_fd ? 1 : 0);
+  fuse_loop_cfg_set_clone_fd(config, 0);
   fuse_loop_cfg_set_max_threads(config, state->options.max_threads);
   fuse_loop_cfg_set_idle_threads(config, state->options.max_idle_threads);
   const int result = fuse_session_loop_mt(state->session, config);
@@ -149,25 +238,30 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
   fuse_set_log_func(log_libfuse);
   auto state = std::make_shared<State>(std::move(mount), operations, std::move(options));
   std::string program = "shufflefs";
-  std::array<char*, 1> arguments{program.data()};
-  fuse_args args = FUSE_ARGS_INIT(1, arguments.data());
+  std::string with_rings = "-oio_uring";
+  std::array<char*, 2> arguments{program.data(), with_rings.data()};
+  fuse_args args = FUSE_ARGS_INIT(state->options.io_uring ? 2 : 1, arguments.data());
   const fuse_lowlevel_ops ops = all_operations();
   state->session = fuse_session_new(&args, &ops, sizeof ops, &operations);
   fuse_opt_free_args(&args);
   if (state->session == nullptr)
     return make_error(Code::kMount, "libfuse could not make a session");
   Fd connection = state->mount.take_connection();
-  if (fuse_session_mount(state->session, fmt::format("/dev/fd/{}", connection.get()).c_str()) !=
-      0) {
+  if (const int refused =
+          fuse_session_custom_io(state->session, &kIo, sizeof kIo, connection.get());
+      refused != 0) {
     fuse_session_destroy(state->session);
-    return make_error(Code::kMount, "libfuse did not accept the connection to the kernel");
+    return make_error(Code::kMount,
+                      fmt::format("libfuse did not accept the connection to the kernel ({}); was "
+                                  "it built without custom I/O? run scripts/setup",
+                                  refused));
   }
   static_cast<void>(connection.release());  // fuse_session_destroy() closes it
 
   operations.on_init = [weak = std::weak_ptr(state)](fuse_conn_info& negotiated) {
     const std::shared_ptr<State> started = weak.lock();
     if (!started) return;
-    const bool passthrough = negotiate(negotiated);
+    const bool passthrough = negotiate(negotiated, started->options.io_uring);
     started->operations.passthrough.attach(fuse_session_fd(started->session), passthrough);
     log_info(
         "mount.ready",
@@ -175,10 +269,16 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
          {"kernel_protocol", fmt::format("{}.{}", negotiated.proto_major, negotiated.proto_minor)},
          {"passthrough", passthrough},
          {"killpriv_v2", (negotiated.want_ext & FUSE_CAP_HANDLE_KILLPRIV_V2) != 0},
+         {"io_uring", (negotiated.want_ext & FUSE_CAP_OVER_IO_URING) != 0},
          {"threads", started->options.max_threads}});
     started->set(started->initialised);
   };
+  if (!state->options.init_message.empty()) {
+    process_init(*state);
+    operations.passthrough.close_unused();
+  }
   state->loop = std::thread(run_loop, state);
+  if (state->options.resend) ask_again(fuse_session_fd(state->session));
 
   std::unique_ptr<Session> session(new Session(state));
   std::unique_lock lock(state->mu);
@@ -227,6 +327,20 @@ void Session::stop(std::chrono::milliseconds patience) {
                              {"took_ms", took.count()}});
 }
 
+void Session::hand_over(std::chrono::milliseconds patience) {
+  if (std::exchange(stopped_, true)) return;
+  state_->set(state_->stopping);
+  fuse_session_exit(state_->session);
+  std::unique_lock lock(state_->mu);
+  state_->changed.wait_for(lock, patience, [this] { return state_->ended; });
+  state_->operations.silent = true;
+  state_->mount.leave();
+  state_->detached = true;
+  log_info("mount.handed_over", {{"mount", state_->mount.directory()},
+                                 {"open_files", state_->operations.handles.size()},
+                                 {"loop_ended", state_->ended}});
+}
+
 Session::~Session() {
   stop();
   bool finished = false;
@@ -238,12 +352,12 @@ Session::~Session() {
     // A thread hangs, on a disk most likely. Its state stays, and the process can still end.
     log_error("mount.thread_left_behind", {{"mount", state_->mount.directory()}});
     state_->loop.detach();
-    state_->unmounter.detach();
+    if (state_->unmounter.joinable()) state_->unmounter.detach();
     static_cast<void>(new std::shared_ptr<State>(state_));
     return;
   }
   state_->loop.join();
-  state_->unmounter.join();
+  if (state_->unmounter.joinable()) state_->unmounter.join();
   fuse_session_destroy(state_->session);
 }
 

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "fs/mount.h"
@@ -21,7 +23,14 @@ namespace shufflefs::fs {
 struct SessionOptions {
   unsigned max_threads = 16;
   unsigned max_idle_threads = 16;  // threads above it end when they have nothing to do
-  bool clone_fd = true;            // a /dev/fuse descriptor per thread
+  // The kernel's FUSE_INIT, which it sends once in the life of a mount and somebody else has read;
+  // empty: the session reads it. See init_message.h.
+  std::vector<std::byte> init_message{};
+  // A worker before us has died: ask the kernel for what it left unanswered.
+  bool resend = false;
+  // Requests over io_uring, where the kernel and libfuse have it; else a warning, and /dev/fuse.
+  // Excludes takeover: requests that a ring has taken die with its process.
+  bool io_uring = false;
   // Called once on a session thread when the loop has ended without stop(): somebody unmounted us,
   // or an error.
   std::function<void()> on_ended;
@@ -40,6 +49,10 @@ class Session {
   // destroyed. After `patience` without an end the connection is aborted; a thread that hangs on a
   // disk even then is left behind.
   void stop(std::chrono::milliseconds patience = std::chrono::seconds(5));
+  // Ends the loop and leaves the mount to another worker. What is under way on the session's
+  // threads is finished; nothing that is answered afterwards reaches the kernel, which will ask the
+  // other one.
+  void hand_over(std::chrono::milliseconds patience = std::chrono::seconds(5));
 
   struct State;
 

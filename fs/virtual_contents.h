@@ -29,8 +29,12 @@ using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std:
 
 class VirtualContents {
  public:
-  VirtualContents(merge::Engine& engine, merge::Cluster& cluster, InfoTexts texts)
-      : engine_(engine), cluster_(cluster), texts_(std::move(texts)), places_(engine) {}
+  VirtualContents(merge::Engine& engine, merge::Cluster& cluster, InfoTexts texts,
+                  Fd saved_apps = Fd())
+      : engine_(engine),
+        cluster_(cluster),
+        texts_(std::move(texts)),
+        places_(engine, std::move(saved_apps)) {}
 
   [[nodiscard]] VirtualPlaces& places() { return places_; }
   [[nodiscard]] RecentFacts& recent() { return recent_; }

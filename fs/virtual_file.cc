@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "merge/plan_codec.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -11,6 +12,7 @@ class TextFile final : public VirtualFile {
  public:
   explicit TextFile(std::string text) : text_(std::move(text)) {}
   [[nodiscard]] uint64_t size() const override { return text_.size(); }
+  [[nodiscard]] Snapshot snapshot() const override { return {SnapshotKind::kText, text_}; }
   [[nodiscard]] std::optional<std::string_view> text() const override { return text_; }
 
  private:
@@ -21,6 +23,9 @@ class BackingFile final : public VirtualFile {
  public:
   BackingFile(Fd fd, uint64_t size) : fd_(std::move(fd)), size_(size) {}
   [[nodiscard]] uint64_t size() const override { return size_; }
+  [[nodiscard]] Snapshot snapshot() const override {
+    return {fd_ ? SnapshotKind::kBacking : SnapshotKind::kText, {}, fd_.get()};
+  }
   [[nodiscard]] std::optional<std::string_view> text() const override {
     if (fd_) return std::nullopt;
     return std::string_view{};  // an empty map output has no data file
@@ -37,6 +42,9 @@ class StreamFile final : public VirtualFile {
   explicit StreamFile(std::shared_ptr<merge::PartitionStream> stream)
       : stream_(std::move(stream)) {}
   [[nodiscard]] uint64_t size() const override { return stream_->plan().bytes; }
+  [[nodiscard]] Snapshot snapshot() const override {
+    return {SnapshotKind::kStream, merge::encode_plan(stream_->plan())};
+  }
 
   Task<Result<Buffer>> read(uint64_t offset, uint32_t size) override {
     // The local reference keeps the stream while the read is under way.
@@ -72,6 +80,7 @@ class PeerFile final : public VirtualFile {
   PeerFile(std::shared_ptr<merge::NodeApi> api, VirtualNode node, uint64_t size)
       : api_(std::move(api)), node_(std::move(node)), size_(size) {}
   [[nodiscard]] uint64_t size() const override { return size_; }
+  [[nodiscard]] Snapshot snapshot() const override { return {SnapshotKind::kPeer, {}}; }
 
   Task<Result<Buffer>> read(uint64_t offset, uint32_t size) override {
     if (offset >= size_) co_return Buffer();

@@ -19,6 +19,21 @@
 
 namespace shufflefs::fs {
 
+// What an open file or directory is made of, for the worker that goes on with it after our death.
+enum class SnapshotKind : uint32_t {
+  kText = 1,  // the bytes themselves
+  kBacking,   // the descriptor
+  kStream,    // an encoded plan (merge/plan_codec.h)
+  kPeer,      // nothing: the name says it all
+  kListing,   // names, each ended by a newline
+};
+
+struct Snapshot {
+  SnapshotKind kind{};
+  std::string bytes;
+  int fd = -1;  // where the content is a descriptor; the file's
+};
+
 class VirtualFile {
  public:
   VirtualFile() = default;
@@ -26,7 +41,8 @@ class VirtualFile {
   VirtualFile(const VirtualFile&) = delete;
   VirtualFile& operator=(const VirtualFile&) = delete;
 
-  [[nodiscard]] virtual uint64_t size() const = 0;  // any thread
+  [[nodiscard]] virtual uint64_t size() const = 0;      // any thread
+  [[nodiscard]] virtual Snapshot snapshot() const = 0;  // any thread
 
   // Any thread. The whole content, where it is in memory; a descriptor to read from, where there is
   // one (else -1). Where neither is, the bytes come from read().

@@ -1,6 +1,13 @@
 #include "fs/virtual_handles.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <utility>
+
+#include "base/log.h"
 
 namespace shufflefs::fs {
 
@@ -30,29 +37,103 @@ Listing::Entry Listing::entry(uint64_t position) const {
   return entry;
 }
 
-uint64_t VirtualHandles::add(VirtualOpen open) {
+Snapshot Listing::snapshot() const {
+  Snapshot snapshot{SnapshotKind::kListing, {}};
+  for (const std::string& name : names_) snapshot.bytes.append(name).push_back('\n');
+  return snapshot;
+}
+
+VirtualHandles::VirtualHandles(Fd saved, KeptFiles* kept)
+    : kept_(kept), saved_(std::move(saved), "virtual-opens") {
+  uint64_t& next = saved_.counter(kNextKey);
+  next = std::max<uint64_t>(next, 1);
+  for (const uint32_t at : saved_.all()) {
+    by_request_.emplace(saved_[at].request, saved_[at].key);
+    to_restore_.emplace(saved_[at].key, at);
+  }
+}
+
+uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
+  VirtualOpenRecord record{.nodeid = open.nodeid, .request = request};
+  {
+    const std::lock_guard lock(mu_);
+    record.key = saved_.counter(kNextKey)++;
+  }
+  record.backing_id = open.backing_id;
+  record.has_mode = open.has_mode;
+  if (kept_ != nullptr) {
+    const Snapshot snapshot = open.file ? open.file->snapshot() : open.listing->snapshot();
+    record.kind = snapshot.kind;
+    record.bytes = open.file ? open.file->size() : 0;
+    record.partitions = open.listing ? open.listing->partitions() : 0;
+    keep_snapshot(snapshot, record.key);
+  }
   const std::lock_guard lock(mu_);
-  opens_.emplace(next_, std::move(open));
-  return next_++;
+  opens_.emplace(record.key, Held{std::move(open), saved_.add(record)});
+  return record.key;
+}
+
+void VirtualHandles::keep_snapshot(const Snapshot& snapshot, uint64_t key) const {
+  if (snapshot.fd >= 0) return kept_->keep(KeptKind::kVirtualOpen, key, snapshot.fd);
+  if (snapshot.kind == SnapshotKind::kPeer) return;
+  const Fd memory(::memfd_create("snapshot", MFD_CLOEXEC));
+  std::string_view left = snapshot.bytes;
+  while (memory && !left.empty()) {
+    const ssize_t written = ::write(memory.get(), left.data(), left.size());
+    if (written <= 0) break;
+    left.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (!memory || !left.empty()) {
+    log_limited(LogLevel::kWarning, "mount.snapshot_not_kept",
+                {{"bytes", snapshot.bytes.size()},
+                 {"errno", errno},
+                 {"consequence", "this open file ends should the worker be killed"}});
+    return;
+  }
+  kept_->keep(KeptKind::kVirtualOpen, key, memory.get());
+}
+
+std::vector<VirtualOpenRecord> VirtualHandles::saved() const {
+  const std::lock_guard lock(mu_);
+  std::vector<VirtualOpenRecord> records;
+  records.reserve(to_restore_.size());
+  for (const auto& [key, at] : to_restore_) records.push_back(saved_[at]);
+  return records;
+}
+
+void VirtualHandles::restore(const VirtualOpenRecord& record, VirtualOpen open) {
+  const std::lock_guard lock(mu_);
+  const auto at = to_restore_.find(record.key);
+  opens_.emplace(record.key, Held{std::move(open), at->second});
+  to_restore_.erase(at);
+}
+
+uint64_t VirtualHandles::key_of_request(uint64_t request) const {
+  const std::lock_guard lock(mu_);
+  const auto it = by_request_.find(request);
+  return it == by_request_.end() ? 0 : it->second;
 }
 
 VirtualOpen VirtualHandles::find(uint64_t key) const {
   const std::lock_guard lock(mu_);
   const auto it = opens_.find(key);
-  return it == opens_.end() ? VirtualOpen{} : it->second;
+  return it == opens_.end() ? VirtualOpen{} : it->second.open;
 }
 
 VirtualOpen VirtualHandles::remove(uint64_t key) {
   const std::lock_guard lock(mu_);
   auto taken = opens_.extract(key);
-  return taken.empty() ? VirtualOpen{} : std::move(taken.mapped());
+  if (taken.empty()) return VirtualOpen{};
+  saved_.remove(taken.mapped().record);
+  if (kept_ != nullptr) kept_->drop(KeptKind::kVirtualOpen, key);
+  return std::move(taken.mapped().open);
 }
 
 std::vector<VirtualOpen> VirtualHandles::remove_all() {
   const std::lock_guard lock(mu_);
   std::vector<VirtualOpen> all;
   all.reserve(opens_.size());
-  for (auto& [key, open] : opens_) all.push_back(std::move(open));
+  for (auto& [key, held] : opens_) all.push_back(std::move(held.open));
   opens_.clear();
   return all;
 }

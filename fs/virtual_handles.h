@@ -1,5 +1,8 @@
 // The open files and directories of the virtual half; fi->fh is a key of this table.
 //
+// What is open is saved with a snapshot of its content (saved_state.h), so that a reader goes on
+// with the same bytes after a worker's death, whatever has been merged since.
+//
 // Threads: any; own lock. Ownership: shared, so that a read under way keeps what it reads. Failure:
 // an unknown key gives nothing. Cost: one hash lookup. A listing of partitions takes no memory: its
 // names are computed.
@@ -15,6 +18,8 @@
 #include <vector>
 
 #include "fs/namespace.h"
+#include "fs/saved_memory.h"
+#include "fs/saved_state.h"
 #include "fs/virtual_file.h"
 
 namespace shufflefs::fs {
@@ -35,6 +40,9 @@ class Listing {
   // REQUIRES: position < size().
   [[nodiscard]] Entry entry(uint64_t position) const;
 
+  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] uint32_t partitions() const { return partitions_; }
+
  private:
   [[nodiscard]] std::string name_at(uint64_t position) const;
 
@@ -49,21 +57,54 @@ struct VirtualOpen {
       nullptr;  // of a file; also in passthrough: O_DIRECT reads come to us
   std::shared_ptr<const Listing> listing = nullptr;  // of a directory
   bool has_mode = false;                             // counted in OpenModes
-  bool passthrough = false;                          // counted in Passthrough
+  int32_t backing_id = 0;                            // not 0: counted in Passthrough
+};
+
+struct VirtualOpenRecord {
+  uint64_t key = 0;
+  uint64_t nodeid = 0;
+  uint64_t request = 0;
+  uint64_t bytes = 0;
+  SnapshotKind kind{};
+  uint32_t partitions = 0;
+  int32_t backing_id = 0;
+  bool has_mode = false;
 };
 
 class VirtualHandles {
  public:
-  [[nodiscard]] uint64_t add(VirtualOpen open);
+  // `kept` outlives the table; nullptr: nobody keeps snapshots for us.
+  explicit VirtualHandles(Fd saved = Fd(), KeptFiles* kept = nullptr);
+
+  // `request` opened it.
+  [[nodiscard]] uint64_t add(VirtualOpen open, uint64_t request = 0);
+
+  // ---- at start, after a worker before us
+  [[nodiscard]] std::vector<VirtualOpenRecord> saved() const;
+  void restore(const VirtualOpenRecord& record, VirtualOpen open);
+  // The key of what that request opened before the last restart; 0: nothing.
+  [[nodiscard]] uint64_t key_of_request(uint64_t request) const;
+
   [[nodiscard]] VirtualOpen find(uint64_t key) const;
   VirtualOpen remove(uint64_t key);
   // Everything that is still open, which is none of the table's business afterwards.
   [[nodiscard]] std::vector<VirtualOpen> remove_all();
 
  private:
+  static constexpr unsigned kNextKey = 0;  // a counter of saved_
+  struct Held {
+    VirtualOpen open;
+    uint32_t record = 0;  // in saved_
+  };
+  void keep_snapshot(const Snapshot& snapshot, uint64_t key) const;
+
+  KeptFiles* const kept_;
   mutable std::mutex mu_;
-  uint64_t next_ = 1;                                // GUARDED_BY(mu_)
-  std::unordered_map<uint64_t, VirtualOpen> opens_;  // GUARDED_BY(mu_)
+  // All GUARDED_BY(mu_):
+  SavedTable<VirtualOpenRecord> saved_;
+  std::unordered_map<uint64_t, Held> opens_;
+  std::unordered_map<uint64_t, uint64_t> by_request_;  // of those from before the last restart
+  std::unordered_map<uint64_t, uint32_t> to_restore_;  // key to record
 };
 
 }  // namespace shufflefs::fs

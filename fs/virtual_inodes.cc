@@ -3,14 +3,45 @@
 #include <algorithm>
 
 namespace shufflefs::fs {
+namespace {
+
+// The node that has this path, if it still means anything.
+std::optional<VirtualNode> node_at(std::string_view path) {
+  VirtualNode node;
+  while (!path.empty()) {
+    const std::size_t slash = std::min(path.find('/'), path.size());
+    auto next = child(node, path.substr(0, slash));
+    if (!next) return std::nullopt;
+    node = std::move(*next);
+    path.remove_prefix(std::min(slash + 1, path.size()));
+  }
+  return node;
+}
+
+}  // namespace
+
+VirtualInodes::VirtualInodes(Fd saved_short, Fd saved_long)
+    : saved_(std::move(saved_short), std::move(saved_long)) {
+  saved_.highest() = std::max<uint64_t>(saved_.highest(), kVirtualInodeBit + 1);
+  for (const SavedNames::Name& name : saved_.all()) {
+    const std::optional<VirtualNode> node = node_at(name.path);
+    if (!node) continue;
+    known_.emplace(name.nodeid, Known{*node, name.place});
+    if (!name.retired) by_path_.emplace(name.path, name.nodeid);
+  }
+}
 
 fuse_ino_t VirtualInodes::remember(const VirtualNode& node) {
   if (node.kind == NodeKind::kRoot) return FUSE_ROOT_ID;
   std::string path = path_of(node);
   const std::lock_guard lock(mu_);
-  const auto [it, inserted] = by_path_.try_emplace(std::move(path), next_);
-  if (inserted) known_.emplace(next_++, Known{node, 0});
-  ++known_.at(it->second).lookups;
+  auto it = by_path_.find(path);
+  if (it == by_path_.end()) {
+    const fuse_ino_t ino = ++saved_.highest();
+    known_.emplace(ino, Known{node, saved_.add(ino, path)});
+    it = by_path_.emplace(std::move(path), ino).first;
+  }
+  ++saved_.lookups(known_.at(it->second).place);
   return it->second;
 }
 
@@ -26,11 +57,18 @@ void VirtualInodes::forget(fuse_ino_t ino, uint64_t count) {
   const std::lock_guard lock(mu_);
   const auto it = known_.find(ino);
   if (it == known_.end()) return;
-  it->second.lookups -= std::min(count, it->second.lookups);
-  if (it->second.lookups > 0) return;
+  uint64_t& lookups = saved_.lookups(it->second.place);
+  lookups -= std::min(count, lookups);
+  if (lookups > 0) return;
   const auto path = by_path_.find(path_of(it->second.node));
   if (path != by_path_.end() && path->second == ino) by_path_.erase(path);
+  saved_.remove(it->second.place);
   known_.erase(it);
+}
+
+void VirtualInodes::retire_locked(std::unordered_map<std::string, fuse_ino_t>::iterator path) {
+  saved_.retire(known_.at(path->second).place);
+  by_path_.erase(path);
 }
 
 void VirtualInodes::retire(fuse_ino_t ino) {
@@ -38,12 +76,13 @@ void VirtualInodes::retire(fuse_ino_t ino) {
   const auto it = known_.find(ino);
   if (it == known_.end()) return;
   const auto path = by_path_.find(path_of(it->second.node));
-  if (path != by_path_.end() && path->second == ino) by_path_.erase(path);
+  if (path != by_path_.end() && path->second == ino) retire_locked(path);
 }
 
 void VirtualInodes::retire(const VirtualNode& node) {
   const std::lock_guard lock(mu_);
-  by_path_.erase(path_of(node));
+  const auto path = by_path_.find(path_of(node));
+  if (path != by_path_.end()) retire_locked(path);
 }
 
 std::size_t VirtualInodes::size() const {

@@ -7,9 +7,9 @@
 // the kernel marks its inode dead. st_ino is not the nodeid (namespace.h), so programs that compare
 // inode numbers see nothing of this.
 //
-// Threads: any; own lock. Ownership: plain data without pointers, so that it can live in shared
-// memory one day. Failure: find() of a number that is not known (any more) gives nothing. Cost: two
-// hash lookups and one path text.
+// Threads: any; own lock. Ownership: what a worker's death must not take along is in SavedNames.
+// Failure: find() of a number that is not known (any more) gives nothing. Cost: two hash lookups
+// and one path text.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,15 @@
 #include <unordered_map>
 
 #include "fs/namespace.h"
+#include "fs/saved_names.h"
 #include "fs/virtual_ops.h"
 
 namespace shufflefs::fs {
 
 class VirtualInodes {
  public:
+  explicit VirtualInodes(Fd saved_short = Fd(), Fd saved_long = Fd());
+
   // The nodeid of the node, with one lookup more: the reply to the kernel that carries it is
   // counted by the kernel too.
   [[nodiscard]] fuse_ino_t remember(const VirtualNode& node);
@@ -39,11 +42,12 @@ class VirtualInodes {
  private:
   struct Known {
     VirtualNode node;
-    uint64_t lookups = 0;
+    SavedNames::Place place;
   };
+  void retire_locked(std::unordered_map<std::string, fuse_ino_t>::iterator path);
 
   mutable std::mutex mu_;
-  fuse_ino_t next_ = kVirtualInodeBit + 2;               // GUARDED_BY(mu_)
+  SavedNames saved_;                                     // GUARDED_BY(mu_)
   std::unordered_map<fuse_ino_t, Known> known_;          // GUARDED_BY(mu_)
   std::unordered_map<std::string, fuse_ino_t> by_path_;  // GUARDED_BY(mu_); only current ones
 };

@@ -21,6 +21,30 @@ std::optional<std::string> VirtualPlaces::existing_directory(const ShuffleKey& k
   return std::move(*path);
 }
 
+VirtualPlaces::VirtualPlaces(merge::Engine& engine, Fd saved_apps)
+    : engine_(engine), saved_apps_(std::move(saved_apps), "empty-apps") {
+  for (const uint32_t at : saved_apps_.all()) {
+    const SavedApp& saved = saved_apps_[at];
+    if (auto app = AppId::parse(saved.name.data()))
+      apps_.emplace(std::move(*app), std::pair(saved.owner, at));
+  }
+}
+
+void VirtualPlaces::add_app_locked(const AppId& app, Owner owner) {
+  if (apps_.contains(app)) return;
+  SavedApp saved;
+  saved.owner = owner;
+  std::ranges::copy(app.str(), saved.name.begin());  // at most 200 characters
+  apps_.emplace(app, std::pair(owner, saved_apps_.add(saved)));
+}
+
+void VirtualPlaces::erase_app_locked(const AppId& app) {
+  const auto it = apps_.find(app);
+  if (it == apps_.end()) return;
+  saved_apps_.remove(it->second.second);
+  apps_.erase(it);
+}
+
 bool VirtualPlaces::has_app(const AppId& app) {
   {
     const std::lock_guard lock(mu_);
@@ -59,7 +83,7 @@ Status VirtualPlaces::make_app(const AppId& app, Owner creator) {
     return Error{Code::kTooLarge, ENOSPC,
                  fmt::format("there are {} empty applications: remove some", apps_.size())};
   }
-  apps_.emplace(app, creator);
+  add_app_locked(app, creator);
   return ok();
 }
 
@@ -76,27 +100,27 @@ Result<std::string> VirtualPlaces::generic_directory(const ShuffleKey& key) {
   if (auto path = existing_directory(key)) return std::move(*path);
   TRY_ASSIGN(std::string path, engine_.commits().generic_directory(key, true));
   const std::lock_guard lock(mu_);
-  apps_.erase(key.app);  // no longer empty; from now on it exists as long as its shuffles do
+  erase_app_locked(key.app);  // no longer empty; from now on it exists as long as its shuffles do
   return path;
 }
 
 void VirtualPlaces::forget_app(const AppId& app) {
   const std::lock_guard lock(mu_);
-  apps_.erase(app);
+  erase_app_locked(app);
   std::erase_if(listings_, [&](const auto& listing) { return listing.first.app == app; });
 }
 
 void VirtualPlaces::forget_shuffle(const ShuffleKey& key, Owner app_owner) {
   const bool was_last = shuffles(key.app).empty();
   const std::lock_guard lock(mu_);
-  if (was_last && apps_.size() < kMostApps) apps_.emplace(key.app, app_owner);
+  if (was_last && apps_.size() < kMostApps) add_app_locked(key.app, app_owner);
   listings_.erase(key);
 }
 
 Owner VirtualPlaces::owner_of(const AppId& app) {
   {
     const std::lock_guard lock(mu_);
-    if (const auto it = apps_.find(app); it != apps_.end()) return it->second;
+    if (const auto it = apps_.find(app); it != apps_.end()) return it->second.first;
   }
   for (const ShuffleId shuffle : shuffles(app)) {
     if (existing_directory({app, shuffle})) return owner_of(ShuffleKey{app, shuffle});

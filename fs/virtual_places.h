@@ -1,7 +1,7 @@
 // What this node itself knows of applications and shuffles, without asking anybody: its disks, what
 // the engine has, and the empty applications, which were made here with mkdir or whose last shuffle
 // was removed here. Only those are remembered in memory, so an empty application is seen on its
-// node alone and does not survive a restart.
+// node alone; it survives a worker's death (saved_memory.h), not the end of the mount.
 //
 // Threads: any; own lock. Ownership: the engine outlives it. Failure: errors of the disk with their
 // errno. Cost: a stat or two; Spark's map outputs of a shuffle are listed at most once a second.
@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -18,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "fs/saved_memory.h"
 #include "merge/engine.h"
 
 namespace shufflefs::fs {
@@ -29,7 +31,7 @@ struct Owner {
 
 class VirtualPlaces {
  public:
-  explicit VirtualPlaces(merge::Engine& engine) : engine_(engine) {}
+  explicit VirtualPlaces(merge::Engine& engine, Fd saved_apps = Fd());
 
   [[nodiscard]] bool has_app(const merge::AppId& app);
   [[nodiscard]] bool has_shuffle(const merge::ShuffleKey& key);
@@ -67,12 +69,21 @@ class VirtualPlaces {
   static constexpr std::size_t kMostApps = 10000;  // empty ones
   static constexpr std::size_t kMostListings = 16;
 
+  struct SavedApp {
+    std::array<char, 204> name{};  // ends in a zero
+    Owner owner;
+  };
+  void add_app_locked(const merge::AppId& app, Owner owner);
+  void erase_app_locked(const merge::AppId& app);
+
   [[nodiscard]] std::shared_ptr<const MapOutputs> listed(const merge::ShuffleKey& key, bool fresh);
   [[nodiscard]] std::optional<std::string> existing_directory(const merge::ShuffleKey& key);
 
   merge::Engine& engine_;
   std::mutex mu_;
-  std::map<merge::AppId, Owner> apps_;            // GUARDED_BY(mu_): the empty ones
+  // Both GUARDED_BY(mu_): the empty ones, and where each is saved.
+  SavedTable<SavedApp> saved_apps_;
+  std::map<merge::AppId, std::pair<Owner, uint32_t>> apps_;
   std::map<merge::ShuffleKey, Listed> listings_;  // GUARDED_BY(mu_)
 };
 

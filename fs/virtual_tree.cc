@@ -32,13 +32,18 @@ double cache_seconds(NodeKind kind) {
 }  // namespace
 
 VirtualTree::VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
-                         Passthrough& passthrough, InfoTexts texts)
+                         Passthrough& passthrough, InfoTexts texts, SavedState& state,
+                         KeptFiles* kept)
     : runtime_(engine.runtime()),
       engine_(engine),
+      cluster_(cluster),
+      native_(native),
       passthrough_(passthrough),
       start_(now()),
-      contents_(engine, cluster, std::move(texts)),
+      contents_(engine, cluster, std::move(texts), state.take(SavedPart::kEmptyApps)),
       trees_(native, engine, [this](const merge::ShuffleKey& key) { changed(key); }),
+      inodes_(state.take(SavedPart::kVirtualNames), state.take(SavedPart::kVirtualLongNames)),
+      handles_(state.take(SavedPart::kVirtualOpens), kept),
       gate_(runtime_, "namespace") {}
 
 Task<void> VirtualTree::stop() {

@@ -12,6 +12,8 @@
 
 #include "base/gate.h"
 #include "fs/passthrough.h"
+#include "fs/request.h"
+#include "fs/saved_state.h"
 #include "fs/virtual_contents.h"
 #include "fs/virtual_inodes.h"
 #include "fs/virtual_modes.h"
@@ -24,11 +26,16 @@ namespace shufflefs::fs {
 class VirtualTree final : public VirtualOps {
  public:
   // `engine` must have been started before the first request: its catalog is asked.
+  // What `state` brings along becomes known; `kept` outlives the tree, nullptr in tests.
   VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
-              Passthrough& passthrough, InfoTexts texts);
+              Passthrough& passthrough, InfoTexts texts, SavedState& state, KeptFiles* kept);
 
-  // Shows the disks under local/. Before the mount is up; blocks.
-  [[nodiscard]] Status prepare() { return trees_.add_disks(); }
+  // Shows the disks under local/, and what a worker before us had shown. Before the mount is
+  // served; blocks.
+  [[nodiscard]] Status prepare();
+  // Goes on with what a worker before us had open. When the engine has been started, before the
+  // first request.
+  void restore_open_files(SavedState& state);
   [[nodiscard]] Task<void> stop();
 
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) override;
@@ -68,9 +75,11 @@ class VirtualTree final : public VirtualOps {
   void changed(const merge::ShuffleKey& key);
 
   // ---- virtual_tree_io.cc: open files
-  [[nodiscard]] Task<void> open_later(Reply reply, fuse_ino_t ino, VirtualNode node);
-  void finish_open(Reply reply, fuse_ino_t ino, const VirtualNode& node,
+  [[nodiscard]] Task<void> open_later(Reply reply, uint64_t request, fuse_ino_t ino,
+                                      VirtualNode node);
+  void finish_open(Reply reply, uint64_t request, fuse_ino_t ino, const VirtualNode& node,
                    VirtualContents::Opened opened);
+  void drop_first_execution(const RequestId& request);
   [[nodiscard]] bool choose_mode(fuse_ino_t ino, const VirtualContents::Opened& opened,
                                  fuse_file_info& info, VirtualOpen& open);
   void close_handle(uint64_t key);
@@ -80,14 +89,22 @@ class VirtualTree final : public VirtualOps {
   [[nodiscard]] static Task<void> close_later(std::shared_ptr<VirtualFile> file);
 
   // ---- virtual_tree_dir.cc: directories
-  [[nodiscard]] Task<void> opendir_later(Reply reply, fuse_ino_t ino, VirtualNode node);
-  void finish_opendir(Reply reply, fuse_ino_t ino, Result<Listing> listing);
+  [[nodiscard]] Task<void> opendir_later(Reply reply, uint64_t request, fuse_ino_t ino,
+                                         VirtualNode node);
+  void finish_opendir(Reply reply, uint64_t request, fuse_ino_t ino, Result<Listing> listing);
   void make_directory(Reply reply, const VirtualNode& node);
   [[nodiscard]] Task<void> drop_later(Reply reply, VirtualNode node);
+
+  // ---- virtual_restore.cc: after a worker's death
+  void restore_open(const VirtualOpenRecord& record, Fd snapshot);
+  [[nodiscard]] std::shared_ptr<VirtualFile> restored_file(const VirtualOpenRecord& record,
+                                                           const VirtualNode& node, Fd snapshot);
 
   // Constant after construction, or with their own locks.
   Runtime& runtime_;
   merge::Engine& engine_;
+  merge::Cluster& cluster_;
+  NativeFs& native_;
   Passthrough& passthrough_;
   const timespec start_;  // the time of everything that has none of its own
   VirtualContents contents_;

@@ -9,24 +9,28 @@ namespace shufflefs::fs {
 
 void VirtualTree::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*info*/) {
   Reply reply(req);
+  const RequestId request = current_request();
+  drop_first_execution(request);
   auto node = inodes_.find(ino);
   if (!node) return reply.error(ESTALE);
   if (!is_directory(node->kind)) return reply.error(ENOTDIR);
   if (auto listing = contents_.listing_now(*node))
-    return finish_opendir(std::move(reply), ino, std::move(*listing));
-  gate_.spawn(opendir_later(std::move(reply), ino, std::move(*node)));
+    return finish_opendir(std::move(reply), request.number, ino, std::move(*listing));
+  gate_.spawn(opendir_later(std::move(reply), request.number, ino, std::move(*node)));
 }
 
-Task<void> VirtualTree::opendir_later(Reply reply, fuse_ino_t ino, VirtualNode node) {
+Task<void> VirtualTree::opendir_later(Reply reply, uint64_t request, fuse_ino_t ino,
+                                      VirtualNode node) {
   auto listing = co_await contents_.listing(std::move(node));
-  finish_opendir(std::move(reply), ino, std::move(listing));
+  finish_opendir(std::move(reply), request, ino, std::move(listing));
 }
 
-void VirtualTree::finish_opendir(Reply reply, fuse_ino_t ino, Result<Listing> listing) {
+void VirtualTree::finish_opendir(Reply reply, uint64_t request, fuse_ino_t ino,
+                                 Result<Listing> listing) {
   if (!listing) return reply.error(listing.error());
   fuse_file_info info{};
   info.fh = handles_.add(
-      {.nodeid = ino, .listing = std::make_shared<const Listing>(std::move(*listing))});
+      {.nodeid = ino, .listing = std::make_shared<const Listing>(std::move(*listing))}, request);
   if (!reply.open(info)) handles_.remove(info.fh);
 }
 
@@ -73,7 +77,8 @@ void VirtualTree::make_directory(Reply reply, const VirtualNode& node) {
   VirtualPlaces& places = contents_.places();
   const Status made = node.kind == NodeKind::kApp ? places.make_app(node.app, owner)
                                                   : places.make_shuffle(node.key(), owner);
-  if (!made) {
+  // A request that comes again finds its own work.
+  if (!made && (made.error().code != Code::kExists || !current_request().resent)) {
     if (made.error().code != Code::kExists) {
       log_warning("namespace.mkdir_failed",
                   {{"path", path_of(node)}, {"reason", made.error().message}});

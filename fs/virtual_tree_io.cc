@@ -14,21 +14,30 @@ bool is_growing(NodeKind kind) { return kind == NodeKind::kPartition || kind == 
 
 void VirtualTree::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   Reply reply(req);
+  const RequestId request = current_request();
+  drop_first_execution(request);
   auto node = inodes_.find(ino);
   if (!node) return reply.error(ESTALE);
   if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0)
     return reply.error(EROFS);
-  gate_.spawn(open_later(std::move(reply), ino, std::move(*node)));
+  gate_.spawn(open_later(std::move(reply), request.number, ino, std::move(*node)));
 }
 
-Task<void> VirtualTree::open_later(Reply reply, fuse_ino_t ino, VirtualNode node) {
+// What the same request opened before a worker died, the kernel never learnt of.
+void VirtualTree::drop_first_execution(const RequestId& request) {
+  if (!request.resent) return;
+  if (const uint64_t key = handles_.key_of_request(request.number); key != 0) close_handle(key);
+}
+
+Task<void> VirtualTree::open_later(Reply reply, uint64_t request, fuse_ino_t ino,
+                                   VirtualNode node) {
   auto opened = co_await contents_.open(node);
   if (!opened) co_return reply.error(opened.error());
-  finish_open(std::move(reply), ino, node, std::move(*opened));
+  finish_open(std::move(reply), request, ino, node, std::move(*opened));
 }
 
-void VirtualTree::finish_open(Reply reply, fuse_ino_t ino, const VirtualNode& node,
-                              VirtualContents::Opened opened) {
+void VirtualTree::finish_open(Reply reply, uint64_t request, fuse_ino_t ino,
+                              const VirtualNode& node, VirtualContents::Opened opened) {
   fuse_file_info info{};
   info.direct_io = 1;
   info.noflush = 1;
@@ -41,7 +50,7 @@ void VirtualTree::finish_open(Reply reply, fuse_ino_t ino, const VirtualNode& no
       return reply.error(ESTALE);
     }
   }
-  info.fh = handles_.add(std::move(open));
+  info.fh = handles_.add(std::move(open), request);
   if (!reply.open(info)) close_handle(info.fh);
 }
 
@@ -54,7 +63,7 @@ bool VirtualTree::choose_mode(fuse_ino_t ino, const VirtualContents::Opened& ope
     if (passthrough_.open(ino, opened.whole->get(), info)) {
       modes_.opened(ino, bytes);
       info.direct_io = 0;  // it would go before passthrough
-      open.passthrough = true;
+      open.backing_id = info.backing_id;
     } else {
       passthrough_.close(ino);
       verdict = modes_.begin(ino, bytes, false);
@@ -98,7 +107,7 @@ void VirtualTree::release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* in
 
 void VirtualTree::close_handle(uint64_t key) {
   VirtualOpen open = handles_.remove(key);
-  if (open.passthrough) passthrough_.close(open.nodeid);
+  if (open.backing_id != 0) passthrough_.close(open.nodeid);
   if (open.has_mode) modes_.released(open.nodeid);
   close_file(std::move(open.file));
 }

@@ -23,6 +23,24 @@ Status VirtualTrees::add_disks() {
   return ok();
 }
 
+void VirtualTrees::restore() {
+  const std::lock_guard lock(mu_);
+  for (const TreeRecord& record : native_.saved_trees()) {
+    const auto key = merge::parse_shuffle_key(record.label.data());
+    if (!key) continue;
+    const auto directory = engine_.commits().generic_directory(*key, false);
+    const std::string path = directory ? *directory : std::string();
+    std::error_code failed;
+    std::string root = std::filesystem::canonical(path, failed).string();
+    auto hooks = std::make_unique<GenericMaps>(engine_.commits(), *key, std::move(root),
+                                               [this, shuffle = *key] { changed_(shuffle); });
+    if (!native_.restore_tree(record, path, *hooks)) continue;
+    hooks_.push_back(std::move(hooks));
+    if (record.removed == 0 && directory)
+      shown_.insert_or_assign(*key, Shown{record.id, path, record.device, record.root_inode});
+  }
+}
+
 Result<fuse_entry_param> VirtualTrees::disk(std::size_t index) {
   if (index >= disks_.size()) return make_error(Code::kNotFound, "there is no such disk");
   return native_.lookup_root(disks_[index]);
@@ -53,7 +71,8 @@ Result<TreeId> VirtualTrees::shown_tree(const ShuffleKey& key, const std::string
   if (failed) return errno_error("cannot resolve " + directory, failed.value());
   auto hooks =
       std::make_unique<GenericMaps>(engine_.commits(), key, root, [this, key] { changed_(key); });
-  TRY_ASSIGN(const TreeId tree, native_.add_tree(directory, *hooks));
+  TRY_ASSIGN(const TreeId tree,
+             native_.add_tree(directory, *hooks, TreeOptions{.label = to_string(key)}));
   hooks_.push_back(std::move(hooks));
   shown_.insert_or_assign(key, Shown{tree, directory, attr.st_dev, attr.st_ino});
   return tree;

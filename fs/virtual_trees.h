@@ -31,6 +31,8 @@ class VirtualTrees {
 
   // Once, before the mount is up: shows the engine's disks.
   [[nodiscard]] Status add_disks();
+  // Then: shows again the maps/ that a worker before us had shown.
+  void restore();
   [[nodiscard]] std::size_t disks() const { return disks_.size(); }
 
   // Entries for lookups of the trees' roots; each has been counted, so reply it or give it back.

@@ -65,13 +65,25 @@ json::array peers_json(const merge::Cluster& cluster) {
   return peers;
 }
 
+json::value spark_json(const net::ess::EssStatus& status) {
+  return json::object{{"listen", status.listen},
+                      {"authentication", status.authenticates},
+                      {"connections", status.connections},
+                      {"streams", status.streams},
+                      {"applications", status.applications},
+                      {"executors", status.executors},
+                      {"open_outputs", status.open_outputs},
+                      {"request_bytes", status.request_bytes}};
+}
+
 uint64_t used_bytes(const Api::Parts& parts) {
   return parts.budget.used_bytes() + parts.push_budget.used_bytes();
 }
 
 }  // namespace
 
-Api::Api(Parts parts) : parts_(parts), start_(parts.runtime.now()) {
+Api::Api(Parts parts)
+    : parts_(parts), start_(parts.runtime.now()), probe_(parts.runtime, parts.settings.mount) {
   parts_.metrics.gauge("shufflefs_memory_used_bytes", "Bytes of the memory budget that are leased.",
                        [&parts = parts_] { return static_cast<double>(used_bytes(parts)); });
   parts_.metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.", [&parts = parts_] {
@@ -106,6 +118,7 @@ Task<json::value> Api::status() {
       {"disks", std::move(disks)},
       {"memory", {{"budget_bytes", settings.memory_bytes}, {"used_bytes", used_bytes(parts_)}}},
       {"peers", peers_json(parts_.cluster)},
+      {"spark", spark_ ? spark_json(spark_()) : json::value(nullptr)},
       {"shuffles", std::move(shuffles)}};
 }
 
@@ -125,9 +138,12 @@ Task<net::HttpAnswer> Api::answer_metrics(net::HttpQuestion /*question*/) {
   co_return answer;
 }
 
-// The server listens only once the mount is up, so an answer at all is the news.
 Task<net::HttpAnswer> Api::answer_health(net::HttpQuestion /*question*/) {
-  co_return net::text_answer("ok\n");
+  const Status answers = co_await probe_.check();
+  if (answers) co_return net::text_answer("ok\n");
+  net::HttpAnswer answer = net::text_answer(answers.error().message + "\n");
+  answer.status = 503;
+  co_return answer;
 }
 
 Task<net::HttpAnswer> Api::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle) {

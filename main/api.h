@@ -3,20 +3,25 @@
 //
 //   GET    /api/v1/status                     this node
 //   GET    /api/v1/shuffles/<app>/<shuffle>   one shuffle, summed over all nodes (404 if nobody
-//   knows it) DELETE /api/v1/shuffles/<app>[/<shuffle>] drops it on all nodes GET    /healthz,
-//   /metrics
+//                                             knows it)
+//   DELETE /api/v1/shuffles/<app>[/<shuffle>] drops it on all nodes
+//   GET    /healthz  200 if a stat and a read through the mount came back in time, else 503 and why
+//   GET    /metrics
 //
 // Threads: reactor. Ownership: the references outlive it. Cost: a shuffle's sum asks every member.
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <functional>
 
 #include "base/byte_budget.h"
 #include "base/file_io.h"
 #include "fs/virtual_contents.h"
+#include "main/mount_probe.h"
 #include "main/settings.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
+#include "net/ess/server.h"
 
 namespace shufflefs {
 
@@ -34,6 +39,8 @@ class Api {
   };
   explicit Api(Parts parts);
 
+  // Before add_routes(), if Spark is served.
+  void show_spark(std::function<net::ess::EssStatus()> status) { spark_ = std::move(status); }
   void add_routes(net::AdminHttp& http);
   [[nodiscard]] fs::InfoTexts info_texts();
 
@@ -50,6 +57,8 @@ class Api {
 
   Parts parts_;
   const TimePoint start_;
+  MountProbe probe_;
+  std::function<net::ess::EssStatus()> spark_;
 };
 
 }  // namespace shufflefs

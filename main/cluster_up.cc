@@ -94,6 +94,7 @@ Status prepare(const DevCluster& plan, const UpOptions& options, const Say& say)
   TRY(stop_and_unmount(plan, say));
   for (const ClusterNode& node : plan.nodes) {
     TRY(port_is_free(node.address, kPeerPort));
+    TRY(port_is_free(node.address, kSparkPort));
     TRY(port_is_free(node.address, kHttpPort));
   }
   return ok();
@@ -108,13 +109,14 @@ Status start_node(ClusterNode& node, const DevCluster& cluster, const UpOptions&
       return make_error(Code::kIo, fmt::format("making {}: {}", directory, error.message()));
   }
   std::vector<std::string> arguments = {
-      program,         "serve",
-      "--node",        node.name,
-      "--mount",       node.mount(),
-      "--data",        node.data(),
-      "--peer-listen", fmt::format("{}:{}", node.address, kPeerPort),
-      "--http-listen", fmt::format("{}:{}", node.address, kHttpPort),
-      "--members",     members_of(cluster)};
+      program,          "serve",
+      "--node",         node.name,
+      "--mount",        node.mount(),
+      "--data",         node.data(),
+      "--peer-listen",  fmt::format("{}:{}", node.address, kPeerPort),
+      "--http-listen",  fmt::format("{}:{}", node.address, kHttpPort),
+      "--spark-listen", fmt::format("{}:{}", node.address, kSparkPort),
+      "--members",      members_of(cluster)};
   arguments.insert(arguments.end(), options.extra_flags.begin(), options.extra_flags.end());
   TRY_ASSIGN(node.process, start_detached(arguments, node.log_file()));
   return ok();

@@ -20,6 +20,7 @@ inline constexpr int kExitFailure = 1;     // it did not work: the message says 
 inline constexpr int kExitUsage = 2;       // wrong command line or configuration
 inline constexpr int kExitImpossible = 3;  // wait: it can no longer succeed
 inline constexpr int kExitTimeout = 4;     // wait: not yet
+inline constexpr int kExitUnmounted = 5;   // worker: somebody has unmounted us
 
 struct CommandContext {
   std::vector<std::string> after_dashes;  // what stands after "--"

@@ -43,6 +43,8 @@ struct Assign {
     return ok();
   }
   Status operator()(HostPort& (*place)(Settings&)) const {
+    place(settings) = HostPort();
+    if (text.empty()) return ok();
     TRY_ASSIGN(place(settings), parse_host_port(text));
     return ok();
   }
@@ -140,14 +142,15 @@ class Loader {
       bad_.insert(key.name);
       mistake({std::string(key.name), value, raw.source, reason, remedy});
     };
-    if (key.repeatable()) config_.settings.data.clear();
+    if (key.repeatable())
+      std::get<std::vector<std::string>& (*)(Settings&)>(key.target)(config_.settings).clear();
     if (!key.repeatable() && raw.texts.size() > 1) {
       bad(fmt::format("{}", fmt::join(raw.texts, " ")),
           fmt::format("it is given {} times", raw.texts.size()), "give it once");
       return;
     }
     for (const std::string& text : raw.texts) {
-      if (text.empty()) {
+      if (text.empty() && !key.may_be_empty) {
         bad(text, "it has no value", remedy_for(key));
         continue;
       }

@@ -40,6 +40,9 @@ struct LoadedConfig {
 struct Machine {
   bool is_root = true;
   bool has_fuse_device = true;
+  // False where the mount is there already (a worker, a takeover): it is not touched then, as
+  // nobody might answer.
+  bool will_mount = true;
 };
 [[nodiscard]] Machine this_machine();
 

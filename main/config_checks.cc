@@ -31,11 +31,21 @@ class Checker {
   void addresses() {
     listen_address("peer-listen", settings_.peer_listen);
     listen_address("http-listen", settings_.http_listen);
+    if (!settings_.spark.listen.host.empty())
+      listen_address("spark-listen", settings_.spark.listen);
     const bool both = is_good_("peer-listen") && is_good_("http-listen");
     if (both && settings_.peer_listen == settings_.http_listen) {
       mistake("http-listen", to_string(settings_.http_listen),
               "it is the same address and port as peer-listen",
               "give each its own port (by default 7338 for peers and 7340 for HTTP)");
+    }
+    for (const auto& [key, other] : {std::pair{"peer-listen", &settings_.peer_listen},
+                                     std::pair{"http-listen", &settings_.http_listen}}) {
+      if (is_good_("spark-listen") && is_good_(key) && settings_.spark.listen == *other) {
+        mistake("spark-listen", to_string(settings_.spark.listen),
+                fmt::format("it is the same address and port as {}", key),
+                "give it its own port (by default 7337)");
+      }
     }
   }
 
@@ -75,12 +85,20 @@ class Checker {
     at_most_a_quarter("read.ahead-bytes", settings_.read.ahead_bytes);
   }
 
-  void directories() {
+  void transport() {
+    if (!is_good_("fuse-io-uring") || !is_good_("keep-mount")) return;
+    if (!settings_.fuse_io_uring || !settings_.keep_mount) return;
+    mistake("fuse-io-uring", "true",
+            "it excludes keep-mount: requests that a ring has taken die with their process",
+            "set keep-mount to false too, or leave fuse-io-uring off");
+  }
+
+  void directories(bool will_mount) {
     std::vector<std::string> data;
     if (is_good_("data")) {
       for (const std::string& path : settings_.data) data_directory(path, data);
     }
-    if (!is_good_("mount")) return;
+    if (!will_mount || !is_good_("mount")) return;
     mount_directory();
     const std::string mount = canonical_mount();
     for (std::size_t i = 0; i < data.size(); ++i) {
@@ -226,7 +244,8 @@ void check_config(const Settings& settings, const std::function<bool(std::string
   checker.addresses();
   checker.members();
   checker.memory();
-  checker.directories();
+  checker.transport();
+  checker.directories(machine.will_mount);
   checker.machine(machine);
 }
 

@@ -65,6 +65,67 @@ const std::array kKeys = {
         .price =
             "It is not authenticated: beyond loopback, anyone who reaches it can drop shuffles.",
         .target = SHUFFLEFS_TARGET(HostPort, http_listen)},
+    ConfigKey{.name = "spark-listen",
+              .kind = ValueKind::kAddress,
+              .default_text = "0.0.0.0:7337",
+              .help = "Where Spark's External Shuffle Service is answered; empty switches it off. "
+                      "The port is spark.shuffle.service.port of the applications.",
+              .price =
+                  "Whoever reaches this port can read shuffle data, unless --spark-secret-file "
+                  "is given.",
+              .target = SHUFFLEFS_TARGET(HostPort, spark.listen),
+              .may_be_empty = true},
+    ConfigKey{.name = "spark-allow-dir",
+              .kind = ValueKind::kPath,
+              .default_note = "none",
+              .help = "A directory outside the mount below which executors may have local "
+                      "directories: their blocks are served from there, but not merged.",
+              .price = "Every file below it that is named like a block can be read through the "
+                       "service.",
+              .target = SHUFFLEFS_TARGET(std::vector<std::string>, spark.allow_dirs)},
+    ConfigKey{.name = "spark-secret-file",
+              .kind = ValueKind::kPath,
+              .default_note = "none: clients are not asked who they are",
+              .help = "A file with the cluster's spark.authenticate.secret, readable by its owner "
+                      "alone. With it every client must authenticate, and may encrypt.",
+              .price = "Applications without spark.authenticate are refused; encrypted blocks are "
+                       "copied and cost processor time.",
+              .target = SHUFFLEFS_TARGET(std::string, spark.secret_file)},
+    ConfigKey{.name = "app-ttl",
+              .kind = ValueKind::kDuration,
+              .default_text = "0s",
+              .least = 0,
+              .most = 365 * 24 * kHour,
+              .help = "After so much time without a sign of it, a Spark application's directories "
+                      "go into the trash and its executors are forgotten; 0 means never.",
+              .price = "Too short takes the blocks of an application that is only idle; never "
+                       "leaves those of workers that were killed.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, spark.app_ttl)},
+    ConfigKey{.name = "spark.connections",
+              .kind = ValueKind::kCount,
+              .default_text = "8192",
+              .least = 1,
+              .most = 1'000'000,
+              .help = "How many connections of Spark's clients are served; one more is closed.",
+              .price = "About 10 KiB each, and a descriptor.",
+              .target = SHUFFLEFS_TARGET(uint32_t, spark.connections)},
+    ConfigKey{.name = "spark.memory",
+              .kind = ValueKind::kBytes,
+              .default_text = "128M",
+              .least = kMiB,
+              .most = 64 * kGiB,
+              .help = "How much memory what Spark's clients have asked, and not yet got, may take "
+                      "(the lists of blocks; the blocks themselves take none).",
+              .price = "Beyond it connections are closed, and the clients try again later.",
+              .target = SHUFFLEFS_TARGET(uint64_t, spark.memory_bytes)},
+    ConfigKey{.name = "spark.threads",
+              .kind = ValueKind::kCount,
+              .default_text = "4",
+              .least = 1,
+              .most = 64,
+              .help = "Threads for each disk that send blocks to Spark's clients.",
+              .price = "More than the disk can use only seek against each other.",
+              .target = SHUFFLEFS_TARGET(uint32_t, spark.threads)},
     ConfigKey{.name = "memory",
               .kind = ValueKind::kBytes,
               .default_text = "512M",
@@ -165,6 +226,25 @@ const std::array kKeys = {
               .help = "Let the kernel read and write local files directly where it can.",
               .price = "Without it every byte goes through the daemon: for finding faults only.",
               .target = SHUFFLEFS_TARGET(bool, mount_passthrough)},
+    ConfigKey{.name = "keep-mount",
+              .kind = ValueKind::kSwitch,
+              .default_text = "true",
+              .help = "Keep the mount, open files and waiting calls when the worker process dies; "
+                      "the next worker goes on with them (kernel 6.9 or later).",
+              .price = "Off, a worker's death makes the mount anew, and whoever uses it gets "
+                       "errors: for finding faults only.",
+              .target = SHUFFLEFS_TARGET(bool, keep_mount)},
+    ConfigKey{.name = "fuse-io-uring",
+              .kind = ValueKind::kSwitch,
+              .default_text = "false",
+              .help =
+                  "Take the kernel's requests by io_uring instead of /dev/fuse, where the kernel "
+                  "has it (6.14 or later) and it is switched on: 'echo 1 > "
+                  "/sys/module/fuse/parameters/enable_uring'. Calls on names become a little "
+                  "faster (docs/benchmarks.md).",
+              .price = "Needs keep-mount = false: requests that a ring has taken die with their "
+                       "process. A ring and a thread for each processor.",
+              .target = SHUFFLEFS_TARGET(bool, fuse_io_uring)},
     ConfigKey{.name = "trash.grace",
               .kind = ValueKind::kDuration,
               .default_text = "60s",

@@ -49,6 +49,7 @@ struct ConfigKey {
   std::string_view help;
   std::string_view price;  // what raising or changing it costs
   Target target;
+  bool may_be_empty = false;  // an address that is switched off by an empty text
 
   [[nodiscard]] bool required() const { return default_text.empty() && default_note.empty(); }
   [[nodiscard]] bool repeatable() const {

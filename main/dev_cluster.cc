@@ -29,7 +29,7 @@ json::object node_json(const ClusterNode& node) {
   object["name"] = node.name;
   object["address"] = node.address;
   object["peer_port"] = kPeerPort;
-  object["spark_port"] = nullptr;
+  object["spark_port"] = kSparkPort;
   object["http_address"] = node.address;
   object["http_port"] = kHttpPort;
   object["mount"] = node.mount();

@@ -22,6 +22,7 @@
 namespace shufflefs {
 
 inline constexpr uint16_t kPeerPort = 7338;
+inline constexpr uint16_t kSparkPort = 7337;
 inline constexpr uint16_t kHttpPort = 7340;
 inline constexpr unsigned kMaxClusterNodes = 200;
 

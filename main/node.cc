@@ -8,14 +8,15 @@
 
 #include "base/asio_runtime.h"
 #include "base/log.h"
-#include "fs/instance_lock.h"
 #include "fs/operations.h"
 #include "fs/session.h"
 #include "fs/space_cache.h"
 #include "fs/virtual_tree.h"
 #include "main/api.h"
+#include "main/mount_names.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
+#include "net/ess/server.h"
 #include "net/membership.h"
 #include "net/peer_server.h"
 
@@ -36,7 +37,36 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.jitter = settings.push.jitter;
   options.stream.ahead_bytes = settings.read.ahead_bytes;
   options.trash_grace = settings.trash_grace;
+  // Executors name their directories as they see them: by the mount's configured name, or by the
+  // one without links.
+  options.mounts = {settings.mount};
+  std::error_code ignored;
+  const std::filesystem::path mount(settings.mount);
+  const auto canonical = std::filesystem::weakly_canonical(mount.parent_path(), ignored);
+  const std::string without_links = (canonical / mount.filename()).string();
+  if (without_links != settings.mount) options.mounts.push_back(without_links);
+  options.allowed_dirs = settings.spark.allow_dirs;
+  options.app_ttl = settings.spark.app_ttl;
+  options.forget_names = forget_names_on_mount;
   return options;
+}
+
+Result<std::unique_ptr<net::ess::EssServer>> make_spark_server(const Settings& settings,
+                                                               AsioRuntime& runtime,
+                                                               merge::Engine& engine,
+                                                               Metrics& metrics) {
+  net::ess::EssOptions options;
+  options.listen = settings.spark.listen;
+  if (!settings.spark.secret_file.empty()) {
+    TRY_ASSIGN(options.secret, net::ess::read_secret_file(settings.spark.secret_file));
+  }
+  options.limits.connections = settings.spark.connections;
+  options.limits.request_bytes = settings.spark.memory_bytes;
+  options.limits.threads_per_disk = settings.spark.threads;
+  auto server = std::make_unique<net::ess::EssServer>(runtime, engine.spark_apps(), metrics,
+                                                      std::move(options));
+  TRY(server->listen());
+  return server;
 }
 
 net::NetOptions net_options(const Settings& settings) {
@@ -56,12 +86,23 @@ Result<net::MemberSpec> members_of(const Settings& settings) {
   return net::MemberSpec{{{settings.node, settings.peer_listen}}, std::nullopt};
 }
 
+fs::SavedState saved_state(MountState& mount) {
+  fs::SavedState saved;
+  saved.tables = std::move(mount.tables);
+  saved.generation = mount.generation;
+  for (auto& [id, fd] : mount.kept) saved.kept.push_back({id.first, id.second, std::move(fd)});
+  mount.kept.clear();
+  return saved;
+}
+
 }  // namespace
 
 // In the order of construction; destroyed in the reverse.
 struct Node::Parts {
-  Parts(const Settings& settings_in, net::MemberSpec spec)
+  Parts(const Settings& settings_in, net::MemberSpec spec, MountState mount, fs::KeptFiles& kept)
       : settings(settings_in),
+        mount_state(std::move(mount)),
+        saved(saved_state(mount_state)),
         runtime(settings.disk_threads),
         budget(runtime, settings.memory_bytes - settings.memory_bytes / 4),
         push_budget(runtime, settings.memory_bytes / 4),
@@ -72,10 +113,11 @@ struct Node::Parts {
         membership(context, std::move(spec), engine.local_node()),
         server(context, *engine.local_node()),
         http(runtime),
-        passthrough(metrics, settings.mount_passthrough),
-        native(handles),
+        handles(saved.take(fs::SavedPart::kOpenFiles)),
+        passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
+        native(handles, saved, &kept),
         api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
-        tree(engine, membership, native, passthrough, api.info_texts()) {}
+        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -86,6 +128,8 @@ struct Node::Parts {
 
   Status start(std::function<void()> on_unable);
   void stop();
+  void hand_over();
+  void stop_parts();
   // Runs the task on the reactor and waits for it.
   void on_reactor(Task<void> task) {
     asio::co_spawn(runtime.context(), std::move(task), asio::use_future).get();
@@ -96,6 +140,11 @@ struct Node::Parts {
     server.start();
     co_return;
   }
+  // After the mount is up: an executor's first block comes through it.
+  Task<void> start_spark() const {
+    if (spark) spark->start();
+    co_return;
+  }
   Task<void> listen_http(Status& result) {
     result = http.listen(settings.http_listen);
     co_return;
@@ -104,13 +153,15 @@ struct Node::Parts {
     // First whoever asks peers, then the peers, then who answers them.
     co_await tree.stop();
     co_await http.stop();
+    if (spark) co_await spark->stop();
     co_await engine.stop();
     co_await membership.stop();
     co_await server.stop();
   }
 
   const Settings settings;
-  std::vector<fs::InstanceLock> locks;
+  MountState mount_state;
+  fs::SavedState saved;
   Metrics metrics;
   AsioRuntime runtime;
   ByteBudget budget;
@@ -120,6 +171,7 @@ struct Node::Parts {
   const net::Context context;
   net::Membership membership;
   net::PeerServer server;
+  std::unique_ptr<net::ess::EssServer> spark;  // none if it is switched off
   net::AdminHttp http;
   fs::HandleTable handles;
   fs::Passthrough passthrough;
@@ -133,26 +185,32 @@ struct Node::Parts {
 };
 
 Status Node::Parts::start(std::function<void()> on_unable) {
-  for (const std::string& data : settings.data) {
-    TRY_ASSIGN(fs::InstanceLock lock, fs::InstanceLock::take(data));
-    locks.push_back(std::move(lock));
-  }
   fs::raise_file_limit();
   TRY(engine.prepare());
   TRY(tree.prepare());
   TRY(server.listen(settings.peer_listen));
+  if (!settings.spark.listen.host.empty()) {
+    TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
+    api.show_spark([this] { return spark->status(); });
+  }
   api.add_routes(http);
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());
+  tree.restore_open_files(saved);
 
   space = std::make_unique<fs::SpaceCache>(native);
-  operations =
-      std::make_unique<fs::Operations>(native, handles, passthrough, *space, tree, metrics);
-  TRY_ASSIGN(fs::Mount mount, fs::Mount::make(settings.mount, locks.front()));
+  operations = std::make_unique<fs::Operations>(native, handles, passthrough, *space, tree, metrics,
+                                                saved.take(fs::SavedPart::kExchanges));
+  fs::Mount mount = fs::Mount::adopt(mount_state.directory, std::move(mount_state.connection),
+                                     mount_state.connection_number);
   fs::SessionOptions options;
   options.max_threads = options.max_idle_threads = settings.fuse_threads;
+  options.io_uring = settings.fuse_io_uring;
+  options.init_message = mount_state.init;
+  options.resend = mount_state.can_resend && saved.generation > 0;
   options.on_ended = std::move(on_unable);
   TRY_ASSIGN(session, fs::Session::start(std::move(mount), *operations, std::move(options)));
+  on_reactor(start_spark());
   // Last: who gets an answer here finds everything else working.
   Status listening;
   on_reactor(listen_http(listening));
@@ -161,6 +219,15 @@ Status Node::Parts::start(std::function<void()> on_unable) {
 
 void Node::Parts::stop() {
   if (session) session->stop();
+  stop_parts();
+}
+
+void Node::Parts::hand_over() {
+  if (session) session->hand_over();
+  stop_parts();
+}
+
+void Node::Parts::stop_parts() {
   if (reactor.joinable()) {
     on_reactor(stop_network());
     runtime.stop();
@@ -174,14 +241,16 @@ Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Node::~Node() = default;
 
-Result<std::unique_ptr<Node>> Node::start(const Settings& settings,
-                                          std::function<void()> on_unable) {
+Result<std::unique_ptr<Node>> Node::start(const Settings& settings, MountState state,
+                                          fs::KeptFiles& kept, std::function<void()> on_unable) {
   TRY_ASSIGN(net::MemberSpec spec, members_of(settings));
-  auto parts = std::make_unique<Parts>(settings, std::move(spec));
+  auto parts = std::make_unique<Parts>(settings, std::move(spec), std::move(state), kept);
   TRY(parts->start(std::move(on_unable)));
   return std::unique_ptr<Node>(new Node(std::move(parts)));
 }
 
 void Node::stop() { parts_->stop(); }
+
+void Node::hand_over() { parts_->hand_over(); }
 
 }  // namespace shufflefs

@@ -3,27 +3,33 @@
 //
 // Threads: start(), stop() and the destructor on one thread; a reactor thread, disk threads and
 // FUSE threads are its own. Failure: start() undoes what it has made and says what to do. stop() is
-// bounded; SignalWatch ends what hangs anyway.
+// bounded; the supervisor ends what hangs anyway.
 #pragma once
 
 #include <functional>
 #include <memory>
 
 #include "base/result.h"
+#include "main/mount_state.h"
 #include "main/settings.h"
 
 namespace shufflefs {
 
 class Node {
  public:
-  // `on_unable` is called, on some thread, if the mount ends by itself (somebody unmounted it).
-  static Result<std::unique_ptr<Node>> start(const Settings& settings,
-                                             std::function<void()> on_unable);
+  // Serves the mount that `state` stands for, from its beginning or where a worker before us was
+  // killed. `kept` outlives the node. `on_unable` is called, on some thread, if the mount ends by
+  // itself (somebody unmounted it).
+  static Result<std::unique_ptr<Node>> start(const Settings& settings, MountState state,
+                                             fs::KeptFiles& kept, std::function<void()> on_unable);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
+  // Unmounts and ends.
   void stop();
+  // Ends, and leaves the mount with everything that is open to another worker.
+  void hand_over();
 
  private:
   struct Parts;

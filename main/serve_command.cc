@@ -72,27 +72,38 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
     options.emplace_back(key.name,
                          add_text_option(*command, key.name, help_of(key), placeholder(key.kind)));
   }
+  CLI::Option* const take_over = command->add_flag("--takeover");
+  take_over->description(
+      "Go on with the mount of the node that runs with the same first data directory, which ends: "
+      "an upgrade, or other settings, without unmounting.");
   command->allow_extras();
   command->footer(
       "It runs in the foreground, logs to the standard error, and stops within 10 s of SIGTERM; a "
       "second\n"
-      "signal ends it at once. docs/configuration.md says what each key costs.\n"
+      "signal ends it at once. A small supervisor holds the mount, a worker process does the rest: "
+      "when the\n"
+      "worker dies, another takes its place, and open files and waiting calls go on. "
+      "docs/configuration.md says what each key costs.\n"
       "Exit codes: 0 stopped cleanly; 1 failed at run time; 2 mistakes in the configuration, all "
       "of them printed.\n\n"
       "  shufflefs serve --node n1 --mount /shuffle/mnt --data /disk1/shufflefs --data "
       "/disk2/shufflefs \\\n"
       "      --members n1=10.0.0.1:7338,n2=10.0.0.2:7338\n"
-      "  shufflefs serve --config /etc/shufflefs.toml --log-level debug");
-  command->callback([command, file, options, &context] {
+      "  shufflefs serve --config /etc/shufflefs.toml --log-level debug\n"
+      "  shufflefs serve --config /etc/shufflefs.toml --takeover      the upgrade of a running "
+      "node");
+  command->callback([command, file, options, take_over, &context] {
     std::optional<std::string> path;
     if (file->count() > 0) path = file->results().back();
+    Machine machine = this_machine();
+    machine.will_mount = take_over->count() == 0;
     const LoadedConfig config =
-        load_config(raw_config(options, command->remaining()), path, this_machine());
+        load_config(raw_config(options, command->remaining()), path, machine);
     if (!config.mistakes.empty()) {
       std::cerr << describe(config.mistakes);
       context.exit_code = kExitUsage;
     } else {
-      context.exit_code = run_serve(config.settings);
+      context.exit_code = run_serve(config.settings, take_over->count() > 0);
     }
   });
 }

@@ -26,6 +26,16 @@ struct ReadSettings {
   uint64_t ahead_bytes = 0;
 };
 
+struct SparkSettings {
+  HostPort listen;                      // no host: off
+  std::vector<std::string> allow_dirs;  // absolute
+  std::string secret_file;              // absolute; empty: no authentication
+  std::chrono::milliseconds app_ttl{};  // 0: never
+  uint32_t connections = 0;
+  uint64_t memory_bytes = 0;
+  uint32_t threads = 0;  // for each disk
+};
+
 struct Settings {
   merge::NodeName node;
   std::string mount;              // absolute
@@ -40,7 +50,10 @@ struct Settings {
   uint32_t disk_threads = 0;
   uint32_t fuse_threads = 0;
   bool mount_passthrough = true;
+  bool keep_mount = true;
+  bool fuse_io_uring = false;
   std::chrono::milliseconds trash_grace{};
+  SparkSettings spark;
 };
 
 }  // namespace shufflefs

@@ -27,14 +27,18 @@ std::string_view level_text(LogLevel level) {
 std::string settings_as_toml(const Settings& settings) {
   toml::array data;
   for (const std::string& directory : settings.data) data.push_back(directory);
+  toml::array allow_dirs;
+  for (const std::string& directory : settings.spark.allow_dirs) allow_dirs.push_back(directory);
   // Sizes as text: the option's own form.
-  const toml::table table{
+  toml::table table{
       {"node", settings.node.str()},
       {"mount", settings.mount},
       {"data", std::move(data)},
       {"peer-listen", to_string(settings.peer_listen)},
-      {"members", settings.members},
       {"http-listen", to_string(settings.http_listen)},
+      {"spark-listen",
+       settings.spark.listen.host.empty() ? std::string() : to_string(settings.spark.listen)},
+      {"app-ttl", duration_text(settings.spark.app_ttl)},
       {"memory", std::to_string(settings.memory_bytes)},
       {"log-level", std::string(level_text(settings.log_level))},
       {"push", toml::table{{"enabled", settings.push.enabled},
@@ -44,11 +48,21 @@ std::string settings_as_toml(const Settings& settings) {
                            {"jitter", duration_text(settings.push.jitter)}}},
       {"read", toml::table{{"peer-timeout", duration_text(settings.read.peer_timeout)},
                            {"ahead-bytes", std::to_string(settings.read.ahead_bytes)}}},
+      {"spark", toml::table{{"connections", static_cast<int64_t>(settings.spark.connections)},
+                            {"memory", std::to_string(settings.spark.memory_bytes)},
+                            {"threads", static_cast<int64_t>(settings.spark.threads)}}},
       {"disk-threads", static_cast<int64_t>(settings.disk_threads)},
       {"fuse-threads", static_cast<int64_t>(settings.fuse_threads)},
       {"passthrough", settings.mount_passthrough},
+      {"keep-mount", settings.keep_mount},
+      {"fuse-io-uring", settings.fuse_io_uring},
       {"trash", toml::table{{"grace", duration_text(settings.trash_grace)}}},
   };
+  // What is not given is left out: the worker reads this text again (main/worker.h).
+  if (!settings.members.empty()) table.insert("members", settings.members);
+  if (!allow_dirs.empty()) table.insert("spark-allow-dir", std::move(allow_dirs));
+  if (!settings.spark.secret_file.empty())
+    table.insert("spark-secret-file", settings.spark.secret_file);
   std::ostringstream text;
   text << table << "\n";
   return text.str();

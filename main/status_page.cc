@@ -38,6 +38,17 @@ std::string disks_text(const StatusView& status, const Terminal& terminal) {
   return terminal.paint(Colour::kBold, "Disks") + "\n" + (rows.empty() ? "  none\n" : align(rows));
 }
 
+std::string spark_text(const StatusView& status, const Terminal& terminal) {
+  const SparkView& spark = status.spark;
+  const std::string text =
+      spark.listen.empty()
+          ? std::string("off")
+          : fmt::format("{}{}: {} executors of {} applications, {} connections, {} requests open",
+                        spark.listen, spark.authentication ? " (with authentication)" : "",
+                        spark.executors, spark.applications, spark.connections, spark.streams);
+  return fmt::format("{}\n  {}\n", terminal.paint(Colour::kBold, "Spark's shuffle service"), text);
+}
+
 // What an operator must know of a shuffle beyond its line in the table.
 std::string remarks(const ShuffleView& shuffle, const Terminal& terminal) {
   const std::string name = fmt::format("{}/{}", shuffle.app, shuffle.shuffle);
@@ -89,11 +100,11 @@ std::string shuffles_text(const StatusView& status, const Terminal& terminal) {
 
 std::string status_page(const StatusView& status, const Terminal& terminal) {
   return fmt::format(
-      "{} (shufflefs {}), up for {}, mounted at {}\nMemory: {} of {} in use\n\n{}\n{}\n{}",
+      "{} (shufflefs {}), up for {}, mounted at {}\nMemory: {} of {} in use\n\n{}\n{}\n{}\n{}",
       terminal.paint(Colour::kBold, status.node), status.version, duration_text(status.uptime_s),
       status.mount, format_bytes(status.memory_used_bytes),
       format_bytes(status.memory_budget_bytes), peers_text(status, terminal),
-      disks_text(status, terminal), shuffles_text(status, terminal));
+      disks_text(status, terminal), spark_text(status, terminal), shuffles_text(status, terminal));
 }
 
 }  // namespace shufflefs

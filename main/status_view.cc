@@ -98,6 +98,10 @@ StatusView status_view(const json::value& value) {
     return PeerView{text(item, "name"), text(item, "address"), flag(item, "self"),
                     flag(item, "up"),   text(item, "reason"),  real(item, "round_trip_ms")};
   });
+  const json::value& spark = member(value, "spark");
+  view.spark = {text(spark, "listen"),         flag(spark, "authentication"),
+                number(spark, "connections"),  number(spark, "streams"),
+                number(spark, "applications"), number(spark, "executors")};
   view.shuffles =
       list(value, "shuffles", [](const json::value& item) { return shuffle_view(item); });
   return view;

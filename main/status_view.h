@@ -59,6 +59,15 @@ struct DiskView {
   uint64_t free_bytes = 0;
 };
 
+struct SparkView {
+  std::string listen;  // empty: off
+  bool authentication = false;
+  uint64_t connections = 0;
+  uint64_t streams = 0;
+  uint64_t applications = 0;
+  uint64_t executors = 0;
+};
+
 struct StatusView {
   std::string node;
   std::string version;
@@ -68,6 +77,7 @@ struct StatusView {
   uint64_t memory_used_bytes = 0;
   std::vector<DiskView> disks;
   std::vector<PeerView> peers;
+  SparkView spark;
   std::vector<ShuffleView> shuffles;
 };
 

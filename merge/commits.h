@@ -43,7 +43,7 @@ class CommitSink {
   // A file got a name that parse_spark_name knows, by rename, link or a last close.
   virtual void spark_file_appeared(std::string path) = 0;
   virtual void spark_file_removed(std::string path) = 0;
-  // user.shufflefs.app was set (or removed) on the directory.
+  // user.shufflefs.app was set (or removed) on the directory, or an executor has registered it.
   virtual void application_named(std::string directory) = 0;
 
   // ---- shuffles/<app>/<shuffle>/maps/ ------------------------------------------------------------------------

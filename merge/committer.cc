@@ -81,6 +81,9 @@ void Committer::removed(const std::optional<MapOutput>& output) const {
 std::optional<AppId> Committer::application_of(const std::string& path) {
   for (std::string directory = parent_of(path); !directory.empty();
        directory = parent_of(directory)) {
+    if (parts_.registered) {
+      if (auto app = parts_.registered(directory)) return app;
+    }
     const auto name = parts_.io.extended_attribute(directory, kAppAttribute);
     if (name && *name) {
       auto app = AppId::parse(**name);

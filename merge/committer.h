@@ -41,6 +41,8 @@ class Committer final : public CommitSink {
     // Called on any thread, after the list has changed.
     std::function<void(const ShuffleKey&, MapId)> on_committed;
     std::function<void(const ShuffleKey&, MapId)> on_removed;
+    // The application whose executor has registered exactly this directory. Any thread.
+    std::function<std::optional<AppId>(const std::string&)> registered = {};
   };
   explicit Committer(Parts parts);
 

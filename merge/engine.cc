@@ -18,9 +18,20 @@
 #include "merge/placement_cache.h"
 #include "merge/push_ledger.h"
 #include "merge/pusher.h"
+#include "merge/spark_reaper.h"
 #include "merge/trash.h"
 
 namespace shufflefs::merge {
+namespace {
+
+LocalDirs local_dirs(const EngineOptions& options) {
+  std::vector<std::string> disks;
+  disks.reserve(options.data_dirs.size());
+  for (const std::string& data_dir : options.data_dirs) disks.push_back(data_dir + "/local");
+  return {options.mounts, std::move(disks), options.allowed_dirs};
+}
+
+}  // namespace
 
 struct Engine::Impl {
   Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, ByteBudget& push_budget_in,
@@ -34,9 +45,14 @@ struct Engine::Impl {
         trash(runtime, io, options.trash_grace),
         epochs(io, options.data_dirs.front() + "/epochs"),
         store(io, trash, options.data_dirs),
+        executors(io, options.data_dirs.front() + "/executors", local_dirs(options)),
         committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
-                   [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); }}),
+                   [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); },
+                   [this](const std::string& path) { return executors.application_of(path); }}),
+        spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
+        reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
+               {.app_ttl = options.app_ttl}),
         node(std::make_shared<LocalNode>(LocalNode::Parts{
             runtime, io, budget, metrics, maps, store, heard, epochs, ledger,
             options.push.max_block_bytes,
@@ -93,7 +109,10 @@ struct Engine::Impl {
   Trash trash;
   Epochs epochs;
   MergeStore store;
+  Executors executors;
   Committer committer;
+  SparkApps spark_apps;
+  SparkReaper reaper;
   std::shared_ptr<LocalNode> node;
   std::atomic<bool> started{false};
   // From start() on:
@@ -124,6 +143,8 @@ Status Engine::prepare() {
   }
   impl_->epochs.load();
   TRY(impl_->store.load());
+  // Before the scan, which asks them for the application of what it finds.
+  TRY(impl_->executors.load());
   impl_->committer.scan();
   return ok();
 }
@@ -143,6 +164,7 @@ void Engine::start(Cluster& cluster) {
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
   impl.gate.spawn(impl.trash.run());
+  impl.gate.spawn(impl.reaper.run());
   impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
     for (const MapOutput& output : impl.maps.of(shuffle)) impl.committed(shuffle, output.map);
@@ -157,6 +179,7 @@ Task<void> Engine::stop() {
 }
 
 std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
+SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
 Runtime& Engine::runtime() { return impl_->runtime; }

@@ -21,6 +21,7 @@
 #include "merge/commits.h"
 #include "merge/engine_options.h"
 #include "merge/partition_stream.h"
+#include "merge/spark_apps.h"
 
 namespace shufflefs::merge {
 
@@ -47,6 +48,9 @@ class Engine {
   [[nodiscard]] CommitSink& commits();
   // Reactor; after start().
   [[nodiscard]] Catalog& catalog();
+
+  // For the shuffle service. Reactor.
+  [[nodiscard]] SparkApps& spark_apps();
 
   // ---- for the namespace; any thread ----------------------------------------------------------------------------
   [[nodiscard]] std::string local_root(

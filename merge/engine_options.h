@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,12 @@ struct EngineOptions {
   PushOptions push;
   StreamOptions stream;
   Duration trash_grace = std::chrono::seconds(60);
+  // For registered executors (merge/local_dirs.h).
+  std::vector<std::string> mounts;        // the names of the mount
+  std::vector<std::string> allowed_dirs;  // outside of it; absolute
+  Duration app_ttl{};                     // 0: never
+  // Makes the kernel forget names on the mount whose files were removed below it. Disk threads.
+  std::function<void(const std::vector<std::string>&)> forget_names;
 };
 
 }  // namespace shufflefs::merge

@@ -1,145 +1,154 @@
-// Sequential write and read in two directories, turn about, in one process: how fast is A compared
-// with B?
+// Writes and reads in two directories, turn about, in one process: how fast is A compared with B?
 //
-//   io_bench --a DIR --b DIR --block BYTES --bytes TOTAL --rounds N
+//   io_bench --a DIR --b DIR --block BYTES --bytes TOTAL --rounds N [--threads N] [--random]
 //
-// Prints one line of JSON with the rates of every round in MB/s. In each round both directories get
-// a new file. A stretch of 1 MiB is written, in blocks, into the one and then into the other, and
-// so on to the end; in the same way they are read. A round's rate is that of the median stretch:
-// what else runs on the machine hits both sides alike, and the stretches in which we were
-// interrupted do not count. Open and close are not timed. What is written stays in the page cache:
-// this measures the path to it, not the disk.
+// Prints one line of JSON with the rates of every round in MB/s, of all threads together. In each
+// round every thread has a new file in both directories. A stretch of 1 MiB (8 MiB where several
+// threads have to meet) is written, in blocks, into the one and then into the other, and so on to
+// the end; in the same way they are read. With --random the blocks of a file are written in order
+// once, then overwritten and read in an order that is shuffled. A round's rate is that of the
+// median stretch: stretches in which we were interrupted do not count. Open and close are not
+// timed. What is written stays in the page cache: this measures the path to it, not the disk's.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <array>
-#include <chrono>
-#include <cstdlib>
-#include <cstring>
-#include <stdexcept>
-#include <string>
-#include <vector>
+#include <numeric>
+#include <random>
 
 #include "base/fd.h"
+#include "bench/turns.h"
 
+namespace shufflefs::bench {
 namespace {
 
-struct Place {
-  std::string directory;
-  std::vector<double> write_rates;
-  std::vector<double> read_rates;
-};
-
 struct Options {
+  std::array<std::string, 2> directories;
   std::size_t block_bytes = 32 * 1024;
   std::size_t total_bytes = 256 * 1024 * 1024;
   unsigned rounds = 5;
+  unsigned threads = 1;
+  bool random = false;
 };
 
-[[noreturn]] void fail(const std::string& what) {
-  throw std::runtime_error(what + ": " + std::strerror(errno));
-}
-
-constexpr std::size_t kStretchBytes = 1024 * 1024;
-
-struct OpenPlace {
-  Place* place;
-  std::string path;
-  shufflefs::Fd fd;
-  std::vector<double> seconds;  // of each stretch
+struct Rates {
+  std::array<std::vector<double>, 2> write;
+  std::array<std::vector<double>, 2> read;
 };
 
-// Seconds of doing `step` until a stretch is through.
-template <class Step>
-double timed(std::size_t bytes, Step step) {
-  const auto begin = std::chrono::steady_clock::now();
-  for (std::size_t done = 0; done < bytes;) {
-    const ssize_t count = step();
-    if (count <= 0) fail("read or write");
-    done += static_cast<std::size_t>(count);
+class Round {
+ public:
+  explicit Round(const Options& options)
+      : options_(options),
+        stretch_(std::max<std::size_t>(options.threads > 1 ? 8U << 20U : 1U << 20U,
+                                       options.block_bytes)),
+        turns_(std::max<std::size_t>(options.total_bytes / stretch_, 2)),
+        order_(turns_ * (stretch_ / options.block_bytes)),
+        buffers_(options.threads, std::vector<char>(options.block_bytes, 'x')) {
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
   }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
-// MB/s of the median stretch.
-double rate(std::vector<double> seconds, std::size_t bytes) {
-  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-  std::nth_element(seconds.begin(), middle, seconds.end());
-  return static_cast<double>(bytes) / *middle / 1e6;
-}
-
-using OpenPlaces = std::array<OpenPlace, 2>;
-
-OpenPlaces open_both(std::array<Place, 2>& places, int flags) {
-  OpenPlaces opened;
-  for (std::size_t i = 0; i < 2; ++i) {
-    opened.at(i).place = &places.at(i);
-    opened.at(i).path = fmt::format("{}/io_bench.{}.{}", places.at(i).directory, ::getpid(), i);
-    opened.at(i).fd = shufflefs::Fd(::open(opened.at(i).path.c_str(), flags | O_CLOEXEC, 0644));
-    if (!opened.at(i).fd) fail("cannot open " + opened.at(i).path);
-  }
-  return opened;
-}
-
-// Goes through both files with `step(fd)`, stretch by stretch, beginning with the one and the other
-// in turn.
-template <class Step>
-void run_both(OpenPlaces& opened, const Options& options, Step step) {
-  const std::size_t stretch = std::max(kStretchBytes, options.block_bytes);
-  for (std::size_t done = 0, turn = 0; done < options.total_bytes; done += stretch, ++turn) {
-    for (const std::size_t i : {turn % 2, 1 - turn % 2}) {
-      OpenPlace& one = opened.at(i);
-      one.seconds.push_back(timed(stretch, [&] { return step(one.fd.get()); }));
+  void run(Rates& rates) {
+    open_all(O_WRONLY | O_CREAT | O_EXCL);
+    Seconds seconds = pass(write_block);
+    if (options_.random) {
+      std::ranges::shuffle(order_, random_);
+      seconds = pass(write_block);
+    }
+    add(rates.write, seconds);
+    open_all(O_RDONLY);
+    add(rates.read, pass(read_block));
+    for (std::size_t side = 0; side < 2; ++side) {
+      for (unsigned thread = 0; thread < options_.threads; ++thread) {
+        if (::unlink(path(side, thread).c_str()) != 0) fail("unlink");
+      }
     }
   }
-}
 
-void round(std::array<Place, 2>& places, const Options& options, std::vector<char>& buffer) {
-  const std::size_t stretch = std::max(kStretchBytes, options.block_bytes);
-  {
-    OpenPlaces opened = open_both(places, O_WRONLY | O_CREAT | O_EXCL);
-    run_both(opened, options,
-             [&](int fd) { return ::write(fd, buffer.data(), options.block_bytes); });
-    for (const OpenPlace& one : opened)
-      one.place->write_rates.push_back(rate(one.seconds, stretch));
+ private:
+  static ssize_t write_block(int fd, char* data, std::size_t size, off_t offset) {
+    return ::pwrite(fd, data, size, offset);
   }
-  OpenPlaces opened = open_both(places, O_RDONLY);
-  run_both(opened, options, [&](int fd) { return ::read(fd, buffer.data(), options.block_bytes); });
-  for (const OpenPlace& one : opened) {
-    one.place->read_rates.push_back(rate(one.seconds, stretch));
-    if (::unlink(one.path.c_str()) != 0) fail("cannot remove " + one.path);
+  static ssize_t read_block(int fd, char* data, std::size_t size, off_t offset) {
+    return ::pread(fd, data, size, offset);
   }
+
+  [[nodiscard]] std::string path(std::size_t side, unsigned thread) const {
+    return fmt::format("{}/io_bench.{}.{}.{}", options_.directories.at(side), ::getpid(), side,
+                       thread);
+  }
+
+  void open_all(int flags) {
+    for (std::size_t side = 0; side < 2; ++side) {
+      fds_.at(side).clear();
+      for (unsigned thread = 0; thread < options_.threads; ++thread) {
+        fds_.at(side).emplace_back(::open(path(side, thread).c_str(), flags | O_CLOEXEC, 0644));
+        if (!fds_.at(side).back()) fail("cannot open " + path(side, thread));
+      }
+    }
+  }
+
+  // Goes through all files with `step`, in the order of `order_`.
+  template <class Step>
+  Seconds pass(Step step) {
+    const std::size_t blocks = stretch_ / options_.block_bytes;
+    return take_turns(
+        options_.threads, turns_, [](std::size_t, std::size_t) {},
+        [&](std::size_t side, unsigned thread, std::size_t turn) {
+          const int fd = fds_.at(side).at(thread).get();
+          char* data = buffers_.at(thread).data();
+          for (std::size_t i = turn * blocks; i < (turn + 1) * blocks; ++i) {
+            const auto offset = static_cast<off_t>(order_[i] * options_.block_bytes);
+            if (step(fd, data, options_.block_bytes, offset) !=
+                static_cast<ssize_t>(options_.block_bytes))
+              fail("read or write");
+          }
+        });
+  }
+
+  void add(std::array<std::vector<double>, 2>& rates, const Seconds& seconds) const {
+    for (std::size_t side = 0; side < 2; ++side) {
+      const double bytes = static_cast<double>(stretch_) * options_.threads;
+      rates.at(side).push_back(bytes / median(seconds.at(side)) / 1e6);
+    }
+  }
+
+  const Options& options_;
+  std::size_t stretch_;
+  std::size_t turns_;
+  std::vector<std::size_t> order_;  // of the blocks of a file
+  std::vector<std::vector<char>> buffers_;
+  std::array<std::vector<Fd>, 2> fds_;
+  std::minstd_rand random_;
+};
+
+void run(const Options& options) {
+  Rates rates;
+  Round round(options);
+  for (unsigned i = 0; i < options.rounds; ++i) round.run(rates);
+  fmt::print(
+      R"({{"block": {}, "threads": {}, "a": {{"write": {::.1f}, "read": {::.1f}}}, "b": {{"write": {::.1f}, "read": {::.1f}}}}})"
+      "\n",
+      options.block_bytes, options.threads, rates.write[0], rates.read[0], rates.write[1],
+      rates.read[1]);
 }
 
 }  // namespace
+}  // namespace shufflefs::bench
 
 int main(int argc, char** argv) {
-  std::array<Place, 2> places;
-  Options options;
-  CLI::App app("Sequential I/O in two directories, turn about");
-  app.add_option("--a", places[0].directory)->required();
-  app.add_option("--b", places[1].directory)->required();
-  app.add_option("--block", options.block_bytes);
+  shufflefs::bench::Options options;
+  CLI::App app("Writes and reads in two directories, turn about");
+  app.add_option("--a", options.directories[0])->required();
+  app.add_option("--b", options.directories[1])->required();
+  app.add_option("--block", options.block_bytes)->check(CLI::Range(512, 64 << 20));
   app.add_option("--bytes", options.total_bytes);
-  app.add_option("--rounds", options.rounds);
+  app.add_option("--rounds", options.rounds)->check(CLI::Range(1, 1000));
+  app.add_option("--threads", options.threads)->check(CLI::Range(1, 64));
+  app.add_flag("--random", options.random);
   CLI11_PARSE(app, argc, argv);
-  try {
-    std::vector<char> buffer(options.block_bytes, 'x');
-    for (unsigned i = 0; i < options.rounds; ++i) {
-      round(places, options, buffer);
-    }
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "io_bench: {}\n", error.what());
-    return EXIT_FAILURE;
-  }
-  fmt::print(
-      R"({{"block": {}, "a": {{"write": {::.1f}, "read": {::.1f}}}, "b": {{"write": {::.1f}, "read": {::.1f}}}}})"
-      "\n",
-      options.block_bytes, places[0].write_rates, places[0].read_rates, places[1].write_rates,
-      places[1].read_rates);
+  shufflefs::bench::run(options);
   return EXIT_SUCCESS;
 }

@@ -99,6 +99,14 @@ TEST_CASE("config: the command line wins over the file, the file over the defaul
   CHECK(loaded.settings.data.size() == 1);
 }
 
+TEST_CASE("config: rings and a mount that outlives its worker exclude each other") {
+  Config config;
+  config.set("fuse-io-uring", "true");
+  CHECK(has(config.reason("fuse-io-uring"), "keep-mount"));
+  config.set("keep-mount", "false");
+  CHECK(config.load().mistakes.empty());
+}
+
 TEST_CASE("config: every mistake is reported at once") {
   Config config;
   config.write_file(

@@ -13,6 +13,7 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
     "peers": [{"name": "node1", "address": "127.0.0.11:7338", "self": true, "up": true, "reason": "", "round_trip_ms": 0},
               {"name": "node2", "address": "127.0.0.12:7338", "self": false, "up": true, "round_trip_ms": 0.25},
               {"name": "node3", "address": "127.0.0.13:7338", "self": false, "up": false, "reason": "connection refused"}],
+    "spark": {"listen": "0.0.0.0:7337", "authentication": true, "connections": 3, "streams": 2, "applications": 1, "executors": 4},
     "shuffles": [{"app": "wordcount", "shuffle": 0, "partitions": 4, "maps": 4, "maps_settled": 3, "maps_given_up": 1,
                   "bytes": 1048576, "merged_bytes": 2097152, "merged_partitions": 2,
                   "given_up": [{"node": "node1", "reason": "owner node3: connection refused", "blocks": 2, "bytes": 10}]}]})"));
@@ -27,6 +28,10 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
         "\n"
         "Disks\n"
         "  disk0  /d  1.0 KiB free of 2.0 KiB\n"
+        "\n"
+        "Spark's shuffle service\n"
+        "  0.0.0.0:7337 (with authentication): 4 executors of 1 applications, 3 connections, 2 "
+        "requests open\n"
         "\n"
         "Shuffles\n"
         "  SHUFFLE      MAPS  MAPS MERGED  PARTITIONS  MAP BYTES  MERGED                   LEFT AT "

@@ -144,4 +144,23 @@ TEST_CASE_METHOD(Fixture, "an inconsistent Spark output is reported and left whe
   CHECK(cluster.io().stat(spark_dir("0c") + "/shuffle_0_4_0.data"));
 }
 
+TEST_CASE_METHOD(Fixture, "registering an executor commits what waited, over all of its disks") {
+  const std::string data = spark_dir("0a");
+  const std::string index = spark_dir("0b");
+  write(data + "/shuffle_0_5_0.data", "abc");
+  write_index(index + "/shuffle_0_5_0.index", {1, 2});
+  commits.spark_file_appeared(index + "/shuffle_0_5_0.index");
+  commits.spark_file_appeared(data + "/shuffle_0_5_0.data");
+  // Nobody knows the application. One disk thread: what is posted later runs later.
+  ExecutorRecord record{"app", "0", {"/mnt/local/disk0/spark-1/blockmgr-1"}, 64, "", 0, {}};
+  SparkApps& apps = cluster.engine(0).spark_apps();
+  CHECK_FALSE(commits.is_committed(kShuffle, MapId{5}));
+  REQUIRE(testing::run_task(cluster.runtime, apps.register_executor(record, false)));
+  testing::run_until(cluster.runtime, [&] { return commits.is_committed(kShuffle, MapId{5}); });
+  // What comes later is known at once.
+  write_index(index + "/shuffle_0_6_0.index", {0, 0});
+  commits.spark_file_appeared(index + "/shuffle_0_6_0.index");
+  testing::run_until(cluster.runtime, [&] { return commits.is_committed(kShuffle, MapId{6}); });
+}
+
 }  // namespace shufflefs::merge

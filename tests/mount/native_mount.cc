@@ -4,7 +4,7 @@
 // writes the counters to stderr.
 //
 //   native_mount --mount DIR --data DIR [--data DIR ...] [--no-passthrough] [--cache-seconds N]
-//   [--threads N]
+//   [--threads N] [--io-uring]
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "fs/directory_reply.h"
+#include "fs/instance_lock.h"
 #include "fs/operations.h"
 #include "fs/session.h"
 
@@ -140,6 +141,7 @@ struct Options {
   bool no_passthrough = false;
   double cache_seconds = 60;
   unsigned threads = 16;
+  bool io_uring = false;
 };
 
 int fail(const Error& error) {
@@ -175,20 +177,17 @@ int run(const Options& options, const sigset_t& signals) {
     if (!tree) return fail(tree.error());
     virtual_part.add(fmt::format("disk{}", &data - options.data.data()), *tree);
   }
-  metrics.gauge("shufflefs_known_inodes", "Inodes that the kernel remembers",
-                [&] { return static_cast<double>(native.known_inodes()); });
-  metrics.gauge("shufflefs_open_files", "Open files and directories",
-                [&] { return static_cast<double>(handles.size()); });
   SpaceCache space(native);
   Operations operations(native, handles, passthrough, space, virtual_part, metrics);
-  Result<Mount> mount = Mount::make(options.mount, *lock);
+  Result<Mount> mount = Mount::make(options.mount);
   if (!mount) return fail(mount.error());
   const pid_t self = ::getpid();
-  Result<std::unique_ptr<Session>> session = Session::start(
-      std::move(*mount), operations,
-      {.max_threads = options.threads, .max_idle_threads = options.threads, .on_ended = [self] {
-         ::kill(self, SIGHUP);
-       }});
+  Result<std::unique_ptr<Session>> session =
+      Session::start(std::move(*mount), operations,
+                     {.max_threads = options.threads,
+                      .max_idle_threads = options.threads,
+                      .io_uring = options.io_uring,
+                      .on_ended = [self] { ::kill(self, SIGHUP); }});
   if (!session) return fail(session.error());
   wait_for_end(signals, metrics);
   (*session)->stop();
@@ -206,6 +205,7 @@ int main(int argc, char** argv) {
   app.add_flag("--no-passthrough", options.no_passthrough);
   app.add_option("--cache-seconds", options.cache_seconds);
   app.add_option("--threads", options.threads);
+  app.add_flag("--io-uring", options.io_uring);
   CLI11_PARSE(app, argc, argv);
   sigset_t signals;
   sigemptyset(&signals);

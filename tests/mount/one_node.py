@@ -15,25 +15,33 @@ import unittest
 
 PROGRAM = os.path.join(os.environ.get("SHUFFLEFS_BUILD", "build"), "shufflefs")
 SHORT = 30  # seconds that anything may take
-ADDRESS = "127.0.0.21"
+ADDRESS = os.environ.get("SHUFFLEFS_TEST_ADDRESS", "127.0.0.21")
 
 
 class Daemon:
     """One node with its mount."""
 
-    def __init__(self):
+    def __init__(self, *flags):
+        self.flags = flags
         self.directory = tempfile.mkdtemp(prefix="shufflefs-namespace-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         self.mount = f"{self.directory}/mnt"
         self.data = f"{self.directory}/data"
         os.mkdir(self.mount)
         self.log_path = f"{self.directory}/log"
-        command = [PROGRAM, "serve", "--node", "n1", "--mount", self.mount, "--data", self.data,
-                   "--peer-listen", f"{ADDRESS}:7338", "--members", f"n1={ADDRESS}:7338",
-                   "--http-listen", f"{ADDRESS}:7340"]
-        with open(self.log_path, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.start()
+
+    def command(self, *more):
+        return [PROGRAM, "serve", "--node", "n1", "--mount", self.mount, "--data", self.data,
+                "--peer-listen", f"{ADDRESS}:7338", "--members", f"n1={ADDRESS}:7338",
+                "--http-listen", f"{ADDRESS}:7340", "--spark-listen", f"{ADDRESS}:7337", *self.flags, *more]
+
+    def start(self):
+        served = self.log().count("serve.ready") if os.path.exists(self.log_path) else 0
+        with open(self.log_path, "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         try:
-            until(lambda: self.process.poll() is not None or "serve.ready" in self.log(), "the daemon is ready")
+            until(lambda: self.process.poll() is not None or self.log().count("serve.ready") > served,
+                  "the daemon is ready")
         except AssertionError:
             self.stop()
             raise
@@ -46,6 +54,11 @@ class Daemon:
         with open(self.log_path, encoding="utf-8") as log:
             return log.read()
 
+    def worker(self):
+        """The pid of the process that does the work; None while there is none."""
+        done = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
+        return int(done.stdout) if done.stdout.strip() else None
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -55,6 +68,8 @@ class Daemon:
             self.process.wait()
         while os.path.ismount(self.mount):
             subprocess.run(["umount", "-l", self.mount], check=True)
+        if os.path.isdir(self.mount):
+            os.chmod(self.mount, 0o700)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -123,7 +123,6 @@ def op_setuid_bits_are_cleared(d):
 
 
 
-
 # ---- names -------------------------------------------------------------------------------------------------------
 
 
@@ -255,19 +254,6 @@ def op_special_files(d):
               outcome(os.open, f"{d}/block", os.O_RDONLY), outcome(put_at, f"{d}/null", b"x", 0),
               outcome(with_fd, f"{d}/zero", lambda fd: os.read(fd, 3))]
     return got, heard, errors, tree(d)
-
-
-def op_removed_working_directory(d):
-    """Nothing is in it and nothing can be made (ESTALE is the mount's word for that when nothing is cached)."""
-    os.mkdir(f"{d}/gone")
-    here = os.getcwd()
-    os.chdir(f"{d}/gone")
-    try:
-        os.rmdir(f"{d}/gone")
-        made = [outcome(put, "x"), outcome(os.mkdir, "y")]
-        return outcome(os.listdir, "."), ["ENOENT" if m == "ESTALE" else m for m in made], outcome(os.getcwd)
-    finally:
-        os.chdir(here)
 
 
 # ---- contents ----------------------------------------------------------------------------------------------------

@@ -1,9 +1,13 @@
 """A real Spark 3.5.7 with its local dir on the mount of one of three nodes: see two_shuffles.py for what is checked."""
 
+import contextlib
 import os
 import pathlib
+import random
 import re
+import signal
 import subprocess
+import threading
 import unittest
 
 from shuffle_cluster import PROGRAM, Cluster, until
@@ -35,10 +39,54 @@ def corpus():
     return files
 
 
+class Killer:
+    """Kills the worker of a node at random instants, as a context."""
+
+    def __init__(self, cluster, node):
+        self.supervisor = cluster.nodes[node]["pid"]
+        self.kills = 0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        chance = random.Random(1)
+        while not self.over.wait(chance.uniform(0.5, 2.0)):
+            done = subprocess.run(["pgrep", "-P", str(self.supervisor)], capture_output=True, text=True, check=False)
+            for pid in done.stdout.split():
+                try:
+                    os.kill(int(pid), signal.SIGKILL)
+                    self.kills += 1
+                except ProcessLookupError:
+                    pass
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
 class LocalDir(unittest.TestCase):
     def test_two_shuffles(self):
+        self.two_shuffles(contextlib.nullcontext)
+
+    def test_two_shuffles_while_the_worker_is_killed(self):
+        """No task fails: Spark runs with one attempt a task, so the first failure would end the job."""
+        killers = []
+
+        def kill(cluster):
+            killers.append(Killer(cluster, 0))
+            return killers[0]
+
+        self.two_shuffles(kill)
+        print(f"the worker was killed {killers[0].kills} times")
+        self.assertGreater(killers[0].kills, 3)
+
+    def two_shuffles(self, disturbance):
         python = spark_python()
-        with Cluster(3) as cluster:
+        with Cluster(3) as cluster, disturbance(cluster):
             node = cluster.nodes[0]
             done = subprocess.run(
                 [python, HERE / "two_shuffles.py", "--local-dir", cluster.path(0, "local", "disk0", "spark"),

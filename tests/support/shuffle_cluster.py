@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -28,6 +29,15 @@ def until(condition, what, patience=PATIENCE):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {patience} s in vain until {what}")
         time.sleep(0.02)
+
+
+def runs(pid):
+    """Whether there is such a process, and it is more than a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 class Cluster:
@@ -89,8 +99,18 @@ class Cluster:
                     return float(line.split()[1])
         raise AssertionError(f"no metric {name}")
 
+    def workers(self, node):
+        """The processes that the node's supervisor has started and that still run."""
+        done = subprocess.run(["pgrep", "-P", str(self.nodes[node]["pid"])], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in done.stdout.split()]
+
     def signal(self, node, number):
-        os.kill(self.nodes[node]["pid"], number)
+        """To the node's supervisor. After SIGKILL its worker is gone as well."""
+        supervisor = self.nodes[node]["pid"]
+        processes = [supervisor, *self.workers(node)]
+        os.kill(supervisor, number)
+        if number == signal.SIGKILL:
+            until(lambda: not any(runs(pid) for pid in processes), "the killed processes are gone")
 
     def wait_for_maps(self, node, shuffle, maps):
         done = self.run(node, "wait", shuffle, "--maps", str(maps), "--timeout", f"{PATIENCE}s", timeout=PATIENCE + 30)

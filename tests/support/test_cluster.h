@@ -152,6 +152,7 @@ class TestCluster {
       merge::EngineOptions options;
       options.self = node_name(i);
       options.data_dirs = {data_dir(i)};
+      options.mounts = {"/mnt"};
       options.push = push;
       node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget,
                                                      *node->push_budget, node->metrics, options);

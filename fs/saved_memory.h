@@ -1,0 +1,118 @@
+// A table of fixed-size records in a memory file (memfd) that outlives the process that writes it:
+// the supervisor holds the file, a worker maps it, and the next worker finds every record that was
+// complete when the last one was killed.
+//
+// Crash rule: a record counts once its slot is marked, and is marked only after it has been
+// written. A process that is killed has done its stores in program order up to some point, so
+// ordering them for the compiler (a release store) is enough; nothing here needs a log or a flush.
+// Nothing survives the supervisor, nor needs to: the mount does not either.
+//
+// Threads: add() and remove() from any; what is in a record is its users' to guard. Ownership: the
+// mapping and a duplicate of the file. Failure: construction throws std::runtime_error (no memory,
+// or another layout), before the mount is served; growing beyond the machine's memory is fatal, as
+// it is for the heap. Cost: a record's size and 8 bytes; freed slots are used again.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <type_traits>
+#include <vector>
+
+#include "base/fd.h"
+
+namespace shufflefs::fs {
+
+// The untyped part of SavedTable.
+class SavedMemory {
+ public:
+  static constexpr unsigned kCounters = 32;
+
+  // An empty `file` means memory that nobody else knows. `name` is for messages and /proc.
+  // `most_bytes` is address space, not memory: the file behind it grows as records come.
+  SavedMemory(Fd file, const char* name, uint32_t slot_bytes,
+              std::size_t most_bytes = std::size_t{1} << 30U);
+  ~SavedMemory();
+  SavedMemory(const SavedMemory&) = delete;
+  SavedMemory& operator=(const SavedMemory&) = delete;
+
+  [[nodiscard]] std::byte* slot(uint32_t number) const;
+  // The number of a free slot; the caller marks it.
+  uint32_t take();
+  void give_back(uint32_t number);
+  [[nodiscard]] uint32_t slots() const { return slots_; }
+  // Numbers that the table's owner keeps with it, such as the next id to give out.
+  [[nodiscard]] uint64_t& counter(unsigned number) const;
+  // Called once, before the first take(), with the slots that are free below slots().
+  void set_free(std::vector<uint32_t> free) { free_ = std::move(free); }
+
+ private:
+  struct Header;
+  void initialise(uint32_t slot_bytes);
+  void grow();
+  [[nodiscard]] Header& header() const { return *reinterpret_cast<Header*>(base_); }
+
+  const Fd file_;
+  const char* const name_;
+  const uint32_t slot_bytes_;
+  const std::size_t most_bytes_;
+  std::byte* base_ = nullptr;
+  uint32_t slots_ = 0;  // GUARDED_BY(mu_) after construction
+  std::mutex mu_;
+  std::vector<uint32_t> free_;  // GUARDED_BY(mu_)
+};
+
+template <class Record>
+class SavedTable {
+  static_assert(std::is_trivially_copyable_v<Record>);
+
+ public:
+  // 1 GiB of address space is room for several million records.
+  SavedTable(Fd file, const char* name, std::size_t most_bytes = std::size_t{1} << 30U)
+      : memory_(std::move(file), name, sizeof(Slot), most_bytes) {
+    std::vector<uint32_t> free;
+    for (uint32_t i = memory_.slots(); i-- > 0;) {
+      if (at(i).in_use == 0) free.push_back(i);
+    }
+    memory_.set_free(std::move(free));
+  }
+
+  uint32_t add(const Record& record) {
+    const uint32_t number = memory_.take();
+    Slot& slot = at(number);
+    slot.record = record;
+    std::atomic_ref(slot.in_use).store(1, std::memory_order_release);
+    return number;
+  }
+  void remove(uint32_t number) {
+    std::atomic_ref(at(number).in_use).store(0, std::memory_order_release);
+    memory_.give_back(number);
+  }
+  // Stays where it is for as long as the record is there.
+  [[nodiscard]] Record& operator[](uint32_t number) { return at(number).record; }
+  [[nodiscard]] const Record& operator[](uint32_t number) const { return at(number).record; }
+  [[nodiscard]] uint64_t& counter(unsigned number) { return memory_.counter(number); }
+
+  // The numbers of all records. Only before others use the table.
+  [[nodiscard]] std::vector<uint32_t> all() const {
+    std::vector<uint32_t> numbers;
+    for (uint32_t i = 0; i < memory_.slots(); ++i) {
+      if (at(i).in_use != 0) numbers.push_back(i);
+    }
+    return numbers;
+  }
+
+ private:
+  struct Slot {
+    uint64_t in_use;
+    Record record;
+  };
+  [[nodiscard]] Slot& at(uint32_t number) const {
+    return *reinterpret_cast<Slot*>(memory_.slot(number));
+  }
+
+  SavedMemory memory_;
+};
+
+}  // namespace shufflefs::fs

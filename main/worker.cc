@@ -1,0 +1,99 @@
+#include "main/worker.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <iostream>
+
+#include "base/log.h"
+#include "main/commands.h"
+#include "main/config.h"
+#include "main/kept_by_supervisor.h"
+#include "main/mount_state.h"
+#include "main/node.h"
+#include "main/worker_channel.h"
+#include "main/worker_process.h"
+
+namespace shufflefs {
+namespace {
+
+constexpr auto kStatePatience = std::chrono::seconds(10);
+
+int failed(const Error& error) {
+  log_error("serve.failed", {{"code", to_string(error.code)}, {"reason", error.message}});
+  return error.code == Code::kConfig ? kExitUsage : kExitFailure;
+}
+
+Result<Settings> settings_from(const Fd& file) {
+  Machine machine = this_machine();
+  machine.will_mount = false;
+  const LoadedConfig config = load_config({}, fmt::format("/proc/self/fd/{}", file.get()), machine);
+  if (config.mistakes.empty()) return config.settings;
+  return make_error(Code::kConfig, describe(config.mistakes));
+}
+
+enum class Order { kStop, kHandOver, kUnmounted };
+
+// `unable` is written to when the mount ends by itself.
+Order wait_for_order(const Fd& unable) {
+  while (true) {
+    std::array<pollfd, 2> wanted{pollfd{kWorkerChannel, POLLIN, 0},
+                                 pollfd{unable.get(), POLLIN, 0}};
+    if (::poll(wanted.data(), wanted.size(), -1) < 0) continue;
+    if ((wanted[1].revents & POLLIN) != 0) return Order::kUnmounted;
+    const auto message = receive(kWorkerChannel, std::chrono::milliseconds(0));
+    if (!message) continue;
+    // Without a supervisor nobody holds the mount: we are about to be killed (PR_SET_PDEATHSIG).
+    if (!*message) ::_exit(kExitFailure);
+    if ((*message)->type == Message::kStop) return Order::kStop;
+    if ((*message)->type == Message::kHandOver) return Order::kHandOver;
+  }
+}
+
+int serve(const Settings& settings, MountState state) {
+  log_set_level(settings.log_level);
+  KeptBySupervisor kept(kWorkerChannel);
+  const Fd unable(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  auto node = Node::start(settings, std::move(state), kept,
+                          [&unable] { ::eventfd_write(unable.get(), 1); });
+  if (!node) return failed(node.error());
+  log_info("serve.ready", {{"node", settings.node.str()},
+                           {"mount", settings.mount},
+                           {"peers", to_string(settings.peer_listen)},
+                           {"http", to_string(settings.http_listen)}});
+  if (const Status told = send(kWorkerChannel, {.type = Message::kReady}); !told)
+    return failed(told.error());
+  switch (wait_for_order(unable)) {
+    case Order::kStop: (*node)->stop(); return kExitOk;
+    case Order::kHandOver: (*node)->hand_over(); return kExitOk;
+    case Order::kUnmounted: break;
+  }
+  (*node)->stop();
+  return kExitUnmounted;
+}
+
+}  // namespace
+
+int run_worker() {
+  if (!become_worker()) {
+    std::cerr << "shufflefs: 'worker' is how 'shufflefs serve' starts itself; run that\n";
+    return kExitUsage;
+  }
+  // A signal to the worker alone means nothing: the supervisor decides, and SIGKILL is replaced.
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
+  auto state = receive_state(kWorkerChannel, kStatePatience);
+  if (!state) return failed(state.error());
+  const auto settings = settings_from(state->settings);
+  if (!settings) return failed(settings.error());
+  try {
+    return serve(*settings, std::move(*state));
+  } catch (const std::exception& error) {
+    return failed(make_error(Code::kInternal, error.what()));
+  }
+}
+
+}  // namespace shufflefs

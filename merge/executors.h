@@ -1,0 +1,89 @@
+// The executors that have registered: application and id -> local directories. It says in which
+// files an executor's blocks are, and to which application the files below a directory belong.
+// Executors register once in their life, so the list survives restarts and SIGKILL: each change is
+// in a journal before it is answered (merge/executor_journal.h).
+//
+// Threads: any. add(), forget() and load() block on the disk. Failure: add() refuses what the rules
+// of LocalDirs refuse; a journal that cannot be written is logged (executors.not_written) and the
+// registration holds until the next restart: refusing it would kill the executor. Memory: bounded
+// by kMostExecutors and by the bounds of what a registration may hold.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "merge/executor_journal.h"
+#include "merge/ids.h"
+#include "merge/local_dirs.h"
+
+namespace shufflefs::merge {
+
+[[nodiscard]] uint64_t wall_clock_ms();  // since 1970
+
+inline constexpr std::size_t kMostExecutors = 100'000;
+inline constexpr std::size_t kMostLocalDirs = 256;
+inline constexpr uint32_t kMostSubDirectories = 1U << 16U;
+
+struct Executor {
+  AppId app;
+  std::string id;
+  std::vector<LocalDir> directories;
+  uint32_t sub_directories = 0;
+  std::string shuffle_manager;
+  uint64_t registered_ms = 0;          // since 1970
+  std::optional<ProcessMark> process;  // which process it is, if that could be seen
+};
+using ExecutorRef = std::shared_ptr<const Executor>;
+
+class Executors {
+ public:
+  // With an empty path nothing is kept on disk.
+  Executors(FileIo& io, std::string journal_path, LocalDirs rules);
+
+  // Reads the journal. Registrations whose directories are not among ours any more are left out.
+  [[nodiscard]] Status load();
+  // A second registration of the same executor replaces the first. With `exclusive`, a directory
+  // that belongs to another application is refused.
+  [[nodiscard]] Result<ExecutorRef> add(const ExecutorRecord& record, bool exclusive);
+  void forget(const Executor& executor);
+
+  // Finding an executor is a sign of life of its application.
+  [[nodiscard]] ExecutorRef find(std::string_view app, std::string_view id) const;
+  // When an executor of the application was last looked for, or the start; in ms since 1970.
+  [[nodiscard]] uint64_t last_used_ms(const AppId& app) const;
+  // The application whose executor has registered exactly this directory of a disk.
+  [[nodiscard]] std::optional<AppId> application_of(const std::string& backing_directory) const;
+  [[nodiscard]] std::vector<ExecutorRef> all() const;
+  [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::size_t applications() const;
+  [[nodiscard]] const LocalDirs& rules() const { return rules_; }
+
+ private:
+  [[nodiscard]] Result<Executor> check(const ExecutorRecord& record) const;
+  [[nodiscard]] Status check_exclusive(const Executor& executor) const;
+  [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const;
+  void put(ExecutorRef executor);
+  void take_out(const Executor& executor);
+  [[nodiscard]] std::vector<ExecutorRecord> records() const;
+
+  const LocalDirs rules_;
+  mutable std::mutex mu_;
+  ExecutorJournal journal_;  // GUARDED_BY(mu_)
+  struct Application {
+    std::map<std::string, ExecutorRef, std::less<>> executors;  // by id
+    mutable uint64_t used_ms = 0;
+  };
+  std::map<std::string, Application, std::less<>> applications_;  // GUARDED_BY(mu_)
+  std::size_t count_ = 0;                                         // GUARDED_BY(mu_)
+  // GUARDED_BY(mu_). By path on the disk. A directory is registered by one executor.
+  std::unordered_map<std::string, ExecutorRef> by_directory_;
+};
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,20 @@
+// A partition plan as bytes, to be read again by another process of the same version on the same
+// machine: what an open partition is, when the worker that opened it is gone. Not a format for
+// disks or the wire.
+//
+// Threads: pure. Failure: kCorruptData for bytes that are not such a plan. Cost: linear; 48 bytes a
+// block and each node's name once.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "merge/partition_plan.h"
+
+namespace shufflefs::merge {
+
+[[nodiscard]] std::string encode_plan(const PartitionPlan& plan);
+[[nodiscard]] Result<PartitionPlan> decode_plan(std::string_view bytes);
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,72 @@
+#include "merge/spark_apps.h"
+
+#include "base/log.h"
+#include "merge/executor_process.h"
+#include "merge/spark_files.h"
+
+namespace shufflefs::merge {
+
+Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive) {
+  auto added =
+      co_await offload(parts_.runtime, [this, &record, exclusive]() -> Result<ExecutorRef> {
+        record.registered_ms =
+            static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                      std::chrono::system_clock::now().time_since_epoch())
+                                      .count());
+        record.process = find_executor_process(record.app, record.id);
+        return parts_.executors.add(record, exclusive);
+      });
+  if (!added) co_return added.error();
+  const Executor& executor = **added;
+  log_info("executor.registered", {{"app", executor.app.str()},
+                                   {"executor", executor.id},
+                                   {"directories", executor.directories.size()},
+                                   {"first", executor.directories.front().registered},
+                                   {"pid", executor.process ? executor.process->pid : 0}});
+  for (const LocalDir& directory : executor.directories) {
+    // What lies outside the mount is served, but is not ours to merge.
+    if (parts_.executors.rules().is_disk(directory.root))
+      parts_.commits.application_named(parts_.executors.rules().backing(directory));
+  }
+  co_return ok();
+}
+
+bool SparkApps::remove_file(const Executor& executor, const std::string& name) {
+  const LocalDirs& rules = parts_.executors.rules();
+  const SparkPlace place = spark_place(name, executor.directories.size(), executor.sub_directories);
+  const LocalDir& directory = executor.directories[place.directory];
+  const std::string path = rules.backing(directory) + "/" + spark_path_below(place, name);
+  if (!parts_.io.stat(path)) return false;
+  const bool ours = rules.is_disk(directory.root);
+  const Status removed = ours ? parts_.trash.discard(path) : parts_.io.remove_file(path);
+  if (!removed) {
+    log_limited(LogLevel::kWarning, "executor.not_removed",
+                {{"app", executor.app.str()},
+                 {"executor", executor.id},
+                 {"file", path},
+                 {"reason", removed.error().message}});
+    return false;
+  }
+  if (ours && parse_spark_name(name)) parts_.commits.spark_file_removed(path);
+  return true;
+}
+
+Task<std::size_t> SparkApps::remove_files(ExecutorRef executor, std::vector<std::string> names) {
+  co_return co_await offload(parts_.runtime, [this, &executor, &names] {
+    std::size_t count = 0;
+    std::vector<std::string> removed;
+    for (const std::string& name : names) {
+      if (!remove_file(*executor, name)) continue;
+      ++count;
+      const SparkPlace place =
+          spark_place(name, executor->directories.size(), executor->sub_directories);
+      const LocalDir& directory = executor->directories[place.directory];
+      if (parts_.executors.rules().is_disk(directory.root))
+        removed.push_back(directory.registered + "/" + spark_path_below(place, name));
+    }
+    if (parts_.forget_names && !removed.empty()) parts_.forget_names(removed);
+    return count;
+  });
+}
+
+}  // namespace shufflefs::merge

@@ -1,0 +1,151 @@
+#include "net/ess/server.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace shufflefs::net::ess {
+
+EssServer::EssServer(AsioRuntime& runtime, merge::SparkApps& apps, Metrics& metrics,
+                     EssOptions options)
+    : runtime_(runtime),
+      options_(std::move(options)),
+      metrics_(metrics),
+      usage_(options_.limits.request_bytes),
+      files_(runtime, apps, options_.limits.open_outputs),
+      read_ahead_(metrics_),
+      lanes_(runtime, files_.lanes(), options_.limits.threads_per_disk),
+      services_{runtime, apps, files_, read_ahead_, lanes_, usage_, metrics_, options_.limits,
+                options_.secret != nullptr,
+                // As Java does, so that a client that talks to a restarted daemon does not take one
+                // stream for another.
+                static_cast<int64_t>(runtime.random() % 1'000'000'000) * 1000},
+      acceptor_(runtime.context()),
+      gate_(runtime, "spark") {
+  add_gauges(metrics);
+}
+
+EssServer::~EssServer() = default;
+
+void EssServer::add_gauges(Metrics& metrics) {
+  auto gauge = [&](const std::string& name, const std::string& help, auto value) {
+    metrics.gauge(name, help, [value] { return static_cast<double>(value()); });
+  };
+  gauge("shufflefs_spark_connections", "Connections of Spark's clients.",
+        [this] { return connections_.size(); });
+  gauge("shufflefs_spark_streams", "Requests whose blocks have not all been fetched.",
+        [this] { return services_.streams; });
+  gauge("shufflefs_spark_request_bytes", "Memory held for what clients have asked.",
+        [this] { return usage_.used(); });
+  gauge("shufflefs_spark_open_outputs", "Map outputs that are open.",
+        [this] { return files_.open_files(); });
+  gauge("shufflefs_spark_executors", "Registered executors.",
+        [this] { return services_.apps.executors().size(); });
+  gauge("shufflefs_spark_applications", "Applications with registered executors.",
+        [this] { return services_.apps.executors().applications(); });
+}
+
+Status EssServer::listen() {
+  TRY(files_.open_roots());
+  boost::system::error_code error;
+  auto bad = [&](std::string_view remedy) {
+    return make_error(Code::kConfig,
+                      fmt::format("cannot listen for Spark on {}: {}: {}",
+                                  to_string(options_.listen), error.message(), remedy));
+  };
+  const auto numeric = asio::ip::make_address(options_.listen.host, error);
+  if (error) return bad("--spark-listen takes a numeric address, e.g. 0.0.0.0:7337");
+  const asio::ip::tcp::endpoint endpoint(numeric, options_.listen.port);
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (error) {
+    return bad(
+        "is another shuffle service running here (a Spark worker or YARN's node manager "
+        "with spark.shuffle.service.enabled)? Stop it, or choose another port with "
+        "--spark-listen and spark.shuffle.service.port");
+  }
+  port_ = acceptor_.local_endpoint(error).port();
+  return ok();
+}
+
+void EssServer::start() {
+  gate_.spawn(accept_forever());
+  gate_.spawn(watch_forever());
+  log_info("spark.started", {{"what", "Started external shuffle service"},
+                             {"address", options_.listen.host},
+                             {"port", port_},
+                             {"authentication", services_.authenticates ? "on" : "off"}});
+}
+
+Task<void> EssServer::stop() {
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+  for (EssConnection* connection : connections_) connection->close();
+  co_await gate_.close();
+}
+
+Task<void> EssServer::accept_forever() {
+  while (acceptor_.is_open()) {
+    auto [error, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
+    if (!acceptor_.is_open()) co_return;
+    if (error) {
+      log_limited(LogLevel::kWarning, "spark.accept_failed", {{"reason", error.message()}});
+      co_await sleep_for(runtime_, options_.limits.accept_pause);
+      continue;
+    }
+    metrics_.connections.add();
+    if (connections_.size() >= options_.limits.connections) {
+      metrics_.connections_refused.add();
+      log_limited(LogLevel::kWarning, "spark.too_many_connections",
+                  {{"limit", options_.limits.connections}, {"remedy", "raise spark.connections"}});
+      continue;  // closes it
+    }
+    auto auth =
+        options_.secret ? std::make_unique<ServerAuth>(options_.secret, options_.auth) : nullptr;
+    auto connection =
+        std::make_shared<EssConnection>(services_, std::move(socket), std::move(auth));
+    gate_.spawn(EssConnection::write_forever(connection));
+    gate_.spawn(serve(std::move(connection)));
+  }
+}
+
+Task<void> EssServer::serve(std::shared_ptr<EssConnection> connection) {
+  struct Listed {
+    std::set<EssConnection*>& all;
+    EssConnection* one;
+    Listed(std::set<EssConnection*>& set, EssConnection* connection) : all(set), one(connection) {
+      all.insert(one);
+    }
+    ~Listed() { all.erase(one); }
+    Listed(const Listed&) = delete;
+    Listed& operator=(const Listed&) = delete;
+  };
+  const Listed listed(connections_, connection.get());
+  co_await EssConnection::read_forever(std::move(connection));
+}
+
+Task<void> EssServer::watch_forever() {
+  while (true) {
+    co_await sleep_for(runtime_, options_.limits.watch_interval);
+    const TimePoint now = runtime_.now();
+    for (EssConnection* connection : connections_) connection->watch(now);
+    files_.close_idle();
+    read_ahead_.clean_up();
+  }
+}
+
+EssStatus EssServer::status() const {
+  const merge::Executors& executors = services_.apps.executors();
+  return {.listen = to_string(HostPort{options_.listen.host, port_}),
+          .authenticates = services_.authenticates,
+          .connections = connections_.size(),
+          .streams = services_.streams,
+          .applications = executors.applications(),
+          .executors = executors.size(),
+          .open_outputs = files_.open_files(),
+          .request_bytes = usage_.used()};
+}
+
+}  // namespace shufflefs::net::ess

@@ -1,0 +1,87 @@
+// Reads the fields of a message of Spark's protocol, big-endian, believing nothing. The first
+// mistake sticks: from then on every read gives zero or empty, and finish() returns the error.
+//
+// Threads: one object, one thread. Ownership: refers to the bytes; texts are views of them.
+// Failure: kProtocol, naming message and field. Cost: nothing is allocated. A count that the
+// remaining bytes cannot hold is a mistake, so that the caller may reserve for it.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/endian.h"
+#include "base/result.h"
+
+namespace shufflefs::net::ess {
+
+class WireReader {
+ public:
+  WireReader(std::string_view message, std::span<const std::byte> bytes)
+      : message_(message), rest_(bytes) {}
+
+  template <std::integral T>
+  [[nodiscard]] T number(std::string_view what) {
+    if (!has(what, sizeof(T))) return 0;
+    T value{};
+    if constexpr (sizeof(T) == 1)
+      value = static_cast<T>(rest_.front());
+    else
+      value = load_be<T>(rest_.data());
+    rest_ = rest_.subspan(sizeof(T));
+    return value;
+  }
+  // Of an id that is never negative.
+  [[nodiscard]] int32_t id32(std::string_view what) { return not_negative<int32_t>(what); }
+  [[nodiscard]] int64_t id64(std::string_view what) { return not_negative<int64_t>(what); }
+
+  [[nodiscard]] std::string_view text(std::string_view what, std::size_t most) {
+    const auto size = static_cast<std::size_t>(id32(what));
+    if (size > most) refuse(what, "it is too long");
+    if (!has(what, size)) return {};
+    const std::string_view value(reinterpret_cast<const char*>(rest_.data()), size);
+    rest_ = rest_.subspan(size);
+    return value;
+  }
+  // The number of elements that follow, each of at least `least_bytes`.
+  [[nodiscard]] std::size_t count(std::string_view what, std::size_t least_bytes) {
+    const auto size = static_cast<std::size_t>(id32(what));
+    if (!failed() && size > rest_.size() / least_bytes)
+      refuse(what, "it claims more elements than the message has bytes for");
+    return failed() ? 0 : size;
+  }
+  [[nodiscard]] std::span<const std::byte> rest() {
+    const auto all = failed() ? std::span<const std::byte>() : rest_;
+    rest_ = {};
+    return all;
+  }
+
+  void refuse(std::string_view what, std::string_view why) {
+    if (!error_)
+      error_ = make_error(Code::kProtocol, fmt::format("{}: {}: {}", message_, what, why));
+  }
+  [[nodiscard]] bool failed() const { return error_.has_value(); }
+  [[nodiscard]] Error error() const { return *error_; }
+
+ private:
+  [[nodiscard]] bool has(std::string_view what, std::size_t bytes) {
+    if (rest_.size() < bytes) refuse(what, "the message ends within it");
+    return !failed();
+  }
+  template <std::signed_integral T>
+  [[nodiscard]] T not_negative(std::string_view what) {
+    const T value = number<T>(what);
+    if (value < 0) refuse(what, "it is negative");
+    return failed() ? 0 : value;
+  }
+
+  std::string_view message_;
+  std::span<const std::byte> rest_;
+  std::optional<Error> error_;
+};
+
+}  // namespace shufflefs::net::ess

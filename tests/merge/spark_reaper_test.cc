@@ -1,0 +1,142 @@
+#include "merge/spark_reaper.h"
+
+#include <fmt/format.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <set>
+
+#include "base/asio_runtime.h"
+#include "support/fake_commits.h"
+#include "support/temp_dir.h"
+
+namespace shufflefs::merge {
+namespace {
+
+constexpr uint64_t kMinute = 60'000;
+constexpr const char* kUuid = "0d9c0b3a-4d4e-4a68-9d10-3a9e4f0c5b11";
+
+// Two disks, an executor of pid 7 and one whose process nobody has seen.
+struct Fixture {
+  testing::TempDir directory;
+  AsioRuntime runtime{1};
+  std::unique_ptr<FileIo> io = make_posix_file_io();
+  Executors executors{*io, "",
+                      LocalDirs({"/mnt"}, {directory / "d0/local", directory / "d1/local"}, {})};
+  Trash trash{runtime, *io, std::chrono::minutes(1)};
+  testing::FakeCommits commits;
+  std::set<int32_t> ended;
+  std::vector<std::string> forgotten;
+  uint64_t now = wall_clock_ms();
+
+  Fixture() {
+    for (const char* disk : {"d0", "d1"}) {
+      REQUIRE(io->make_directories(directory / disk + "/local"));
+      REQUIRE(trash.add_disk(directory / disk));
+    }
+    add("0", ProcessMark{7, 1});
+    add("1", std::nullopt);
+  }
+  void add(const std::string& id, std::optional<ProcessMark> process) {
+    ExecutorRecord record{"app", id, {}, 64, "", now, process};
+    for (int disk = 0; disk < 2; ++disk) {
+      record.directories.push_back(fmt::format("/mnt/local/disk{}/blockmgr-{}", disk, id));
+      REQUIRE(io->make_directories(path(disk, id)));
+    }
+    REQUIRE(executors.add(record, false));
+  }
+  [[nodiscard]] std::string path(int disk, const std::string& id) const {
+    return fmt::format("{}/d{}/local/blockmgr-{}/0a", directory.path(), disk, id);
+  }
+  void write(const std::string& file) {
+    REQUIRE(replace_file(*io, file, std::as_bytes(std::span("x", 1))));
+  }
+  [[nodiscard]] bool there(const std::string& file) { return static_cast<bool>(io->stat(file)); }
+  [[nodiscard]] SparkReaper reaper(ReaperOptions options = {}) {
+    return SparkReaper({runtime, *io, executors, trash, commits,
+                        [this](const std::vector<std::string>& names) {
+                          forgotten.insert(forgotten.end(), names.begin(), names.end());
+                        },
+                        [this](const ProcessMark& mark) { return ended.contains(mark.pid); }},
+                       options);
+  }
+};
+
+TEST_CASE_METHOD(Fixture, "an executor is forgotten when the last of its directories is gone") {
+  SparkReaper sweeper = reaper();
+  REQUIRE(io->remove_tree(directory / "d0/local/blockmgr-0"));
+  sweeper.sweep(now);
+  CHECK(executors.find("app", "0"));
+  REQUIRE(io->remove_tree(directory / "d1/local/blockmgr-0"));
+  sweeper.sweep(now);
+  CHECK_FALSE(executors.find("app", "0"));
+  CHECK(executors.find("app", "1"));
+}
+
+TEST_CASE_METHOD(Fixture, "a disk that is not there says nothing about its directories") {
+  SparkReaper sweeper = reaper();
+  REQUIRE(io->rename(directory / "d0", directory / "unmounted0"));
+  REQUIRE(io->rename(directory / "d1", directory / "unmounted1"));
+  sweeper.sweep(now);
+  CHECK(executors.size() == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "temporary files go with the process, a while later, and nothing else") {
+  const std::vector<std::string> keep = {"shuffle_0_1_0.data", "shuffle_0_1_0.index",
+                                         "shuffle_0_1_0.checksum.ADLER32", "rdd_0_1"};
+  const std::vector<std::string> temporary = {std::string("temp_shuffle_") + kUuid,
+                                              std::string("shuffle_0_2_0.data.") + kUuid};
+  for (const char* id : {"0", "1"}) {
+    for (const auto& list : {keep, temporary}) {
+      for (const std::string& name : list) write(path(1, id) + "/" + name);
+    }
+  }
+  SparkReaper sweeper = reaper();
+  sweeper.sweep(now + 100 * kMinute);  // alive, however long
+  for (const std::string& name : temporary) CHECK(there(path(1, "0") + "/" + name));
+  ended = {7};
+  sweeper.sweep(now + 200 * kMinute);
+  for (const std::string& name : temporary) CHECK(there(path(1, "0") + "/" + name));
+  sweeper.sweep(now + 202 * kMinute);
+  for (const std::string& name : temporary) CHECK_FALSE(there(path(1, "0") + "/" + name));
+  for (const std::string& name : keep) CHECK(there(path(1, "0") + "/" + name));
+  // Of the other one's death there is no proof.
+  for (const std::string& name : temporary) CHECK(there(path(1, "1") + "/" + name));
+  CHECK(forgotten.size() == temporary.size());
+  CHECK(forgotten.at(0).starts_with("/mnt/local/disk1/blockmgr-0/0a/"));
+}
+
+TEST_CASE_METHOD(Fixture, "an application without a sign of life for its ttl goes into the trash") {
+  write(path(0, "0") + "/shuffle_0_1_0.data");
+  write(path(1, "1") + "/shuffle_0_2_0.index");
+  SparkReaper never = reaper();
+  ended = {7};
+  never.sweep(now + 1'000'000 * kMinute);
+  CHECK(executors.size() == 2);
+
+  SparkReaper sweeper = reaper({.app_ttl = std::chrono::minutes(10)});
+  sweeper.sweep(now + 5 * kMinute);
+  CHECK(executors.size() == 2);
+  ended.clear();
+  sweeper.sweep(now + 30 * kMinute);  // its process lives
+  CHECK(executors.size() == 2);
+  ended = {7};
+  sweeper.sweep(now + 30 * kMinute);
+  CHECK(executors.size() == 0);
+  CHECK_FALSE(there(directory / "d0/local/blockmgr-0"));
+  CHECK_FALSE(there(directory / "d1/local/blockmgr-1"));
+  CHECK(io->list(directory / "d0/trash")->size() == 2);
+  CHECK(commits.heard() ==
+        std::vector<std::string>{"removed " + path(0, "0") + "/shuffle_0_1_0.data",
+                                 "removed " + path(1, "1") + "/shuffle_0_2_0.index"});
+}
+
+TEST_CASE_METHOD(Fixture, "being asked for is a sign of life") {
+  SparkReaper sweeper = reaper({.app_ttl = std::chrono::minutes(10)});
+  ended = {7};
+  (void)executors.find("app", "nobody");
+  sweeper.sweep(wall_clock_ms() + 9 * kMinute);
+  CHECK(executors.size() == 2);
+}
+
+}  // namespace
+}  // namespace shufflefs::merge

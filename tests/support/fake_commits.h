@@ -1,0 +1,46 @@
+// A CommitSink that remembers what it was told.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "merge/commits.h"
+
+namespace shufflefs::testing {
+
+class FakeCommits final : public merge::CommitSink {
+ public:
+  void spark_file_appeared(std::string path) override { note("appeared", path); }
+  void spark_file_removed(std::string path) override { note("removed", path); }
+  void application_named(std::string directory) override { note("named", directory); }
+  Result<std::string> generic_directory(const merge::ShuffleKey& /*shuffle*/,
+                                        bool /*create*/) override {
+    return make_error(Code::kNotFound, "not here");
+  }
+  Status check_generic(const merge::ShuffleKey& /*shuffle*/, const std::string& /*path*/,
+                       std::string_view /*name*/) override {
+    return ok();
+  }
+  void generic_appeared(const merge::ShuffleKey& /*shuffle*/, std::string /*name*/) override {}
+  void generic_removed(const merge::ShuffleKey& /*shuffle*/, std::string /*name*/) override {}
+  [[nodiscard]] bool is_committed(const merge::ShuffleKey& /*shuffle*/,
+                                  merge::MapId /*map*/) const override {
+    return false;
+  }
+
+  [[nodiscard]] std::vector<std::string> heard() const {
+    const std::lock_guard lock(mu_);
+    return heard_;
+  }
+
+ private:
+  void note(const std::string& what, const std::string& path) {
+    const std::lock_guard lock(mu_);
+    heard_.push_back(what + " " + path);
+  }
+  mutable std::mutex mu_;
+  std::vector<std::string> heard_;
+};
+
+}  // namespace shufflefs::testing
