@@ -29,7 +29,8 @@ std::string index_text(const merge::PartitionPlan& plan) {
 Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
   switch (node.kind) {
     case NodeKind::kPartition: {
-      merge::PartitionPlan plan = co_await engine_.catalog().plan(node.key(), node.partition);
+      merge::PartitionPlan plan =
+          co_await engine_.catalog().plan_for_reading(node.key(), node.partition);
       co_return co_await open_plan(std::move(plan));
     }
     case NodeKind::kMerged: {

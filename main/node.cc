@@ -35,6 +35,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.max_block_bytes = settings.push.max_block_bytes;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
+  options.stream.lost_patience = settings.read.lost_patience;
   options.stream.ahead_bytes = settings.read.ahead_bytes;
   options.trash_grace = settings.trash_grace;
   // Executors name their directories as they see them: by the mount's configured name, or by the
@@ -136,6 +137,7 @@ struct Node::Parts {
   }
   Task<void> start_network() {
     engine.start(membership);
+    server.on_hello([this](const merge::NodeName& name) { membership.noticed(name); });
     membership.start();
     server.start();
     co_return;

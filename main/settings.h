@@ -23,6 +23,7 @@ struct PushSettings {
 
 struct ReadSettings {
   std::chrono::milliseconds peer_timeout{};
+  std::chrono::milliseconds lost_patience{};
   uint64_t ahead_bytes = 0;
 };
 

@@ -4,12 +4,16 @@
 #include <optional>
 #include <set>
 
+#include "merge/patience.h"
 #include "merge/placement.h"
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster)
-    : runtime_(runtime), cluster_(cluster), gate_(runtime, "catalog") {}
+Catalog::Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience)
+    : runtime_(runtime),
+      cluster_(cluster),
+      lost_patience_(lost_patience),
+      gate_(runtime, "catalog") {}
 
 namespace {
 
@@ -108,6 +112,14 @@ Task<PartitionPlan> Catalog::plan(ShuffleKey shuffle, PartitionId partition) {
   const auto answers = co_await ask_all<PartitionInfo>(
       [shuffle, partition](NodeApi& node) { return node.partition_info(shuffle, partition); });
   co_return make_plan(shuffle, partition, cluster_.names(), answers.good, answers.bad);
+}
+
+Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId partition) {
+  Patience patience(runtime_, lost_patience_);
+  while (true) {
+    PartitionPlan found = co_await plan(shuffle, partition);
+    if (!found.incomplete || !co_await patience.again()) co_return found;
+  }
 }
 
 Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partition) {

@@ -34,7 +34,8 @@ struct ShuffleTotals {
 
 class Catalog {
  public:
-  Catalog(Runtime& runtime, Cluster& cluster);
+  // `lost_patience` as in StreamOptions.
+  Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -47,6 +48,9 @@ class Catalog {
   [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
   // The partition as of now.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
+  // If a node that does not answer has, or may have, what nobody else has, all are asked again for
+  // a while: the plan is incomplete only after that.
+  [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
   // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show.
   // Empty if none.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
@@ -65,6 +69,7 @@ class Catalog {
 
   Runtime& runtime_;
   Cluster& cluster_;
+  const Duration lost_patience_;
   Gate gate_;
 };
 

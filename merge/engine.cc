@@ -153,7 +153,7 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster);
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher =

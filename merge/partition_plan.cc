@@ -51,9 +51,8 @@ class PlanMaker {
           whole = false;
           continue;
         }
-        const auto origin = at_origin_.find(block.map);
         add({block.map, 0, block.length, MergedAt{holder->first, block.offset, block.crc},
-             origin != at_origin_.end() ? std::optional(origin->second.first) : std::nullopt});
+             origin_of(block.map)});
         plan_.merged_bytes += block.length;
         ++plan_.maps_merged;
       }
@@ -124,6 +123,12 @@ class PlanMaker {
     plan_.bytes += block.length;
     if (!block.merged) ++from_origin_;
     plan_.blocks.push_back(std::move(block));
+  }
+  // Who has it, or had when it was announced: its answer may be older than the push.
+  [[nodiscard]] std::optional<NodeName> origin_of(MapId map) const {
+    if (const auto at = at_origin_.find(map); at != at_origin_.end()) return at->second.first;
+    if (const auto heard = heard_.find(map); heard != heard_.end()) return heard->second.origin;
+    return std::nullopt;
   }
   [[nodiscard]] bool answered(const NodeName& node) const {
     return std::any_of(answers_.begin(), answers_.end(),

@@ -9,6 +9,7 @@
 #include "base/crc32c.h"
 #include "base/crc32c_combine.h"
 #include "base/log.h"
+#include "merge/patience.h"
 #include "merge/stream_units.h"
 
 namespace shufflefs::merge {
@@ -115,7 +116,7 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
     if (!loading->done) {
       const auto waiter = std::shared_ptr<Timer>(impl->runtime.make_timer());
       loading->waiters.push_back(waiter);
-      co_await waiter->wait_for(impl->options.patience * 3);
+      co_await waiter->wait_for(impl->options.patience * 3 + impl->options.lost_patience);
     }
     if (!loading->done)
       co_return make_error(Code::kTimeout,
@@ -240,8 +241,13 @@ Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block,
         Code::kBlockLost,
         name_of(block) +
             " cannot be read where it was merged, and its origin is unknown or does not answer");
-  const auto bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
-                                                 static_cast<uint32_t>(into.size()));
+  Patience patience(runtime, options.lost_patience);
+  Result<Buffer> bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition,
+                                                     within, static_cast<uint32_t>(into.size()));
+  while (!bytes && is_passing(bytes.error().code) && co_await patience.again()) {
+    bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
+                                        static_cast<uint32_t>(into.size()));
+  }
   if (!bytes) {
     // A timeout stays a timeout; the message gets the name of what is missing.
     co_return Error(bytes.error())

@@ -1,5 +1,6 @@
 // Reading planned partitions: pieces, read-ahead, fallback from corrupt merged blocks, errors
 // instead of short reads.
+#include <boost/asio/detached.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <random>
 
@@ -22,6 +23,17 @@ PartitionPlan plan_of(const std::vector<uint64_t>& lengths) {
     plan.bytes += lengths[i];
   }
   return plan;
+}
+
+PushOptions unpushed() {
+  PushOptions push = TestCluster::quick();
+  push.enabled = false;
+  return push;
+}
+
+Task<void> all_come_back(TestCluster& cluster) {
+  co_await sleep_for(cluster.runtime, std::chrono::milliseconds(100));
+  cluster.faults.down.clear();
 }
 
 }  // namespace
@@ -155,6 +167,43 @@ TEST_CASE("an owner that dies while it is read is replaced block by block by the
   // in theirs or not lost.
   CHECK(good >= 1);
   testing::run_task(cluster.runtime, stream->close());
+}
+
+// A restarted daemon is away for milliseconds, and a node may look dead to one other for a moment.
+TEST_CASE("a node that is away for a moment fails neither the plan nor a read of its blocks") {
+  TestCluster cluster(3, unpushed(), std::chrono::seconds(60));
+  cluster.start();
+  for (uint64_t map = 0; map < 3; ++map)
+    cluster.write_map(map, kShuffle, map, random_blocks(map, {5000}));
+  // Both candidates hear of each map output that is not their own: two of three have one of those.
+  std::size_t heard = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (heard < 4) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    heard = 0;
+    for (std::size_t node = 0; node < 3; ++node) {
+      const auto info = testing::run_task(
+          cluster.runtime,
+          cluster.engine(node).local_node()->partition_info(kShuffle, PartitionId{0}));
+      REQUIRE(info);
+      heard += info->heard.size();
+    }
+  }
+  const auto away = [&](std::size_t node) {
+    cluster.faults.down.insert(node_name(node));
+    asio::co_spawn(cluster.runtime.context(), all_come_back(cluster), asio::detached);
+  };
+  away(2);
+  const PartitionPlan now = cluster.plan(0, kShuffle, 0);
+  CHECK(now.incomplete);  // a stat does not wait
+  const PartitionPlan plan = cluster.plan_for_reading(0, kShuffle, 0);
+  CHECK_FALSE(plan.incomplete);
+  CHECK(plan.blocks.size() == 3);
+
+  away(1);
+  const auto text = cluster.read(0, plan);
+  REQUIRE(text);
+  CHECK(text->size() == 15'000);
 }
 
 }  // namespace shufflefs::merge

@@ -143,7 +143,8 @@ class View final : public merge::Cluster {
 
 class TestCluster {
  public:
-  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick())
+  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick(),
+                       Duration lost_patience = std::chrono::milliseconds(30))
       : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
@@ -154,6 +155,7 @@ class TestCluster {
       options.data_dirs = {data_dir(i)};
       options.mounts = {"/mnt"};
       options.push = push;
+      options.stream.lost_patience = lost_patience;
       node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget,
                                                      *node->push_budget, node->metrics, options);
       node->view = std::make_unique<View>(node_name(i), faults);
@@ -217,6 +219,11 @@ class TestCluster {
                             uint32_t partition) {
     return run_task(
         runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
+  }
+  merge::PartitionPlan plan_for_reading(std::size_t node, const merge::ShuffleKey& shuffle,
+                                        uint32_t partition) {
+    return run_task(runtime, engine(node).catalog().plan_for_reading(
+                                 shuffle, static_cast<merge::PartitionId>(partition)));
   }
   merge::ShuffleTotals totals(std::size_t node, const merge::ShuffleKey& shuffle) {
     return run_task(runtime, engine(node).catalog().totals(shuffle));
