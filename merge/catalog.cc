@@ -131,7 +131,7 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
   // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose
   // clock is sane.
-  const auto epoch = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+  const auto epoch = static_cast<uint64_t>(runtime_.wall_clock().time_since_epoch() /
                                            std::chrono::milliseconds(1));
   const auto answers = co_await ask_all<bool>(
       [app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
