@@ -12,7 +12,7 @@ namespace shufflefs::sim {
 struct World::Expectation {
   struct Block {
     uint64_t writing = 0;
-    std::set<std::pair<std::size_t, uint64_t>> told;  // who knew of it
+    std::set<Witness> told;  // who knew of it
   };
   std::vector<Block> blocks;
 };
@@ -25,7 +25,7 @@ World::Expectation World::expect(SimNode& /*node*/, const merge::ShuffleKey& shu
     SimNode& origin = *nodes_[written->origin];
     if (origin.works() && origin.engine().commits().is_committed(shuffle, written->map))
       written->listed = true;
-    if (written->listed) expectation.blocks.push_back({written->writing, written->told});
+    if (written->listed) expectation.blocks.push_back({written->writing, written->witnesses(partition)});
   }
   return expectation;
 }

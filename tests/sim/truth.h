@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "merge/ids.h"
+#include "merge/heard_maps.h"
 
 namespace shufflefs::sim {
+
+using Witness = std::pair<std::size_t, uint64_t>;  // a node and its incarnation
 
 // One writing of a map output.
 struct WrittenMap {
@@ -27,12 +29,21 @@ struct WrittenMap {
   bool listed = false;     // its node has noticed that
   bool removed = false;    // unlinked, or dropped
   bool uncertain = false;  // a removal or a drop was interrupted: it may be there or not
-  // Node and incarnation that have acknowledged its announcement.
-  std::set<std::pair<std::size_t, uint64_t>> told;
+  // Who has acknowledged its announcement, and for which partitions. A node that is told again has
+  // heard all of them.
+  std::map<Witness, std::vector<merge::PartitionBits>> told;
 
   [[nodiscard]] bool is_live() const { return committed && !removed && !uncertain; }
   [[nodiscard]] uint64_t length(merge::PartitionId partition) const {
     return number(partition) < lengths.size() ? lengths[number(partition)] : 0;
+  }
+  // Those who were told of this block.
+  [[nodiscard]] std::set<Witness> witnesses(merge::PartitionId partition) const {
+    std::set<Witness> found;
+    for (const auto& [witness, ranges] : told) {
+      if (merge::bit_of(ranges, partition)) found.insert(witness);
+    }
+    return found;
   }
 };
 

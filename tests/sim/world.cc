@@ -100,7 +100,7 @@ void World::add_node() {
   hooks.announced = [this](std::size_t to, const merge::AnnounceRequest& request) {
     for (const merge::AnnouncedMap& map : request.committed) {
       for (WrittenMap* written : truth_.find(map.shuffle, map.map)) {
-        if (written->is_live()) written->told.emplace(to, nodes_[to]->incarnation());
+        if (written->is_live()) written->told[{to, nodes_[to]->incarnation()}] = map.ranges;
       }
     }
   };
@@ -174,6 +174,7 @@ void World::heal() {
   for (const auto& node : nodes_) {
     if (has_left_[node->index()]) continue;
     node->disk().heal();
+    node->disk().crash_after(0);
     disk_slowness_[node->index()] = 1;
     if (!node->lives()) {
       node->disk().thaw(false);
