@@ -91,6 +91,13 @@ const std::array kKeys = {
               .price = "Applications without spark.authenticate are refused; encrypted blocks are "
                        "copied and cost processor time.",
               .target = SHUFFLEFS_TARGET(std::string, spark.secret_file)},
+    ConfigKey{.name = "client-dir",
+              .kind = ValueKind::kPath,
+              .default_note = "client/ or ../share/shufflefs/client/ beside the program",
+              .help = "Where the jars of the Spark client lie; every mount shows them in "
+                      ".shufflefs/client/.",
+              .price = "Executors load from there: whoever may write in it runs code in them.",
+              .target = SHUFFLEFS_TARGET(std::string, client_dir)},
     ConfigKey{.name = "app-ttl",
               .kind = ValueKind::kDuration,
               .default_text = "0s",

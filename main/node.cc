@@ -14,6 +14,7 @@
 #include "fs/virtual_tree.h"
 #include "main/api.h"
 #include "main/mount_names.h"
+#include "main/process.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
 #include "net/ess/server.h"
@@ -87,6 +88,20 @@ Result<net::MemberSpec> members_of(const Settings& settings) {
   return net::MemberSpec{{{settings.node, settings.peer_listen}}, std::nullopt};
 }
 
+// The directory with the Spark client's jars: as configured, or where a build or an installation
+// has it. Nothing: none is shown.
+std::string client_directory(const Settings& settings) {
+  if (!settings.client_dir.empty()) return settings.client_dir;
+  const auto program = own_program();
+  if (!program) return {};
+  const std::filesystem::path place = std::filesystem::path(*program).parent_path();
+  std::error_code ignored;
+  for (const auto& candidate : {place / "client", place.parent_path() / "share/shufflefs/client"}) {
+    if (std::filesystem::is_directory(candidate, ignored)) return candidate.string();
+  }
+  return {};
+}
+
 fs::SavedState saved_state(MountState& mount) {
   fs::SavedState saved;
   saved.tables = std::move(mount.tables);
@@ -118,7 +133,8 @@ struct Node::Parts {
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
         api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
-        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept) {}
+        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
+             client_directory(settings)) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;

@@ -54,6 +54,7 @@ struct Settings {
   bool keep_mount = true;
   bool fuse_io_uring = false;
   std::chrono::milliseconds trash_grace{};
+  std::string client_dir;  // absolute; empty: no client is shown
   SparkSettings spark;
 };
 

@@ -64,6 +64,7 @@ std::string settings_as_toml(const Settings& settings) {
   if (!allow_dirs.empty()) table.insert("spark-allow-dir", std::move(allow_dirs));
   if (!settings.spark.secret_file.empty())
     table.insert("spark-secret-file", settings.spark.secret_file);
+  if (!settings.client_dir.empty()) table.insert("client-dir", settings.client_dir);
   std::ostringstream text;
   text << table << "\n";
   return text.str();

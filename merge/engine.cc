@@ -259,6 +259,23 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
   co_return text;
 }
 
+uint32_t Engine::known_partition_count(const ShuffleKey& shuffle) const {
+  return impl_->node->partition_count(shuffle);
+}
+
+std::string Engine::owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const {
+  const auto placement = impl_->placements->get(shuffle, partition_count);
+  std::string text;
+  for (uint32_t first = 0; first < partition_count; first += placement->bucket_width()) {
+    const auto partition = static_cast<PartitionId>(first);
+    const auto second = placement->second(partition);
+    text += fmt::format(
+        "{} {} {}{}{}\n", first, std::min(first + placement->bucket_width(), partition_count) - 1,
+        placement->owner(partition).str(), second ? " " : "", second ? second->str() : "");
+  }
+  return text;
+}
+
 std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {
   const IndexBytes header = encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition);
   std::vector<std::byte> bytes(header.begin(), header.end());

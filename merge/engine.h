@@ -68,6 +68,11 @@ class Engine {
 
   // ---- reactor ------------------------------------------------------------------------------------------------
   [[nodiscard]] std::shared_ptr<PartitionStream> open_stream(PartitionPlan plan);
+  // The shuffle's partitions as far as this node knows by itself; 0 if it does not.
+  [[nodiscard]] uint32_t known_partition_count(const ShuffleKey& shuffle) const;
+  // Who would own the partitions 0 .. partition_count - 1: a line "<first> <last> <owner> <second
+  // choice>" for each bucket; the second choice is missing where there is one node.
+  [[nodiscard]] std::string owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const;
   // The text of shuffles/<app>/<shuffle>/status.
   [[nodiscard]] Task<std::string> status_text(ShuffleKey shuffle);
   [[nodiscard]] Runtime& runtime();

@@ -41,6 +41,7 @@ class LocalNode final : public NodeApi {
   Task<Result<PushReply>> push(PushRequest request) override;
   Task<Status> announce(AnnounceRequest request) override;
   Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) override;
+  Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) override;
   Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) override;
   Task<Result<std::vector<ShuffleKey>>> list_shuffles() override;
   Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) override;
@@ -52,6 +53,10 @@ class LocalNode final : public NodeApi {
   Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
                                      uint32_t length) override;
   Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) override;
+
+  // The shuffle's partitions, from what this node wrote itself or was told of; 0 if that is
+  // nothing. Reactor.
+  [[nodiscard]] uint32_t partition_count(const ShuffleKey& shuffle) const;
 
  private:
   Task<Result<Buffer>> buffer(uint32_t length);

@@ -28,8 +28,7 @@ Status Trash::discard(const std::string& path) {
     return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
   const std::lock_guard lock(mu_);
   // Unique over restarts: the wall clock in front of a counter.
-  const auto stamp =
-      std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  const auto stamp = runtime_.wall_clock().time_since_epoch() / std::chrono::microseconds(1);
   const std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
   auto moved = io_.rename(path, place);
   if (!moved && moved.error().code == Code::kNotFound) return ok();

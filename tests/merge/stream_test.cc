@@ -4,6 +4,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <random>
 
+#include "merge/catalog.h"
+#include "merge/placement.h"
 #include "merge/stream_units.h"
 #include "support/test_cluster.h"
 
@@ -113,6 +115,35 @@ TEST_CASE("corrupt merged blocks are read from their origin and counted") {
           (block.map == MapId{1} ? blocks[0] : more[0]));
   }
   CHECK(cluster.metrics(reader).value("shufflefs_read_fallback_blocks_total") == 2);
+}
+
+TEST_CASE("what is merged is found with a question to each candidate, whatever was written") {
+  TestCluster cluster(5);
+  cluster.start();
+  const NodeName owner = Placement(kShuffle, cluster.view(0).names(), 1).owner(PartitionId{0});
+  std::vector<std::size_t> others;
+  for (std::size_t i = 0; i < 5; ++i) {
+    if (node_name(i) != owner) others.push_back(i);
+  }
+  std::vector<std::string> expected;
+  for (uint64_t map = 0; map < 20; ++map) {
+    expected.push_back(random_blocks(map, {10'000})[0]);
+    cluster.write_map(others[map % 2], kShuffle, map, {expected.back()});
+  }
+  cluster.settle(kShuffle, 20);
+  cluster.faults.merged_questions = 0;
+  const PartitionPlan plan = testing::run_task(
+      cluster.runtime, cluster.engine(others[0]).catalog().merged_plan(kShuffle, PartitionId{0}));
+  CHECK(cluster.faults.merged_questions <= 2);
+  REQUIRE(plan.owner == owner);
+  REQUIRE(plan.blocks.size() == 20);
+
+  // The plan says nothing of origins: they are asked when a block has to be read there.
+  cluster.faults.down.insert(owner);
+  const auto text = cluster.read(others[2], plan);
+  REQUIRE(text);
+  for (const PlannedBlock& block : plan.blocks)
+    CHECK(text->substr(block.offset, block.length) == expected[number(block.map)]);
 }
 
 TEST_CASE("a corrupt large block fails once and is then read from its origin") {

@@ -33,6 +33,7 @@ struct Faults {
   std::set<merge::NodeName> damage_reads;  // what it answers to read_merged has a flipped bit
   bool damage_pushes = false;
   std::size_t pushes = 0;
+  std::size_t merged_questions = 0;
 };
 
 // The other node as seen over a link.
@@ -55,6 +56,12 @@ class Link final : public merge::NodeApi {
                                                     merge::PartitionId partition) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->partition_info(std::move(shuffle), partition);
+  }
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override {
+    if (cut()) co_return unreachable();
+    ++faults_.merged_questions;
+    co_return co_await to_->merged_info(std::move(shuffle), partition);
   }
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override {
     if (cut()) co_return unreachable();
