@@ -106,3 +106,10 @@ priorityClassName: {{ . }}
 {{- end -}}
 {{- toYaml (merge (dict) .Values.spark.conf $conf) -}}
 {{- end -}}
+
+{{/* Annotations of an object of the clean-up after helm uninstall; call with its weight. */}}
+{{- define "spark-standalone.cleanup-hook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}
