@@ -15,7 +15,12 @@
 - --memory={{ $service.memoryMiB }}M
 - --spark.memory={{ $service.sparkMemoryMiB }}M
 {{- if $service.peerSecret.enabled }}
-- --secret-file=/etc/shufflefs/peer-secret/secret
+- --secret-file=/etc/shufflefs/secrets/secret
+{{- else }}
+- --insecure=true
+{{- end }}
+{{- if $service.monitoring.serviceMonitor.enabled }}
+- --http-token-file=/etc/shufflefs/secrets/http-token
 {{- end }}
 {{- range $key, $value := $service.config }}
 - {{ printf "--%s=%v" $key $value | quote }}
@@ -36,6 +41,10 @@
 {{- append $words (toString $root.Values.shuffleService.httpPort) | toJson -}}
 {{- end -}}
 
-{{- define "spark-standalone.peer-secret-name" -}}
-{{- default (printf "%s-peers" (include "spark-standalone.shuffle-name" .)) .Values.shuffleService.peerSecret.existingSecret -}}
+{{/* The Secret with the keys "secret", between the nodes, and "http-token", for Prometheus; empty if neither is wanted. */}}
+{{- define "spark-standalone.secret-name" -}}
+{{- $service := .Values.shuffleService -}}
+{{- if and (include "spark-standalone.is-shufflefs" .) (or $service.peerSecret.enabled $service.monitoring.serviceMonitor.enabled) -}}
+{{- default (include "spark-standalone.shuffle-name" .) $service.peerSecret.existingSecret -}}
+{{- end -}}
 {{- end -}}
