@@ -13,6 +13,7 @@
 
 #include "base/gate.h"
 #include "merge/cluster.h"
+#include "merge/epochs.h"
 #include "merge/partition_plan.h"
 
 namespace shufflefs::merge {
@@ -34,7 +35,7 @@ struct ShuffleTotals {
 
 class Catalog {
  public:
-  Catalog(Runtime& runtime, Cluster& cluster);
+  Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -65,6 +66,7 @@ class Catalog {
 
   Runtime& runtime_;
   Cluster& cluster_;
+  const Epochs& epochs_;
   Gate gate_;
 };
 
