@@ -9,9 +9,10 @@
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience)
+Catalog::Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience)
     : runtime_(runtime),
       cluster_(cluster),
+      epochs_(epochs),
       lost_patience_(lost_patience),
       placements_(cluster),
       gate_(runtime, "catalog") {}
@@ -154,10 +155,7 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
 }
 
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
-  // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose
-  // clock is sane.
-  const auto epoch = static_cast<uint64_t>(runtime_.wall_clock().time_since_epoch() /
-                                           std::chrono::milliseconds(1));
+  const uint64_t epoch = epochs_.next(app, runtime_.wall_clock());
   const auto answers = co_await ask_all<bool>(
       [app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
   if (answers.bad.empty()) co_return ok();

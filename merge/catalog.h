@@ -13,6 +13,7 @@
 
 #include "base/gate.h"
 #include "merge/cluster.h"
+#include "merge/epochs.h"
 #include "merge/partition_plan.h"
 #include "merge/placement_cache.h"
 
@@ -36,7 +37,7 @@ struct ShuffleTotals {
 class Catalog {
  public:
   // `lost_patience` as in StreamOptions.
-  Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience);
+  Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -75,6 +76,7 @@ class Catalog {
 
   Runtime& runtime_;
   Cluster& cluster_;
+  const Epochs& epochs_;
   const Duration lost_patience_;
   PlacementCache placements_;
   Gate gate_;

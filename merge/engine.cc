@@ -57,7 +57,8 @@ struct Engine::Impl {
             runtime, io, budget, metrics, maps, store, heard, epochs, ledger,
             options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
-            [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); }})),
+            [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
+            [this] { return committer.is_complete(); }})),
         gate(runtime, "engine") {}
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
@@ -95,6 +96,14 @@ struct Engine::Impl {
     if (!dropped)
       log_warning("shuffle.not_dropped",
                   {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
+  }
+
+  // Looks again for what could not be read.
+  Task<void> rescan() {
+    while (true) {
+      co_await sleep_for(runtime, std::chrono::seconds(5));
+      if (!committer.is_complete()) co_await offload(runtime, [&] { return committer.scan(); });
+    }
   }
 
   Runtime& runtime;
@@ -153,7 +162,8 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.options.stream.lost_patience);
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.epochs,
+                                           impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher =
@@ -165,6 +175,7 @@ void Engine::start(Cluster& cluster) {
   cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
   impl.gate.spawn(impl.trash.run());
   impl.gate.spawn(impl.reaper.run());
+  impl.gate.spawn(impl.rescan());
   impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
     for (const MapOutput& output : impl.maps.of(shuffle)) impl.committed(shuffle, output.map);

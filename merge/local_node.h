@@ -35,6 +35,8 @@ class LocalNode final : public NodeApi {
     std::function<std::vector<std::string>(const ShuffleKey&)> refused_commits;
     // Forgets and discards the map outputs of the shuffle that this node holds. On a disk thread.
     std::function<Status(const ShuffleKey&)> drop_maps;
+    // Whether `maps` is all that the disks hold. Any thread.
+    std::function<bool()> maps_complete;
   };
   explicit LocalNode(Parts parts);
 
