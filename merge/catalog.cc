@@ -128,6 +128,16 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
   co_return make_merged_plan(shuffle, partition, answers.good);
 }
 
+Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std::string about) {
+  auto answers =
+      co_await ask_all<std::string>([about](NodeApi& node) { return node.report(about); });
+  std::vector<std::pair<NodeName, Result<std::string>>> reports;
+  for (auto& [name, text] : answers.good) reports.emplace_back(name, std::move(text));
+  for (auto& [name, reason] : answers.bad)
+    reports.emplace_back(name, make_error(Code::kPeerUnreachable, reason));
+  co_return reports;
+}
+
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
   // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose
   // clock is sane.

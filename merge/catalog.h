@@ -54,6 +54,9 @@ class Catalog {
   // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show.
   // Empty if none.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
+  // What every node reports (NodeApi::report), by name; an error says why one does not.
+  [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
+      std::string about);
   // Drops on every node. An error names the nodes that could not be told (they are told when they
   // come back, by the epoch of the next push that they see).
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
