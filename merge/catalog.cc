@@ -154,6 +154,16 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
   co_return make_merged_plan(shuffle, partition, good);
 }
 
+Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std::string about) {
+  auto answers =
+      co_await ask_all<std::string>([about](NodeApi& node) { return node.report(about); });
+  std::vector<std::pair<NodeName, Result<std::string>>> reports;
+  for (auto& [name, text] : answers.good) reports.emplace_back(name, std::move(text));
+  for (auto& [name, reason] : answers.bad)
+    reports.emplace_back(name, make_error(Code::kPeerUnreachable, reason));
+  co_return reports;
+}
+
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
   const uint64_t epoch = epochs_.next(app, runtime_.wall_clock());
   const auto answers = co_await ask_all<bool>(

@@ -57,6 +57,9 @@ class Catalog {
   // then the two candidates; all others only if those have nothing. No map output is looked at, so
   // the blocks' origins are left open.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
+  // What every node reports (NodeApi::report), by name; an error says why one does not.
+  [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
+      std::string about);
   // Drops on every node. An error names the nodes that could not be told (they are told when they
   // come back, by the epoch of the next push that they see).
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);

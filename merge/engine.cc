@@ -59,6 +59,7 @@ struct Engine::Impl {
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
             [this] { return committer.is_complete(); }})),
+        sizer(io, maps, store),
         gate(runtime, "engine") {}
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
@@ -123,6 +124,7 @@ struct Engine::Impl {
   SparkApps spark_apps;
   SparkReaper reaper;
   std::shared_ptr<LocalNode> node;
+  PartitionSizer sizer;
   std::atomic<bool> started{false};
   // From start() on:
   Cluster* cluster = nullptr;
@@ -193,6 +195,12 @@ std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
 SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
+void Engine::set_reporter(std::function<Task<Result<std::string>>(std::string)> reporter) {
+  impl_->node->set_reporter(std::move(reporter));
+}
+Task<PartitionSizes> Engine::partition_sizes(PartitionSizesQuestion question) {
+  co_return co_await offload(impl_->runtime, [&] { return impl_->sizer.sizes(question); });
+}
 Runtime& Engine::runtime() { return impl_->runtime; }
 std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
 std::string Engine::local_root(std::size_t disk) const {

@@ -264,6 +264,16 @@ Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, Map
   co_return bytes;
 }
 
+Task<Result<std::string>> NodeApi::report(std::string about) {
+  co_return make_error(Code::kInvalidArgument,
+                       fmt::format("this node has no report about '{}'", about));
+}
+
+Task<Result<std::string>> LocalNode::report(std::string about) {
+  if (!reporter_) co_return co_await NodeApi::report(std::move(about));
+  co_return co_await reporter_(std::move(about));
+}
+
 Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {
   parts_.heard.drop(shuffle);
   co_return co_await offload(parts_.runtime, [&]() -> Status {
