@@ -84,8 +84,8 @@ Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
   if (!output) co_return;
   const auto lengths =
       co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
+  if (!maps_.find(shuffle, map)) co_return;  // removed while we looked
   if (!lengths) {
-    if (!maps_.find(shuffle, map)) co_return;  // removed while we looked
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
                                     {"reason", lengths.error().message}});

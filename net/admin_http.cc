@@ -109,6 +109,10 @@ Task<bool> write_answer(beast::tcp_stream& stream, HttpAnswer answer, bool keep_
   http::response<http::string_body> response{static_cast<http::status>(answer.status), 11};
   response.set(http::field::content_type, answer.content_type);
   response.set(http::field::cache_control, "no-store");
+  // What a browser would otherwise guess from the bytes, or hand to pages of other sites.
+  response.set("X-Content-Type-Options", "nosniff");
+  response.set("Cross-Origin-Resource-Policy", "same-origin");
+  for (const auto& [name, value] : answer.headers) response.set(name, value);
   if (answer.status == 405) response.set(http::field::allow, "GET, POST, DELETE");
   response.body() = std::move(answer.body);
   response.keep_alive(keep_alive);
@@ -243,6 +247,12 @@ Task<void> AdminHttp::serve_connection(Tcp::socket socket) {
         error_answer(405, "invalid_argument", "only GET, POST and DELETE are understood");
     if (method) {
       auto question = question_of(*method, request.target(), std::move(request.body()));
+      if (question) {
+        question->host = request[http::field::host];
+        question->origin = request[http::field::origin];
+        question->fetch_site = request["Sec-Fetch-Site"];
+        question->authorization = request[http::field::authorization];
+      }
       if (question)
         answer = co_await answer_to(std::move(*question));
       else
@@ -267,6 +277,9 @@ const AdminHttp::Handler* AdminHttp::route_for(std::string_view path) const {
 }
 
 Task<HttpAnswer> AdminHttp::answer_to(HttpQuestion question) {
+  if (guard_) {
+    if (auto refused = guard_(question)) co_return *std::move(refused);
+  }
   const Handler* const handler = route_for(question.path);
   if (handler != nullptr) co_return co_await call_with_deadline(*handler, std::move(question));
   if (question.path == "/healthz") co_return text_answer("ok\n");

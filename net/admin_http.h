@@ -13,6 +13,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,9 @@ class AdminHttp {
   // "/ab". The prefix "/" matches what nothing else does. /healthz answers "ok" until it is
   // registered otherwise.
   void add_route(std::string prefix, Handler handler);
+  // Asked before every route, what it answers is the answer. None: everybody may do everything.
+  using Guard = std::function<std::optional<HttpAnswer>(const HttpQuestion&)>;
+  void set_guard(Guard guard) { guard_ = std::move(guard); }
 
   // Binds and begins to accept. The host is an address or "localhost"; port 0 takes a free one (for
   // tests).
@@ -70,6 +74,7 @@ class AdminHttp {
   Runtime& runtime_;
   const HttpLimits limits_;
   std::vector<Route> routes_;  // longest prefix first
+  Guard guard_;
   asio::ip::tcp::acceptor acceptor_;
   uint16_t port_ = 0;
   std::shared_ptr<std::size_t> connections_ =
