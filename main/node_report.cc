@@ -118,6 +118,7 @@ Task<void> NodeReport::look() {
   }
   shuffles_ = std::move(shuffles);
   shuffles_left_out_ = keys.size() - std::min(keys.size(), kMostShuffles);
+  looked_at_ = parts_.runtime.now();
   looking_ = false;
 }
 
@@ -125,7 +126,8 @@ Task<json::object> NodeReport::node() {
   // Less than what the asking node waits for an answer.
   constexpr auto kPatience = std::chrono::seconds(2);
   constexpr auto kLook = std::chrono::milliseconds(2);
-  if (!looking_) {
+  constexpr auto kFresh = std::chrono::seconds(1);
+  if (!looking_ && !(looked_at_ && parts_.runtime.now() - *looked_at_ < kFresh)) {
     looking_ = true;
     gate_.spawn(look());
   }

@@ -5,13 +5,15 @@
 //   about "sizes APP/SHUFFLE FIRST CELLS WIDTH" how large the partitions are, as far as it knows
 //
 // Threads: reactor. Ownership: the referred-to parts outlive it; close() before they stop. Waits: a
-// hanging disk makes the report old after two seconds, and not late ("current": false).
-// Bound: kMostShuffles, kMostEvents, and merge::kMaxReportBytes, to which it is shortened.
+// hanging disk makes the report old after two seconds, and not late ("current": false). Cost:
+// disks, mount and shuffles are looked at once a second, however many ask. Bound: kMostShuffles,
+// kMostEvents, and merge::kMaxReportBytes, to which it is shortened.
 #pragma once
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "base/byte_budget.h"
@@ -77,6 +79,7 @@ class NodeReport {
 
   // What was seen at the last look.
   bool looking_ = false;
+  std::optional<TimePoint> looked_at_;
   Status mounted_ = make_error(Code::kMount, "the mount has not been looked at yet");
   boost::json::array shuffles_;
   std::size_t shuffles_left_out_ = 0;

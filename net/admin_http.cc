@@ -153,6 +153,23 @@ class Counted {
   std::shared_ptr<std::size_t> counter_;
 };
 
+// A socket is in the list as long as it lives, or until somebody else takes it out.
+class Listed {
+ public:
+  using List = std::list<Tcp::socket*>;
+  Listed(std::shared_ptr<List> list, Tcp::socket& socket)
+      : list_(std::move(list)), socket_(socket) {
+    list_->push_back(&socket_);
+  }
+  Listed(const Listed&) = delete;
+  Listed& operator=(const Listed&) = delete;
+  ~Listed() { list_->remove(&socket_); }
+
+ private:
+  std::shared_ptr<List> list_;
+  Tcp::socket& socket_;
+};
+
 }  // namespace
 
 AdminHttp::AdminHttp(Runtime& runtime, HttpLimits limits)
@@ -212,7 +229,12 @@ Task<void> AdminHttp::accept_forever() {
       co_await sleep_for(runtime_, std::chrono::milliseconds(100));
       continue;
     }
-    if (*connections_ >= limits_.connections) {
+    if (*connections_ >= limits_.connections && !waiting_->empty()) {
+      // Its coroutine ends soon, and then the count is right again.
+      boost::system::error_code ignored;
+      waiting_->front()->close(ignored);
+      waiting_->pop_front();
+    } else if (*connections_ >= limits_.connections) {
       log_limited(LogLevel::kWarning, "http.too_many_connections",
                   {{"limit", limits_.connections}});
       boost::system::error_code ignored;
@@ -233,7 +255,9 @@ Task<void> AdminHttp::serve_connection(Tcp::socket socket) {
     parser.header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
     parser.body_limit(limits_.body_bytes);
     stream.expires_after(limits_.deadline);
+    std::optional<Listed> waits(std::in_place, waiting_, stream.socket());
     const auto [error, bytes] = co_await http::async_read(stream, buffer, parser, kAsTuple);
+    waits.reset();
     if (error) {
       auto answer = answer_to_bad_request(error, limits_);
       if (answer) co_await write_answer(stream, std::move(*answer), false, limits_.deadline);

@@ -5,13 +5,15 @@
 // Threads: reactor only; add_route() and listen() before the reactor runs or on it. Ownership:
 // handlers are kept until the server is destroyed; the Runtime outlives it. Failure: a peer that is
 // slow, silent or talks nonsense loses its connection after the deadline; a handler that throws or
-// exceeds its deadline is answered for (500, 504). Above the connection limit a caller gets 503.
-// Cost: one coroutine per connection.
+// exceeds its deadline is answered for (500, 504). Above the connection limit the connection that
+// has waited longest for a request of its client is closed, so that whoever holds many open keeps
+// nobody out; if all are being answered, a caller gets 503. Cost: one coroutine per connection.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +62,10 @@ class AdminHttp {
   [[nodiscard]] Task<void> stop();
 
  private:
+  // The connections that wait for a request, the longest first. Shared with the connections'
+  // frames.
+  using Waiting = std::list<asio::ip::tcp::socket*>;
+
   struct Route {
     std::string prefix;
     Handler handler;
@@ -79,6 +85,7 @@ class AdminHttp {
   uint16_t port_ = 0;
   std::shared_ptr<std::size_t> connections_ =
       std::make_shared<std::size_t>(0);  // shared with the connections
+  std::shared_ptr<Waiting> waiting_ = std::make_shared<Waiting>();
   Gate gate_;
 };
 

@@ -9,7 +9,7 @@ namespace {
 using testing::random_blocks;
 using testing::TestCluster;
 const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
-const std::vector<uint64_t> kSizes = {100, 0, 5000, 20, 30'000, 1, 700};
+const std::vector<uint64_t> kSizes = {100, 0, 5000, 20, 30'000, 9, 700};
 
 PartitionSizes sizes(TestCluster& cluster, std::size_t node, uint32_t first, uint32_t cells,
                      uint32_t width) {
@@ -38,7 +38,7 @@ TEST_CASE("partition sizes: committed at the origins, merged at the owners, by c
   }
 
   const PartitionSizes wide = sizes(cluster, 1, 1, 3, 2);  // 1-2, 3-4, 5-6
-  CHECK(wide.committed_bytes == std::vector<uint64_t>{4 * 5000, 4 * (20 + 30'000), 4 * (1 + 700)});
+  CHECK(wide.committed_bytes == std::vector<uint64_t>{4 * 5000, 4 * (20 + 30'000), 4 * (9 + 700)});
   const PartitionSizes beyond = sizes(cluster, 1, 6, 4, 5);
   CHECK(beyond.committed_bytes == std::vector<uint64_t>{4 * 700, 0, 0, 0});
   CHECK(sizes(cluster, 1, 0, 1U << 31U, 1).committed_bytes.size() ==
