@@ -61,10 +61,21 @@ const std::array kKeys = {
         .name = "http-listen",
         .kind = ValueKind::kAddress,
         .default_text = "127.0.0.1:7340",
-        .help = "Where status, health and the client commands are answered.",
-        .price =
-            "It is not authenticated: beyond loopback, anyone who reaches it can drop shuffles.",
+        .help = "Where the page, the API, metrics, health and the client commands are answered. "
+                "Beyond loopback it needs http-token-file.",
+        .price = "On loopback whoever is on this machine can read everything, and drop shuffles "
+                 "unless http-token-file is given.",
         .target = SHUFFLEFS_TARGET(HostPort, http_listen)},
+    ConfigKey{
+        .name = "http-token-file",
+        .kind = ValueKind::kPath,
+        .default_note = "none",
+        .help = "A file with a token, readable by its owner alone. Who sends it (Authorization: "
+                "Bearer TOKEN) may do everything over HTTP; without it nothing can be dropped, "
+                "and beyond loopback nothing but /healthz and /readyz is answered.",
+        .price = "Commands need the file too (SHUFFLEFS_HTTP_TOKEN_FILE), and a scraper of the "
+                 "metrics its text.",
+        .target = SHUFFLEFS_TARGET(std::string, http_token_file)},
     ConfigKey{.name = "spark-listen",
               .kind = ValueKind::kAddress,
               .default_text = "0.0.0.0:7337",
@@ -91,6 +102,13 @@ const std::array kKeys = {
               .price = "Applications without spark.authenticate are refused; encrypted blocks are "
                        "copied and cost processor time.",
               .target = SHUFFLEFS_TARGET(std::string, spark.secret_file)},
+    ConfigKey{.name = "client-dir",
+              .kind = ValueKind::kPath,
+              .default_note = "client/ or ../share/shufflefs/client/ beside the program",
+              .help = "Where the jars of the Spark client lie; every mount shows them in "
+                      ".shufflefs/client/.",
+              .price = "Executors load from there: whoever may write in it runs code in them.",
+              .target = SHUFFLEFS_TARGET(std::string, client_dir)},
     ConfigKey{.name = "app-ttl",
               .kind = ValueKind::kDuration,
               .default_text = "0s",
@@ -195,6 +213,16 @@ const std::array kKeys = {
               .price = "Shorter fails reads of a node that is only busy; longer makes readers wait "
                        "for one that is dead.",
               .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, read.peer_timeout)},
+    ConfigKey{.name = "read.lost-patience",
+              .kind = ValueKind::kDuration,
+              .default_text = "5s",
+              .least = 0,
+              .most = 10 * 60 * kSecond,
+              .help = "How long a read through the mount goes on asking for a block that only a "
+                      "node that does not answer has, before it fails with EIO.",
+              .price = "Shorter fails reads while a daemon is being restarted; longer makes "
+                       "readers of a node that is gone for good wait for their error.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, read.lost_patience)},
     ConfigKey{.name = "read.ahead-bytes",
               .kind = ValueKind::kBytes,
               .default_text = "4M",

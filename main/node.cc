@@ -14,6 +14,7 @@
 #include "fs/virtual_tree.h"
 #include "main/api.h"
 #include "main/mount_names.h"
+#include "main/process.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
 #include "net/ess/server.h"
@@ -35,6 +36,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.max_block_bytes = settings.push.max_block_bytes;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
+  options.stream.lost_patience = settings.read.lost_patience;
   options.stream.ahead_bytes = settings.read.ahead_bytes;
   options.trash_grace = settings.trash_grace;
   // Executors name their directories as they see them: by the mount's configured name, or by the
@@ -86,6 +88,20 @@ Result<net::MemberSpec> members_of(const Settings& settings) {
   return net::MemberSpec{{{settings.node, settings.peer_listen}}, std::nullopt};
 }
 
+// The directory with the Spark client's jars: as configured, or where a build or an installation
+// has it. Nothing: none is shown.
+std::string client_directory(const Settings& settings) {
+  if (!settings.client_dir.empty()) return settings.client_dir;
+  const auto program = own_program();
+  if (!program) return {};
+  const std::filesystem::path place = std::filesystem::path(*program).parent_path();
+  std::error_code ignored;
+  for (const auto& candidate : {place / "client", place.parent_path() / "share/shufflefs/client"}) {
+    if (std::filesystem::is_directory(candidate, ignored)) return candidate.string();
+  }
+  return {};
+}
+
 fs::SavedState saved_state(MountState& mount) {
   fs::SavedState saved;
   saved.tables = std::move(mount.tables);
@@ -116,8 +132,10 @@ struct Node::Parts {
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
-        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept) {}
+        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io,
+             saved.generation + 1}),
+        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
+             client_directory(settings)) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -136,6 +154,7 @@ struct Node::Parts {
   }
   Task<void> start_network() {
     engine.start(membership);
+    server.on_hello([this](const merge::NodeName& name) { membership.noticed(name); });
     membership.start();
     server.start();
     co_return;
@@ -153,6 +172,7 @@ struct Node::Parts {
     // First whoever asks peers, then the peers, then who answers them.
     co_await tree.stop();
     co_await http.stop();
+    co_await api.stop();
     if (spark) co_await spark->stop();
     co_await engine.stop();
     co_await membership.stop();
@@ -193,7 +213,7 @@ Status Node::Parts::start(std::function<void()> on_unable) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
     api.show_spark([this] { return spark->status(); });
   }
-  api.add_routes(http);
+  TRY(api.add_routes(http));
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());
   tree.restore_open_files(saved);

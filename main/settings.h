@@ -23,6 +23,7 @@ struct PushSettings {
 
 struct ReadSettings {
   std::chrono::milliseconds peer_timeout{};
+  std::chrono::milliseconds lost_patience{};
   uint64_t ahead_bytes = 0;
 };
 
@@ -43,6 +44,7 @@ struct Settings {
   HostPort peer_listen;
   std::string members;  // for net::parse_members; empty: this node alone
   HostPort http_listen;
+  std::string http_token_file;  // absolute; empty: no token
   uint64_t memory_bytes = 0;
   LogLevel log_level = LogLevel::kInfo;
   PushSettings push;
@@ -53,6 +55,7 @@ struct Settings {
   bool keep_mount = true;
   bool fuse_io_uring = false;
   std::chrono::milliseconds trash_grace{};
+  std::string client_dir;  // absolute; empty: no client is shown
   SparkSettings spark;
 };
 

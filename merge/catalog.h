@@ -15,6 +15,7 @@
 #include "merge/cluster.h"
 #include "merge/epochs.h"
 #include "merge/partition_plan.h"
+#include "merge/placement_cache.h"
 
 namespace shufflefs::merge {
 
@@ -35,7 +36,8 @@ struct ShuffleTotals {
 
 class Catalog {
  public:
-  Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs);
+  // `lost_patience` as in StreamOptions.
+  Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -48,9 +50,16 @@ class Catalog {
   [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
   // The partition as of now.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
-  // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show.
-  // Empty if none.
+  // If a node that does not answer has, or may have, what nobody else has, all are asked again for
+  // a while: the plan is incomplete only after that.
+  [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
+  // Only what is merged: what <p>.merged and <p>.index show; empty if nothing is. Asks this node,
+  // then the two candidates; all others only if those have nothing. No map output is looked at, so
+  // the blocks' origins are left open.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
+  // What every node reports (NodeApi::report), by name; an error says why one does not.
+  [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
+      std::string about);
   // Drops on every node. An error names the nodes that could not be told (they are told when they
   // come back, by the epoch of the next push that they see).
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
@@ -62,11 +71,17 @@ class Catalog {
     std::vector<UnreachableNode> bad;
   };
   template <class T, class Ask>
-  Task<Answers<T>> ask_all(Ask ask);
+  Task<Answers<T>> ask(std::vector<NodeName> names, Ask ask);
+  template <class T, class Ask>
+  Task<Answers<T>> ask_all(Ask ask) {
+    return this->ask<T>(cluster_.names(), std::move(ask));
+  }
 
   Runtime& runtime_;
   Cluster& cluster_;
   const Epochs& epochs_;
+  const Duration lost_patience_;
+  PlacementCache placements_;
   Gate gate_;
 };
 
@@ -76,7 +91,8 @@ class Catalog {
     ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
     const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
     const std::vector<UnreachableNode>& unreachable);
-// As above, but only the merged blocks of the one node that has most.
+// As above, but only the merged blocks: those of the node that has most, then what only others
+// have.
 [[nodiscard]] PartitionPlan make_merged_plan(
     ShuffleKey shuffle, PartitionId partition,
     const std::vector<std::pair<NodeName, PartitionInfo>>& answers);

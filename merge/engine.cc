@@ -59,6 +59,7 @@ struct Engine::Impl {
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
             [this] { return committer.is_complete(); }})),
+        sizer(io, maps, store),
         gate(runtime, "engine") {}
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
@@ -123,6 +124,7 @@ struct Engine::Impl {
   SparkApps spark_apps;
   SparkReaper reaper;
   std::shared_ptr<LocalNode> node;
+  PartitionSizer sizer;
   std::atomic<bool> started{false};
   // From start() on:
   Cluster* cluster = nullptr;
@@ -162,7 +164,8 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.epochs);
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.epochs,
+                                           impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher =
@@ -192,6 +195,12 @@ std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
 SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
+void Engine::set_reporter(std::function<Task<Result<std::string>>(std::string)> reporter) {
+  impl_->node->set_reporter(std::move(reporter));
+}
+Task<PartitionSizes> Engine::partition_sizes(PartitionSizesQuestion question) {
+  co_return co_await offload(impl_->runtime, [&] { return impl_->sizer.sizes(question); });
+}
 Runtime& Engine::runtime() { return impl_->runtime; }
 std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
 std::string Engine::local_root(std::size_t disk) const {
@@ -267,6 +276,23 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
     text += fmt::format("owners         {}\n", owners);
   }
   co_return text;
+}
+
+uint32_t Engine::known_partition_count(const ShuffleKey& shuffle) const {
+  return impl_->node->partition_count(shuffle);
+}
+
+std::string Engine::owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const {
+  const auto placement = impl_->placements->get(shuffle, partition_count);
+  std::string text;
+  for (uint32_t first = 0; first < partition_count; first += placement->bucket_width()) {
+    const auto partition = static_cast<PartitionId>(first);
+    const auto second = placement->second(partition);
+    text += fmt::format(
+        "{} {} {}{}{}\n", first, std::min(first + placement->bucket_width(), partition_count) - 1,
+        placement->owner(partition).str(), second ? " " : "", second ? second->str() : "");
+  }
+  return text;
 }
 
 std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {

@@ -16,6 +16,8 @@ namespace shufflefs::merge {
 struct StreamOptions {
   uint64_t ahead_bytes = 4U << 20U;
   Duration patience = std::chrono::seconds(10);  // for the memory budget and for one unit to arrive
+  // How often a node that has what nobody else has is asked again, before it is taken for lost.
+  Duration lost_patience = std::chrono::seconds(5);
 };
 
 struct PushOptions {

@@ -1,5 +1,7 @@
 #include "merge/local_maps.h"
 
+#include <algorithm>
+
 namespace shufflefs::merge {
 
 bool LocalMaps::add(MapOutput output) {
@@ -61,6 +63,16 @@ std::vector<ShuffleKey> LocalMaps::shuffles() const {
   keys.reserve(outputs_.size());
   for (const auto& [key, outputs] : outputs_) keys.push_back(key);
   return keys;
+}
+
+uint32_t LocalMaps::partition_count(const ShuffleKey& shuffle) const {
+  const std::lock_guard lock(mu_);
+  uint32_t count = 0;
+  const auto of_shuffle = outputs_.find(shuffle);
+  if (of_shuffle == outputs_.end()) return count;
+  for (const auto& [map, output] : of_shuffle->second)
+    count = std::max(count, output.partition_count);
+  return count;
 }
 
 }  // namespace shufflefs::merge

@@ -148,6 +148,23 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
   });
 }
 
+uint32_t LocalNode::partition_count(const ShuffleKey& shuffle) const {
+  return std::max(parts_.heard.partition_count(shuffle), parts_.maps.partition_count(shuffle));
+}
+
+Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, PartitionId partition) {
+  PartitionInfo info;
+  info.partition_count = partition_count(shuffle);
+  co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
+    const auto merged = parts_.store.find(shuffle, partition);
+    if (merged)
+      info.merged = (*merged)->view();
+    else if (merged.error().code != Code::kNotFound)
+      return merged.error();
+    return std::move(info);
+  });
+}
+
 Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   ShuffleInfo info;
   info.partition_count = parts_.heard.partition_count(shuffle);
@@ -245,6 +262,16 @@ Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, Map
     return ok();
   }));
   co_return bytes;
+}
+
+Task<Result<std::string>> NodeApi::report(std::string about) {
+  co_return make_error(Code::kInvalidArgument,
+                       fmt::format("this node has no report about '{}'", about));
+}
+
+Task<Result<std::string>> LocalNode::report(std::string about) {
+  if (!reporter_) co_return co_await NodeApi::report(std::move(about));
+  co_return co_await reporter_(std::move(about));
 }
 
 Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {

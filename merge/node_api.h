@@ -140,6 +140,9 @@ class NodeApi {
   virtual Task<Status> announce(AnnounceRequest request) = 0;
 
   virtual Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) = 0;
+  // Only what is merged there, and the partition count: no map output is looked at, so it costs the
+  // same whatever the number of map outputs. at_origin and heard stay empty.
+  virtual Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) = 0;
   virtual Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) = 0;
   // All shuffles that the node has anything of.
   virtual Task<Result<std::vector<ShuffleKey>>> list_shuffles() = 0;
@@ -162,7 +165,15 @@ class NodeApi {
   // knows of. An owner refuses what is older than the last drop it has seen (kDropped), and takes
   // what is newer as the news of a drop that it has missed.
   virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) = 0;
+
+  // What the node tells people of itself, for the status of the cluster: text that only whoever
+  // shows it understands (main/node_report.h), at most kMaxReportBytes. kInvalidArgument for an
+  // `about` that it does not know.
+  virtual Task<Result<std::string>> report(std::string about);
 };
+
+inline constexpr std::size_t kMaxReportBytes = std::size_t{512} << 10U;
+inline constexpr std::size_t kMaxReportNameBytes = 1024;  // of `about`
 
 inline constexpr uint32_t kMaxReadBytes = 4U << 20U;
 

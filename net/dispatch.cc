@@ -71,9 +71,13 @@ Task<Reply> answer_question(Local local, MessageType type, Frame request) {
       co_return reply_malformed(std::move(nothing).error());
     co_return reply_result(type, co_await local.get().list_shuffles());
   }
-  if (type == MessageType::kPartitionInfo) {
+  if (type == MessageType::kPartitionInfo || type == MessageType::kMergedInfo) {
     auto question = decode_partition_question(request.header);
     if (!question) co_return reply_malformed(std::move(question).error());
+    if (type == MessageType::kMergedInfo) {
+      co_return reply_result(type, co_await local.get().merged_info(std::move(question->shuffle),
+                                                                    question->partition));
+    }
     co_return reply_result(type, co_await local.get().partition_info(std::move(question->shuffle),
                                                                      question->partition));
   }
@@ -83,6 +87,12 @@ Task<Reply> answer_question(Local local, MessageType type, Frame request) {
     const auto size = co_await local.get().map_file_size(std::move(question->shuffle),
                                                          question->map, question->file);
     co_return size ? reply_header(type, encode_number(*size)) : reply_error(size.error());
+  }
+  if (type == MessageType::kReport) {
+    auto question = decode_report_question(request.header);
+    if (!question) co_return reply_malformed(std::move(question).error());
+    const auto text = co_await local.get().report(std::move(question->about));
+    co_return text ? reply_header(type, encode_report(*text)) : reply_error(text.error());
   }
   auto question = decode_shuffle_question(request.header);
   if (!question) co_return reply_malformed(std::move(question).error());
@@ -141,11 +151,12 @@ Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request) {
     case MessageType::kAnnounce:
     case MessageType::kDrop: co_return co_await answer_writing(local, type, std::move(request));
     case MessageType::kPartitionInfo:
+    case MessageType::kMergedInfo:
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
     case MessageType::kListShuffle:
     case MessageType::kMapFileSize:
-      co_return co_await answer_question(local, type, std::move(request));
+    case MessageType::kReport: co_return co_await answer_question(local, type, std::move(request));
     case MessageType::kReadMerged:
     case MessageType::kReadBlock:
     case MessageType::kReadMapFile:

@@ -45,7 +45,7 @@ Bytes encode(const PartitionQuestion& question) {
 }
 
 Result<PartitionQuestion> decode_partition_question(std::span<const std::byte> header) {
-  MessageReader reader("partition_info", header);
+  MessageReader reader("partition question", header);
   PartitionQuestion question;
   reader.tuple("fields", 3);
   question.shuffle = reader.shuffle_key();
@@ -162,6 +162,21 @@ Result<DropRequest> decode_drop(std::span<const std::byte> header) {
   if (!reader.nil()) request.shuffle = reader.shuffle();
   request.epoch = reader.epoch();
   return reader.finish(std::move(request));
+}
+
+Bytes encode(const ReportQuestion& question) {
+  MessageWriter writer;
+  writer.tuple(1);
+  writer.text(question.about, merge::kMaxReportNameBytes);
+  return writer.take();
+}
+
+Result<ReportQuestion> decode_report_question(std::span<const std::byte> header) {
+  MessageReader reader("report", header);
+  ReportQuestion question;
+  reader.tuple("fields", 1);
+  question.about = reader.text("about", merge::kMaxReportNameBytes);
+  return reader.finish(std::move(question));
 }
 
 }  // namespace shufflefs::net

@@ -125,6 +125,12 @@ Task<Result<merge::PartitionInfo>> FakeNode::partition_info(merge::ShuffleKey sh
   co_return sample_partition_info();
 }
 
+Task<Result<merge::PartitionInfo>> FakeNode::merged_info(merge::ShuffleKey shuffle,
+                                                         merge::PartitionId partition) {
+  CO_TRY(note(fmt::format("merged_info {} {}", to_string(shuffle), merge::number(partition))));
+  co_return sample_partition_info();
+}
+
 Task<Result<merge::ShuffleInfo>> FakeNode::shuffle_info(merge::ShuffleKey shuffle) {
   CO_TRY(note("shuffle_info " + to_string(shuffle)));
   co_return sample_shuffle_info();
@@ -174,6 +180,11 @@ Task<Status> FakeNode::drop(merge::AppId app, std::optional<merge::ShuffleId> sh
                             uint64_t epoch) {
   co_return note(fmt::format("drop {} {} {}", app.str(),
                              shuffle ? std::to_string(merge::number(*shuffle)) : "all", epoch));
+}
+
+Task<Result<std::string>> FakeNode::report(std::string about) {
+  CO_TRY(note("report " + about));
+  co_return "{}";
 }
 
 // ---- servers, askers, strangers

@@ -74,6 +74,8 @@ class FakeNode final : public merge::NodeApi {
   Task<Status> announce(merge::AnnounceRequest request) override;
   Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
                                                     merge::PartitionId partition) override;
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override;
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;
   Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override;
   Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;
@@ -89,6 +91,7 @@ class FakeNode final : public merge::NodeApi {
                                      uint32_t length) override;
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
                     uint64_t epoch) override;
+  Task<Result<std::string>> report(std::string about) override;
 
   std::vector<std::string> calls;            // "push app-1/7 map 5 ..."
   std::optional<merge::PushRequest> pushed;  // the last one

@@ -111,6 +111,13 @@ Task<Result<merge::PartitionInfo>> SimPeer::partition_info(merge::ShuffleKey shu
                  net::decode_partition_info);
 }
 
+Task<Result<merge::PartitionInfo>> SimPeer::merged_info(merge::ShuffleKey shuffle,
+                                                        merge::PartitionId partition) {
+  return ask_for(MessageType::kMergedInfo,
+                 net::encode(net::PartitionQuestion{std::move(shuffle), partition}),
+                 net::decode_partition_info);
+}
+
 Task<Result<merge::ShuffleInfo>> SimPeer::shuffle_info(merge::ShuffleKey shuffle) {
   return ask_for(MessageType::kShuffleInfo, net::encode(net::ShuffleQuestion{std::move(shuffle)}),
                  net::decode_shuffle_info);

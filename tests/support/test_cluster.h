@@ -33,6 +33,7 @@ struct Faults {
   std::set<merge::NodeName> damage_reads;  // what it answers to read_merged has a flipped bit
   bool damage_pushes = false;
   std::size_t pushes = 0;
+  std::size_t merged_questions = 0;
 };
 
 // The other node as seen over a link.
@@ -55,6 +56,12 @@ class Link final : public merge::NodeApi {
                                                     merge::PartitionId partition) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->partition_info(std::move(shuffle), partition);
+  }
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override {
+    if (cut()) co_return unreachable();
+    ++faults_.merged_questions;
+    co_return co_await to_->merged_info(std::move(shuffle), partition);
   }
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override {
     if (cut()) co_return unreachable();
@@ -143,7 +150,8 @@ class View final : public merge::Cluster {
 
 class TestCluster {
  public:
-  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick())
+  explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick(),
+                       Duration lost_patience = std::chrono::milliseconds(30))
       : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
@@ -154,6 +162,7 @@ class TestCluster {
       options.data_dirs = {data_dir(i)};
       options.mounts = {"/mnt"};
       options.push = push;
+      options.stream.lost_patience = lost_patience;
       node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget,
                                                      *node->push_budget, node->metrics, options);
       node->view = std::make_unique<View>(node_name(i), faults);
@@ -217,6 +226,11 @@ class TestCluster {
                             uint32_t partition) {
     return run_task(
         runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
+  }
+  merge::PartitionPlan plan_for_reading(std::size_t node, const merge::ShuffleKey& shuffle,
+                                        uint32_t partition) {
+    return run_task(runtime, engine(node).catalog().plan_for_reading(
+                                 shuffle, static_cast<merge::PartitionId>(partition)));
   }
   merge::ShuffleTotals totals(std::size_t node, const merge::ShuffleKey& shuffle) {
     return run_task(runtime, engine(node).catalog().totals(shuffle));
