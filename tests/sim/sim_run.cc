@@ -88,10 +88,11 @@ int run(const Choice& choice) {
   }
   for (std::thread& thread : threads) thread.join();
   fmt::print(
-      "{} seeds, {} failed; {} steps, {} crashes, {} reads right, {} with an error, {} forgetful, {} "
+      "{} seeds, {} failed; {} steps, {} crashes, {} reads right, {} with an error, {} forgetful, "
+      "{} "
       "h of virtual time; requests:",
-      sums.seeds, sums.failed, sums.steps, sums.crashes, sums.reads_right,
-      sums.reads_failed, sums.reads_forgetful, sums.virtual_time / std::chrono::hours(1));
+      sums.seeds, sums.failed, sums.steps, sums.crashes, sums.reads_right, sums.reads_failed,
+      sums.reads_forgetful, sums.virtual_time / std::chrono::hours(1));
   for (const auto& [type, count] : sums.requests) fmt::print(" {} {}", net::name_of(type), count);
   fmt::print("\n");
   return sums.failed > 0 ? 1 : 0;
