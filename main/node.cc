@@ -34,6 +34,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.enabled = settings.push.enabled;
   options.push.chunk_bytes = settings.push.chunk_bytes;
   options.push.max_block_bytes = settings.push.max_block_bytes;
+  options.push.replicate = settings.push.replicate == Replicate::kAll;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
   options.stream.lost_patience = settings.read.lost_patience;
@@ -135,7 +136,7 @@ struct Node::Parts {
         api({settings, runtime, engine, membership, budget, push_budget, metrics, *io,
              saved.generation + 1}),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
-             client_directory(settings)) {}
+             {client_directory(settings), &client_report}) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -197,6 +198,7 @@ struct Node::Parts {
   fs::Passthrough passthrough;
   fs::NativeFs native;
   Api api;
+  fs::ClientReport client_report{metrics};
   fs::VirtualTree tree;
   std::unique_ptr<fs::SpaceCache> space;
   std::unique_ptr<fs::Operations> operations;

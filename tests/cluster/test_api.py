@@ -115,7 +115,8 @@ class Api(unittest.TestCase):
         self.assertIn("refused", node["reason"])
         self.assertIn("node3", node["report_reason"])
         self.assertTrue(cluster["nodes"][0]["report"]["ready"])
-        self.assertIn("peer.down", {event["code"] for event in cluster["events"]})
+        until(lambda: "peer.down" in {event["code"] for event in self.get("/api/v1/cluster")["events"]},
+              "the event is in a report, which may be a second old")
         sizes = self.get(f"/api/v1/shuffles/{SHUFFLE}/partitions")
         self.assertEqual([n["node"] for n in sizes["unreachable"]], ["node3"])
         self.get("/api/v1/shuffles/app-9", method="DELETE", status=503)

@@ -42,7 +42,8 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
 
 }  // namespace
 
-Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only) {
+Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only,
+                       bool gaps) {
   Random random(seed);
   Scenario scenario;
   scenario.seed = seed;
@@ -55,9 +56,17 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
   scenario.maps = large ? random.between(10, 40) : random.between(1, 30);
   scenario.reads = large ? 5 : random.between(0, 12);
   scenario.block_bytes = random.chance(0.2) ? random.between(1, 40) : random.between(100, 6000);
-  scenario.memory = random.between(64, 1024) << 10U;
+  // One reader takes up to twice a partition and its read-ahead, so that much is the least.
+  scenario.memory = random.between(1024, 4096) << 10U;
   scenario.push_memory = random.between(16, 128) << 10U;
+  if (!large && random.chance(0.25)) {  // short of memory
+    scenario.block_bytes = random.between(50, 600);
+    scenario.maps = random.between(10, 40);
+    scenario.memory = random.between(96, 192) << 10U;
+  }
   draw_faults(scenario, random, only);
+  scenario.gaps = gaps;
+  if (!gaps) scenario.rewrites = 0;
   scenario.restart_at_end = random.chance(0.4);
   return scenario;
 }
