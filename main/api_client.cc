@@ -58,4 +58,14 @@ Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& addr
   return body;
 }
 
+Result<std::string> api_text(const HostPort& address, const std::string& path,
+                             std::chrono::milliseconds deadline) {
+  TRY_ASSIGN(net::HttpAnswer answer,
+             net::http_call(net::HttpMethod::kGet, address, path, deadline));
+  if (answer.status < 400) return std::move(answer.body);
+  return make_error(answer.status == 404 ? Code::kNotFound : Code::kRefused,
+                    fmt::format("{} answers {}: {}", to_string(address), answer.status,
+                                answer.body.substr(0, 200)));
+}
+
 }  // namespace shufflefs

@@ -46,6 +46,7 @@ struct Settings {
   HostPort http_listen;
   uint64_t memory_bytes = 0;
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   PushSettings push;
   ReadSettings read;
   uint32_t disk_threads = 0;
