@@ -82,8 +82,9 @@ Skew skew_of(const std::vector<PartitionView>& partitions) {
   skew.median = sizes[(sizes.size() - 1) / 2];
   auto next = sizes.begin();
   for (uint64_t least = std::bit_floor(sizes.front()); next != sizes.end(); least *= 2) {
-    const uint64_t below = least > UINT64_MAX / 2 ? UINT64_MAX : least * 2;
-    const auto end = std::lower_bound(next, sizes.end(), below);
+    const bool is_last = least > UINT64_MAX / 2;  // twice as much would be no number
+    const uint64_t below = is_last ? UINT64_MAX : least * 2;
+    const auto end = is_last ? sizes.end() : std::lower_bound(next, sizes.end(), below);
     skew.classes.push_back({least, below, static_cast<std::size_t>(end - next)});
     next = end;
   }
