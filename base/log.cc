@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "base/journal.h"
+#include "base/recent_events.h"
 
 namespace shufflefs {
 namespace {
@@ -61,6 +62,12 @@ void write(LogLevel level, std::string_view code, LogFields fields, uint64_t sup
   log.logger.log(spdlog_level(level), "{}", line);
 }
 
+// What is logged, and what whoever looks at the node sees also where the level is above it.
+void emit(LogLevel level, std::string_view code, LogFields fields, uint64_t suppressed) {
+  if (level != LogLevel::kDebug) recent_events().add(level, code, fields);
+  if (log_enabled(level)) write(level, code, fields, suppressed);
+}
+
 }  // namespace
 
 void log_set_level(LogLevel level) { logging().level.store(level); }
@@ -76,11 +83,11 @@ LogLevel log_level() { return logging().level.load(); }
 bool log_enabled(LogLevel level) { return level >= log_level(); }
 
 void log_event(LogLevel level, std::string_view code, LogFields fields) {
-  if (log_enabled(level)) write(level, code, fields, 0);
+  emit(level, code, fields, 0);
 }
 
 void log_limited(LogLevel level, std::string_view code, LogFields fields) {
-  if (!log_enabled(level)) return;
+  if (level == LogLevel::kDebug && !log_enabled(level)) return;
   Logging& log = logging();
   const auto now = std::chrono::steady_clock::now();
   LogLimiter::Verdict verdict;
@@ -90,7 +97,7 @@ void log_limited(LogLevel level, std::string_view code, LogFields fields) {
     verdict = log.limiter.ask(code, now);
     untold = log.limiter.take_untold(now);
   }
-  if (verdict.passes) write(level, code, fields, verdict.suppressed);
+  if (verdict.passes) emit(level, code, fields, verdict.suppressed);
   if (untold) {
     log_event(LogLevel::kWarning, "log.suppressed",
               {{"event", untold->first}, {"events", untold->second}});

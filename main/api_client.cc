@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 #include <cstdlib>
 
+#include "main/http_access.h"
 #include "net/http_client.h"
 
 namespace shufflefs {
@@ -38,9 +39,27 @@ Result<HostPort> api_address(const std::string& flag) {
   return std::move(address).error().with_context(!flag.empty() ? "--http" : "SHUFFLEFS_HTTP");
 }
 
+namespace {
+
+// With the token of SHUFFLEFS_HTTP_TOKEN_FILE.
+Result<net::HttpAnswer> call_with_token(net::HttpMethod method, const HostPort& address,
+                                        const std::string& path,
+                                        std::chrono::milliseconds deadline) {
+  std::string token;
+  const char* const token_file = std::getenv("SHUFFLEFS_HTTP_TOKEN_FILE");
+  if (token_file != nullptr && *token_file != '\0') {
+    auto read = read_token_file(token_file);
+    if (!read) return std::move(read).error().with_context("SHUFFLEFS_HTTP_TOKEN_FILE");
+    token = std::move(*read);
+  }
+  return net::http_call(method, address, path, deadline, token);
+}
+
+}  // namespace
+
 Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
                                     const std::string& path, std::chrono::milliseconds deadline) {
-  TRY_ASSIGN(const net::HttpAnswer answer, net::http_call(method, address, path, deadline));
+  TRY_ASSIGN(const net::HttpAnswer answer, call_with_token(method, address, path, deadline));
   boost::system::error_code error;
   boost::json::value body = boost::json::parse(answer.body, error);
   if (answer.status >= 400) {
@@ -61,7 +80,7 @@ Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& addr
 Result<std::string> api_text(const HostPort& address, const std::string& path,
                              std::chrono::milliseconds deadline) {
   TRY_ASSIGN(net::HttpAnswer answer,
-             net::http_call(net::HttpMethod::kGet, address, path, deadline));
+             call_with_token(net::HttpMethod::kGet, address, path, deadline));
   if (answer.status < 400) return std::move(answer.body);
   return make_error(answer.status == 404 ? Code::kNotFound : Code::kRefused,
                     fmt::format("{} answers {}: {}", to_string(address), answer.status,

@@ -37,6 +37,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.enabled = settings.push.enabled;
   options.push.chunk_bytes = settings.push.chunk_bytes;
   options.push.max_block_bytes = settings.push.max_block_bytes;
+  options.push.replicate = settings.push.replicate == Replicate::kAll;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
   options.stream.lost_patience = settings.read.lost_patience;
@@ -135,10 +136,11 @@ struct Node::Parts {
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
+        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io,
+             saved.generation + 1}),
         shuffle_api(runtime, engine, membership),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
-             client_directory(settings)) {}
+             {client_directory(settings), &client_report}) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -175,6 +177,7 @@ struct Node::Parts {
     // First whoever asks peers, then the peers, then who answers them.
     co_await tree.stop();
     co_await http.stop();
+    co_await api.stop();
     if (spark) co_await spark->stop();
     co_await engine.stop();
     co_await membership.stop();
@@ -200,6 +203,7 @@ struct Node::Parts {
   fs::NativeFs native;
   Api api;
   ShuffleApi shuffle_api;
+  fs::ClientReport client_report{metrics};
   fs::VirtualTree tree;
   std::unique_ptr<fs::SpaceCache> space;
   std::unique_ptr<fs::Operations> operations;
@@ -216,7 +220,7 @@ Status Node::Parts::start(Listeners listeners) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
     api.show_spark([this] { return spark->status(); });
   }
-  api.add_routes(http);
+  TRY(api.add_routes(http));
   shuffle_api.add_routes(http);
   add_clock_route(http);
   add_log_level_route(http, std::move(listeners.on_log_level));

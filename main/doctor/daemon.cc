@@ -49,11 +49,11 @@ void check_daemon(const Subject& subject, Report& report) {
                    "shufflefs serve ... --takeover, which keeps the mount");
   }
   const auto health =
-      net::http_call(net::HttpMethod::kGet, subject.http, "/healthz", std::chrono::seconds(5));
+      net::http_call(net::HttpMethod::kGet, subject.http, "/readyz", std::chrono::seconds(5));
   if (health && health->status != 200) {
     std::string reason = health->body;
     while (reason.ends_with('\n')) reason.pop_back();
-    report.problem("daemon", fmt::format("it is not healthy: {}", reason),
+    report.problem("daemon", fmt::format("it is not ready: {}", reason),
                    "calls into the mount fail or hang", "look at its log; docs/troubleshooting.md");
   }
   for (const PeerView& peer : status.peers) {

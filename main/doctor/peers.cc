@@ -5,14 +5,13 @@
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
-#include <boost/json/parse.hpp>
 #include <future>
 
 #include "base/asio_runtime.h"
 #include "base/gate.h"
+#include "main/api_client.h"
 #include "main/doctor/checks.h"
 #include "main/json_read.h"
-#include "net/http_client.h"
 #include "net/members.h"
 #include "net/remote_peer.h"
 
@@ -71,14 +70,10 @@ int64_t now_ms() {
 // How far the node's clock is ahead of ours; an error if its HTTP port is not open to us.
 Result<int64_t> skew_of(const HostPort& http) {
   const int64_t before = now_ms();
-  TRY_ASSIGN(const net::HttpAnswer answer,
-             net::http_call(net::HttpMethod::kGet, http, "/api/v1/clock", std::chrono::seconds(2)));
+  TRY_ASSIGN(const boost::json::value body,
+             api_call(net::HttpMethod::kGet, http, "/api/v1/clock", std::chrono::seconds(2)));
   const int64_t after = now_ms();
-  boost::system::error_code error;
-  const auto body = boost::json::parse(answer.body, error);
   const auto there = static_cast<int64_t>(json_read::number(body, "unix_ms"));
-  if (answer.status != 200 || there == 0)
-    return make_error(Code::kRefused, fmt::format("it answers {}", answer.status));
   if (there >= before && there <= after) return 0;
   return there < before ? there - before : there - after;
 }
