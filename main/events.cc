@@ -25,6 +25,8 @@ const std::array kEvents = {
               "A directory of an ended application could not be moved into the trash."},
     EventInfo{"commit.bad_application", kWarning,
               "The attribute user.shufflefs.app of a directory is no application id."},
+    EventInfo{"commit.disk_unreadable", kWarning,
+              "A data disk could not be searched for map outputs: what is on it is not known."},
     EventInfo{
         "commit.path_unknown", kWarning,
         "A renamed file under local/ could not be found by its path; the next scan finds it."},
