@@ -6,6 +6,7 @@
 
 #include "main/commands.h"
 #include "main/config_docs.h"
+#include "main/mount_names.h"
 #include "main/mount_probe.h"
 #include "main/version.h"
 #include "main/worker.h"
@@ -25,6 +26,9 @@ void add_small_commands(CLI::App& app, CommandContext& context) {
   CLI::App* const worker = app.add_subcommand("worker", "What 'serve' starts")->group("");
   worker->allow_extras();  // the node's name, for ps
   worker->callback([&context] { context.exit_code = run_worker(); });
+  CLI::App* const remover = app.add_subcommand("forget-names", "What a worker starts")->group("");
+  remover->allow_extras();
+  remover->callback([remover] { remove_names(remover->remaining()); });
 
   CLI::App* const probe = app.add_subcommand("probe", "What /healthz runs")->group("");
   probe->allow_extras();

@@ -49,7 +49,8 @@ struct Engine::Impl {
         committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
                    [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); },
-                   [this](const std::string& path) { return executors.application_of(path); }}),
+                   [this](const std::string& path) { return executors.application_of(path); },
+                   &owners}),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
@@ -57,7 +58,7 @@ struct Engine::Impl {
             runtime, io, budget, metrics, maps, store, heard, epochs, ledger,
             options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
-            [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); }})),
+            [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); }, &owners})),
         gate(runtime, "engine") {}
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
@@ -103,6 +104,7 @@ struct Engine::Impl {
   ByteBudget& push_budget;
   Metrics& metrics;
   const EngineOptions options;
+  AppOwners owners;
   LocalMaps maps;
   HeardMaps heard;
   PushLedger ledger;
@@ -143,6 +145,7 @@ Status Engine::prepare() {
   }
   impl_->epochs.load();
   TRY(impl_->store.load());
+  for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
   // Before the scan, which asks them for the application of what it finds.
   TRY(impl_->executors.load());
   impl_->committer.scan();
@@ -153,7 +156,8 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.options.stream.lost_patience);
+  impl.catalog =
+      std::make_unique<Catalog>(impl.runtime, cluster, impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher =
@@ -182,6 +186,7 @@ std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
 SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
+AppOwners& Engine::owners() { return impl_->owners; }
 Runtime& Engine::runtime() { return impl_->runtime; }
 std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
 std::string Engine::local_root(std::size_t disk) const {

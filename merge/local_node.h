@@ -35,6 +35,7 @@ class LocalNode final : public NodeApi {
     std::function<std::vector<std::string>(const ShuffleKey&)> refused_commits;
     // Forgets and discards the map outputs of the shuffle that this node holds. On a disk thread.
     std::function<Status(const ShuffleKey&)> drop_maps;
+    AppOwners* owners = nullptr;  // none: anybody's
   };
   explicit LocalNode(Parts parts);
 
@@ -64,6 +65,9 @@ class LocalNode final : public NodeApi {
   Task<Status> drop_one(ShuffleKey shuffle);
   Task<Status> check_epoch(ShuffleKey shuffle, uint64_t epoch);
   std::vector<ShuffleKey> known_shuffles() const;
+  [[nodiscard]] std::optional<FileOwner> owner_of(const AppId& app) const;
+  // Once nothing of the application is known here any more.
+  void forget_owner(const AppId& app) const;
 
   Parts parts_;
   Counter& merged_blocks_;

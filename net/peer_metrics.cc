@@ -30,7 +30,14 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
                                "Requests and connections cut off by a deadline.")),
       protocol_errors(metrics.counter(
           "shufflefs_peer_protocol_errors_total",
-          "Frames that were garbage, too large, damaged or of an unknown version.")) {
+          "Frames that were garbage, too large, damaged or of an unknown version.")),
+      handshakes_refused(metrics.counter(
+          "shufflefs_peer_handshakes_refused_total",
+          "Connections of others refused because of their secret, certificate or name.")),
+      handshakes_crowded_out(metrics.counter(
+          "shufflefs_peer_handshakes_crowded_out_total",
+          "Connections of others closed before the end of their handshake, because too many had "
+          "begun one.")) {
   for (std::size_t i = 0; i < kRequestTypes.size(); ++i) {
     const std::string_view name = name_of(kRequestTypes.at(i));
     asked_.at(i) = &metrics.counter(fmt::format("shufflefs_peer_asked_{}_total", name),
