@@ -73,6 +73,12 @@ struct Assign {
     place(settings) = text == "true";
     return ok();
   }
+  Status operator()(Replicate& (*place)(Settings&)) const {
+    if (text != "none" && text != "all")
+      return make_error(Code::kConfig, fmt::format("'{}' is neither none nor all", text));
+    place(settings) = text == "all" ? Replicate::kAll : Replicate::kNone;
+    return ok();
+  }
   Status operator()(LogLevel& (*place)(Settings&)) const {
     constexpr std::array kLevels = {
         std::pair{"debug", LogLevel::kDebug}, std::pair{"info", LogLevel::kInfo},
@@ -128,7 +134,9 @@ class Loader {
     }
     if (!given_.contains("push.max-block-bytes")) {
       settings.push.max_block_bytes =
-          std::min<uint64_t>(uint64_t{64} << 20U, settings.memory_bytes / 8);
+          settings.push.replicate == Replicate::kAll
+              ? std::min<uint64_t>(uint64_t{1} << 30U, settings.memory_bytes / 4)
+              : std::min<uint64_t>(uint64_t{64} << 20U, settings.memory_bytes / 8);
     }
   }
 

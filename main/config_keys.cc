@@ -98,10 +98,21 @@ const std::array kKeys = {
         .name = "http-listen",
         .kind = ValueKind::kAddress,
         .default_text = "127.0.0.1:7340",
-        .help = "Where status, health and the client commands are answered.",
-        .price =
-            "It is not authenticated: beyond loopback, anyone who reaches it can drop shuffles.",
+        .help = "Where the page, the API, metrics, health and the client commands are answered. "
+                "Beyond loopback it needs http-token-file.",
+        .price = "On loopback whoever is on this machine can read everything, and drop shuffles "
+                 "unless http-token-file is given.",
         .target = SHUFFLEFS_TARGET(HostPort, http_listen)},
+    ConfigKey{
+        .name = "http-token-file",
+        .kind = ValueKind::kPath,
+        .default_note = "none",
+        .help = "A file with a token, readable by its owner alone. Who sends it (Authorization: "
+                "Bearer TOKEN) may do everything over HTTP; without it nothing can be dropped, "
+                "and beyond loopback nothing but /healthz and /readyz is answered.",
+        .price = "Commands need the file too (SHUFFLEFS_HTTP_TOKEN_FILE), and a scraper of the "
+                 "metrics its text.",
+        .target = SHUFFLEFS_TARGET(std::string, http_token_file)},
     ConfigKey{.name = "spark-listen",
               .kind = ValueKind::kAddress,
               .default_text = "0.0.0.0:7337",
@@ -203,7 +214,8 @@ const std::array kKeys = {
               .target = SHUFFLEFS_TARGET(uint64_t, push.chunk_bytes)},
     ConfigKey{.name = "push.max-block-bytes",
               .kind = ValueKind::kBytes,
-              .default_note = "64M, or an eighth of memory if that is less",
+              .default_note = "64M, or an eighth of memory if that is less; with push.replicate = "
+                              "all a quarter of memory",
               .least = 4 * kKiB,
               .most = 1 * kGiB,
               .help = "A larger block of one map output stays at its origin: reading it there is "
@@ -211,6 +223,15 @@ const std::array kKeys = {
               .price = "Raising it needs memory (four times as much) and merges more; lowering it "
                        "leaves more at home.",
               .target = SHUFFLEFS_TARGET(uint64_t, push.max_block_bytes)},
+    ConfigKey{.name = "push.replicate",
+              .kind = ValueKind::kReplicate,
+              .default_text = "none",
+              .help = "all: every block goes to a second node, also those that this node owns "
+                      "itself, and Spark's client tells its driver that map outputs survive the "
+                      "loss of a node (docs/spark-client.md). The same on all nodes.",
+              .price = "The blocks that a node owns itself (one in as many as there are nodes) are "
+                       "pushed and stored once more.",
+              .target = SHUFFLEFS_TARGET(Replicate, push.replicate)},
     ConfigKey{.name = "push.max-retries",
               .kind = ValueKind::kCount,
               .default_text = "6",
@@ -324,6 +345,7 @@ std::string_view placeholder(ValueKind kind) {
     case ValueKind::kCount: return "NUMBER";
     case ValueKind::kSwitch: return "true|false";
     case ValueKind::kLevel: return "LEVEL";
+    case ValueKind::kReplicate: return "none|all";
   }
   return "VALUE";
 }
@@ -359,6 +381,7 @@ std::string range_text(const ConfigKey& key) {
       return fmt::format("{} to {}", bound_text(key, key.least), bound_text(key, key.most));
     case ValueKind::kSwitch: return "true, false";
     case ValueKind::kLevel: return "debug, info, warning, error";
+    case ValueKind::kReplicate: return "none or all";
     case ValueKind::kAddress: return "an IP address and a port";
     case ValueKind::kName: return "1 to 100 of A-Z a-z 0-9 . _ -";
     case ValueKind::kPath:

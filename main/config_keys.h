@@ -25,18 +25,19 @@ enum class ValueKind {
   kDuration,
   kCount,
   kSwitch,
-  kLevel
+  kLevel,
+  kReplicate
 };
 
 // "SIZE", "DURATION", ...: for --help and the documentation.
 [[nodiscard]] std::string_view placeholder(ValueKind kind);
 
 // Where a value goes.
-using Target =
-    std::variant<merge::NodeName& (*)(Settings&), std::string& (*)(Settings&),
-                 std::vector<std::string>& (*)(Settings&), HostPort& (*)(Settings&),
-                 uint64_t& (*)(Settings&), uint32_t& (*)(Settings&), bool& (*)(Settings&),
-                 LogLevel& (*)(Settings&), std::chrono::milliseconds& (*)(Settings&)>;
+using Target = std::variant<merge::NodeName& (*)(Settings&), std::string& (*)(Settings&),
+                            std::vector<std::string>& (*)(Settings&), HostPort& (*)(Settings&),
+                            uint64_t& (*)(Settings&), uint32_t& (*)(Settings&),
+                            bool& (*)(Settings&), LogLevel& (*)(Settings&),
+                            Replicate& (*)(Settings&), std::chrono::milliseconds& (*)(Settings&)>;
 
 struct ConfigKey {
   std::string_view

@@ -35,6 +35,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.enabled = settings.push.enabled;
   options.push.chunk_bytes = settings.push.chunk_bytes;
   options.push.max_block_bytes = settings.push.max_block_bytes;
+  options.push.replicate = settings.push.replicate == Replicate::kAll;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
   options.stream.lost_patience = settings.read.lost_patience;
@@ -146,9 +147,10 @@ struct Node::Parts {
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
+        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io,
+             saved.generation + 1}),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
-             client_directory(settings)) {}
+             {client_directory(settings), &client_report}) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -186,6 +188,7 @@ struct Node::Parts {
     // First whoever asks peers, then the peers, then who answers them.
     co_await tree.stop();
     co_await http.stop();
+    co_await api.stop();
     if (spark) co_await spark->stop();
     co_await engine.stop();
     co_await membership.stop();
@@ -212,6 +215,7 @@ struct Node::Parts {
   fs::Passthrough passthrough;
   fs::NativeFs native;
   Api api;
+  fs::ClientReport client_report{metrics};
   fs::VirtualTree tree;
   std::unique_ptr<fs::SpaceCache> space;
   std::unique_ptr<fs::Operations> operations;
@@ -229,7 +233,7 @@ Status Node::Parts::start(std::function<void()> on_unable) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
     api.show_spark([this] { return spark->status(); });
   }
-  api.add_routes(http);
+  TRY(api.add_routes(http));
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());
   tree.restore_open_files(saved);

@@ -13,10 +13,14 @@
 
 namespace shufflefs {
 
+// Which blocks are to be on a second node, so that the loss of one loses no map output.
+enum class Replicate : uint8_t { kNone, kAll };
+
 struct PushSettings {
   bool enabled = true;
   uint64_t chunk_bytes = 0;
   uint64_t max_block_bytes = 0;  // a block above it stays at its origin
+  Replicate replicate = Replicate::kNone;
   uint32_t max_retries = 0;
   std::chrono::milliseconds jitter{};
 };
@@ -56,6 +60,7 @@ struct Settings {
   PeerSecuritySettings peer_security;
   std::string members;  // for net::parse_members; empty: this node alone
   HostPort http_listen;
+  std::string http_token_file;  // absolute; empty: no token
   uint64_t memory_bytes = 0;
   LogLevel log_level = LogLevel::kInfo;
   PushSettings push;

@@ -41,11 +41,13 @@ std::string settings_as_toml(const Settings& settings) {
       {"app-ttl", duration_text(settings.spark.app_ttl)},
       {"memory", std::to_string(settings.memory_bytes)},
       {"log-level", std::string(level_text(settings.log_level))},
-      {"push", toml::table{{"enabled", settings.push.enabled},
-                           {"chunk-bytes", std::to_string(settings.push.chunk_bytes)},
-                           {"max-block-bytes", std::to_string(settings.push.max_block_bytes)},
-                           {"max-retries", static_cast<int64_t>(settings.push.max_retries)},
-                           {"jitter", duration_text(settings.push.jitter)}}},
+      {"push",
+       toml::table{{"enabled", settings.push.enabled},
+                   {"chunk-bytes", std::to_string(settings.push.chunk_bytes)},
+                   {"max-block-bytes", std::to_string(settings.push.max_block_bytes)},
+                   {"replicate", settings.push.replicate == Replicate::kAll ? "all" : "none"},
+                   {"max-retries", static_cast<int64_t>(settings.push.max_retries)},
+                   {"jitter", duration_text(settings.push.jitter)}}},
       {"read", toml::table{{"peer-timeout", duration_text(settings.read.peer_timeout)},
                            {"lost-patience", duration_text(settings.read.lost_patience)},
                            {"ahead-bytes", std::to_string(settings.read.ahead_bytes)}}},
@@ -69,6 +71,7 @@ std::string settings_as_toml(const Settings& settings) {
   table.insert("insecure", security.insecure);
   if (!settings.members.empty()) table.insert("members", settings.members);
   if (!allow_dirs.empty()) table.insert("spark-allow-dir", std::move(allow_dirs));
+  if (!settings.http_token_file.empty()) table.insert("http-token-file", settings.http_token_file);
   if (!settings.spark.secret_file.empty())
     table.insert("spark-secret-file", settings.spark.secret_file);
   if (!settings.client_dir.empty()) table.insert("client-dir", settings.client_dir);

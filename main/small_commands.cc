@@ -30,7 +30,7 @@ void add_small_commands(CLI::App& app, CommandContext& context) {
   remover->allow_extras();
   remover->callback([remover] { remove_names(remover->remaining()); });
 
-  CLI::App* const probe = app.add_subcommand("probe", "What /healthz runs")->group("");
+  CLI::App* const probe = app.add_subcommand("probe", "What /readyz runs")->group("");
   probe->allow_extras();
   probe->callback([&context, probe] {
     const std::vector<std::string> mounts = probe->remaining();

@@ -41,8 +41,8 @@ class Supervisor {
   [[nodiscard]] int mount();
   // Takes it from a running supervisor instead; that one ends.
   [[nodiscard]] int take_over();
-  // When another has taken the mount over, run() waits for SIGTERM: in a pod, a process that ends is
-  // started again, and would take the mount back. REQUIRES: before run().
+  // When another has taken the mount over, run() waits for SIGTERM: in a pod, a process that ends
+  // is started again, and would take the mount back. REQUIRES: before run().
   void stay_after_handover() { stays_ = true; }
   // Serves until it is time to stop. Returns the exit code.
   [[nodiscard]] int run();

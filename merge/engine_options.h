@@ -24,6 +24,7 @@ struct PushOptions {
   bool enabled = true;
   uint64_t chunk_bytes = 2U << 20U;
   uint64_t max_block_bytes = 64U << 20U;
+  bool replicate = false;  // every block to a second node, also what its origin owns
   uint32_t max_retries = 6;
   Duration jitter = std::chrono::milliseconds(20);
   Duration first_backoff = std::chrono::milliseconds(100);

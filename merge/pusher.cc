@@ -84,8 +84,8 @@ Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
   if (!output) co_return;
   const auto lengths =
       co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
+  if (!maps_.find(shuffle, map)) co_return;  // removed while we looked
   if (!lengths) {
-    if (!maps_.find(shuffle, map)) co_return;  // removed while we looked
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
                                     {"reason", lengths.error().message}});
@@ -101,7 +101,8 @@ Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
   }
   const auto placement = placements_.get(shuffle, static_cast<uint32_t>(lengths->size()));
   ChunkPlan plan =
-      plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map);
+      plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map,
+                  options_.replicate ? std::optional(cluster_.self()) : std::nullopt);
   ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
   for (PlannedChunk& planned : plan.chunks) {
     // Jittered, so that the owners do not get the chunks of all map outputs of a stage at the same

@@ -187,6 +187,10 @@ TEST_CASE("questions come back as they were", "[messages]") {
   CHECK(read->file.map == merge::MapId{9});
   CHECK(read->offset == 1);
   CHECK(read->length == 2);
+  const auto report = decode_report_question(encode(ReportQuestion{"sizes a/1 0 2 3"}));
+  REQUIRE(report);
+  CHECK(report->about == "sizes a/1 0 2 3");
+  CHECK(decode_report(encode_report("{}")).value() == "{}");
   for (const std::optional<merge::ShuffleId> which :
        {std::optional<merge::ShuffleId>(), std::optional(merge::ShuffleId{0})}) {
     const auto drop = decode_drop(encode(DropRequest{app("app"), which, 12}));

@@ -25,16 +25,14 @@ bool SimNode::start(const std::vector<Member>& members) {
   incarnation_ = random_.next();
   life_ = std::make_unique<Life>();
   runtimes_.push_back(std::make_unique<SimRuntime>(
-      schedule_,
-      SimRuntime::Options{random_.next(), config_.clock_skew, hooks_.disk_delay}));
+      schedule_, SimRuntime::Options{random_.next(), config_.clock_skew, hooks_.disk_delay}));
   life_->runtime = runtimes_.back().get();
   life_->budget = std::make_unique<ByteBudget>(*life_->runtime, config_.memory);
   life_->push_budget = std::make_unique<ByteBudget>(*life_->runtime, config_.push_memory);
   life_->cluster = std::make_unique<SimCluster>(schedule_, *life_->runtime, random_.next(), name(),
                                                 hooks_.probe);
-  life_->engine = std::make_unique<merge::Engine>(*life_->runtime, disk_, *life_->budget,
-                                                  *life_->push_budget, life_->metrics,
-                                                  config_.engine);
+  life_->engine = std::make_unique<merge::Engine>(
+      *life_->runtime, disk_, *life_->budget, *life_->push_budget, life_->metrics, config_.engine);
   life_->gate = std::make_unique<Gate>(*life_->runtime, "simulation");
   if (!life_->engine->prepare()) {
     crash();
@@ -53,18 +51,17 @@ void SimNode::add_members(const std::vector<Member>& members) {
       continue;
     }
     SimCluster& cluster = *life_->cluster;
-    SimPeer::Link link{*life_->runtime,
-                       network_,
-                       *life_->budget,
-                       config_.index,
-                       member.index,
-                       [&cluster, name = member.name] { return cluster.refusal(name); },
-                       [&cluster, name = member.name](bool answered) {
-                         cluster.heard(name, answered);
-                       },
-                       [this, to = member.index](const merge::AnnounceRequest& request) {
-                         hooks_.announced(to, request);
-                       }};
+    SimPeer::Link link{
+        *life_->runtime,
+        network_,
+        *life_->budget,
+        config_.index,
+        member.index,
+        [&cluster, name = member.name] { return cluster.refusal(name); },
+        [&cluster, name = member.name](bool answered) { cluster.heard(name, answered); },
+        [this, to = member.index](const merge::AnnounceRequest& request) {
+          hooks_.announced(to, request);
+        }};
     cluster.add(member.name, member.index, std::make_shared<SimPeer>(std::move(link)));
   }
   std::vector<merge::NodeName> names;
