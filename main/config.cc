@@ -80,14 +80,15 @@ struct Assign {
     return ok();
   }
   Status operator()(LogLevel& (*place)(Settings&)) const {
-    constexpr std::array kLevels = {
-        std::pair{"debug", LogLevel::kDebug}, std::pair{"info", LogLevel::kInfo},
-        std::pair{"warning", LogLevel::kWarning}, std::pair{"error", LogLevel::kError}};
-    const auto* const found = std::find_if(kLevels.begin(), kLevels.end(),
-                                           [&](const auto& level) { return text == level.first; });
-    if (found == kLevels.end())
-      return make_error(Code::kConfig, fmt::format("'{}' is not a log level", text));
-    place(settings) = found->second;
+    const auto level = parse_log_level(text);
+    if (!level) return make_error(Code::kConfig, fmt::format("'{}' is not a log level", text));
+    place(settings) = *level;
+    return ok();
+  }
+  Status operator()(LogFormat& (*place)(Settings&)) const {
+    const auto format = parse_log_format(text);
+    if (!format) return make_error(Code::kConfig, fmt::format("'{}' is not a log format", text));
+    place(settings) = *format;
     return ok();
   }
 };

@@ -194,8 +194,18 @@ const std::array kKeys = {
               .kind = ValueKind::kLevel,
               .default_text = "info",
               .help = "What is logged: debug, info, warning or error, and all that is worse.",
-              .price = "debug writes several lines per map output.",
+              .price =
+                  "debug writes several lines per map output. 'shufflefs log-level' changes it "
+                  "while the node runs.",
               .target = SHUFFLEFS_TARGET(LogLevel, log_level)},
+    ConfigKey{.name = "log-format",
+              .kind = ValueKind::kLogFormat,
+              .default_text = "text",
+              .help = "How events are logged: lines of text or of JSON on the standard error, or "
+                      "entries with fields in systemd's journal (SHUFFLEFS_EVENT and others).",
+              .price = "With journald nothing is on the standard error but what the journal does "
+                       "not take.",
+              .target = SHUFFLEFS_TARGET(LogFormat, log_format)},
     ConfigKey{.name = "push.enabled",
               .kind = ValueKind::kSwitch,
               .default_text = "true",
@@ -345,6 +355,7 @@ std::string_view placeholder(ValueKind kind) {
     case ValueKind::kCount: return "NUMBER";
     case ValueKind::kSwitch: return "true|false";
     case ValueKind::kLevel: return "LEVEL";
+    case ValueKind::kLogFormat: return "FORMAT";
     case ValueKind::kReplicate: return "none|all";
   }
   return "VALUE";
@@ -381,6 +392,7 @@ std::string range_text(const ConfigKey& key) {
       return fmt::format("{} to {}", bound_text(key, key.least), bound_text(key, key.most));
     case ValueKind::kSwitch: return "true, false";
     case ValueKind::kLevel: return "debug, info, warning, error";
+    case ValueKind::kLogFormat: return "text, json, journald";
     case ValueKind::kReplicate: return "none or all";
     case ValueKind::kAddress: return "an IP address and a port";
     case ValueKind::kName: return "1 to 100 of A-Z a-z 0-9 . _ -";

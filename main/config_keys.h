@@ -26,6 +26,7 @@ enum class ValueKind {
   kCount,
   kSwitch,
   kLevel,
+  kLogFormat,
   kReplicate
 };
 
@@ -33,11 +34,12 @@ enum class ValueKind {
 [[nodiscard]] std::string_view placeholder(ValueKind kind);
 
 // Where a value goes.
-using Target = std::variant<merge::NodeName& (*)(Settings&), std::string& (*)(Settings&),
-                            std::vector<std::string>& (*)(Settings&), HostPort& (*)(Settings&),
-                            uint64_t& (*)(Settings&), uint32_t& (*)(Settings&),
-                            bool& (*)(Settings&), LogLevel& (*)(Settings&),
-                            Replicate& (*)(Settings&), std::chrono::milliseconds& (*)(Settings&)>;
+using Target =
+    std::variant<merge::NodeName& (*)(Settings&), std::string& (*)(Settings&),
+                 std::vector<std::string>& (*)(Settings&), HostPort& (*)(Settings&),
+                 uint64_t& (*)(Settings&), uint32_t& (*)(Settings&), bool& (*)(Settings&),
+                 LogLevel& (*)(Settings&), LogFormat& (*)(Settings&), Replicate& (*)(Settings&),
+                 std::chrono::milliseconds& (*)(Settings&)>;
 
 struct ConfigKey {
   std::string_view

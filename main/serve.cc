@@ -43,6 +43,7 @@ void say_who_gets_in(const Settings& settings) {
 
 int run_serve(const Settings& settings, Start start) {
   log_set_level(settings.log_level);
+  log_set_format(settings.log_format);
   log_info("serve.starting",
            {{"version", kVersion}, {"node", settings.node.str()}, {"mount", settings.mount}});
   say_who_gets_in(settings);

@@ -63,6 +63,7 @@ struct Settings {
   std::string http_token_file;  // absolute; empty: no token
   uint64_t memory_bytes = 0;
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   PushSettings push;
   ReadSettings read;
   uint32_t disk_threads = 0;

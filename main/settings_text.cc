@@ -12,16 +12,6 @@ std::string duration_text(std::chrono::milliseconds duration) {
   return fmt::format("{}ms", duration.count());
 }
 
-std::string_view level_text(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kError: return "error";
-  }
-  return "info";
-}
-
 }  // namespace
 
 std::string settings_as_toml(const Settings& settings) {
@@ -40,7 +30,8 @@ std::string settings_as_toml(const Settings& settings) {
        settings.spark.listen.host.empty() ? std::string() : to_string(settings.spark.listen)},
       {"app-ttl", duration_text(settings.spark.app_ttl)},
       {"memory", std::to_string(settings.memory_bytes)},
-      {"log-level", std::string(level_text(settings.log_level))},
+      {"log-level", std::string(to_string(settings.log_level))},
+      {"log-format", std::string(to_string(settings.log_format))},
       {"push",
        toml::table{{"enabled", settings.push.enabled},
                    {"chunk-bytes", std::to_string(settings.push.chunk_bytes)},

@@ -73,13 +73,14 @@ class Supervisor {
   void on_worker_message();
   void drain_worker_messages();
   void take_message(ChannelMessage message);
+  void set_log_level(LogLevel level);
   void on_control();
   void finish_handover();
   void finish(int exit_code);
   [[nodiscard]] std::chrono::milliseconds until_next_event() const;
   [[nodiscard]] bool outlives_workers() const;
 
-  const Settings settings_;
+  Settings settings_;  // constant but for the log level
   Fd signals_;
   std::optional<fs::Mount> mount_;
   MountState state_;

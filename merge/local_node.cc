@@ -94,6 +94,7 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
                 {{"shuffle", to_string(request.shuffle)},
                  {"map", number(request.map)},
                  {"origin", request.origin.str()},
+                 {"errno", reply.error().sys_errno},
                  {"reason", reply.error().message}});
   } else {
     merged_blocks_.add(reply->merged);

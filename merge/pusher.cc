@@ -88,6 +88,8 @@ Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
   if (!lengths) {
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
+                                    {"file", output->data_path},
+                                    {"errno", lengths.error().sys_errno},
                                     {"reason", lengths.error().message}});
     ledger_.planned(shuffle, map, 1, 0, 0);
     ledger_.chunk_given_up(shuffle, map,

@@ -87,7 +87,7 @@ def values(*sets):
 
 
 def install(*sets, wait=True):
-    run("helm", "upgrade", "--install", RELEASE, CHART, "-n", OPTIONS.namespace, "--create-namespace", *values(*sets))
+    run("helm", "upgrade", "--install", RELEASE, OPTIONS.chart, "-n", OPTIONS.namespace, "--create-namespace", *values(*sets))
     if wait:
         settle()
 
