@@ -18,6 +18,7 @@
 
 #include "base/metrics.h"
 #include "base/runtime.h"
+#include "merge/app_owners.h"
 #include "merge/commits.h"
 #include "merge/epochs.h"
 #include "merge/local_maps.h"
@@ -28,6 +29,8 @@ namespace shufflefs::merge {
 // Of the directories in which every user's jobs write, as /tmp: everybody may create, nobody
 // removes what is another's.
 inline constexpr uint32_t kSharedDirectory = 01777;
+// Of the map outputs of one user's application.
+inline constexpr uint32_t kOwnersDirectory = 0750;
 
 class Committer final : public CommitSink {
  public:
@@ -44,6 +47,7 @@ class Committer final : public CommitSink {
     std::function<void(const ShuffleKey&, MapId)> on_removed;
     // The application whose executor has registered exactly this directory. Any thread.
     std::function<std::optional<AppId>(const std::string&)> registered = {};
+    AppOwners* owners = nullptr;  // none: anybody's
   };
   explicit Committer(Parts parts);
 
@@ -84,6 +88,7 @@ class Committer final : public CommitSink {
   void note_failure(const Error& error);
   [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
+  [[nodiscard]] Status claim(const MapOutput& output) const;
   void commit(MapOutput output);
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
   void removed(const std::optional<MapOutput>& output) const;

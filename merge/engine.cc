@@ -49,7 +49,8 @@ struct Engine::Impl {
         committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
                    [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); },
-                   [this](const std::string& path) { return executors.application_of(path); }}),
+                   [this](const std::string& path) { return executors.application_of(path); },
+                   &owners}),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
@@ -58,7 +59,7 @@ struct Engine::Impl {
             options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
-            [this] { return committer.is_complete(); }})),
+            [this] { return committer.is_complete(); }, &owners})),
         sizer(io, maps, store),
         gate(runtime, "engine") {}
 
@@ -113,6 +114,7 @@ struct Engine::Impl {
   ByteBudget& push_budget;
   Metrics& metrics;
   const EngineOptions options;
+  AppOwners owners;
   LocalMaps maps;
   HeardMaps heard;
   PushLedger ledger;
@@ -154,6 +156,7 @@ Status Engine::prepare() {
   }
   impl_->epochs.load();
   TRY(impl_->store.load());
+  for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
   // Before the scan, which asks them for the application of what it finds.
   TRY(impl_->executors.load());
   impl_->committer.scan();
@@ -195,6 +198,7 @@ std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
 SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
+AppOwners& Engine::owners() { return impl_->owners; }
 void Engine::set_reporter(std::function<Task<Result<std::string>>(std::string)> reporter) {
   impl_->node->set_reporter(std::move(reporter));
 }

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/seeded_hash.h"
 #include "merge/map_output.h"
 
 namespace shufflefs::merge {
@@ -32,7 +33,7 @@ class LocalMaps {
   mutable std::mutex mu_;
   // All GUARDED_BY(mu_):
   std::map<ShuffleKey, std::map<MapId, MapOutput>> outputs_;
-  std::unordered_map<std::string, std::pair<ShuffleKey, MapId>> by_path_;
+  std::unordered_map<std::string, std::pair<ShuffleKey, MapId>, SeededHash> by_path_;
 };
 
 }  // namespace shufflefs::merge

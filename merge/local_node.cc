@@ -50,6 +50,13 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
     refused_.add();
     co_return current.error();
   }
+  if (parts_.owners != nullptr) {
+    const Status claimed = parts_.owners->claim(request.shuffle.app, request.owner);
+    if (!claimed) {
+      refused_.add();
+      co_return claimed.error();
+    }
+  }
   Result<PushReply> reply = co_await offload(parts_.runtime, [&]() -> Result<PushReply> {
     PushReply counts;
     uint64_t at = 0;
@@ -69,7 +76,8 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
       }
       TRY_ASSIGN(
           const auto appended,
-          parts_.store.append(request.shuffle, {block.partition, request.map, block.crc, bytes},
+          parts_.store.append(request.shuffle,
+                              {block.partition, request.map, block.crc, bytes, request.owner},
                               [&] { return parts_.epochs.of(request.shuffle) <= request.epoch; }));
       if (appended == MergedPartition::Appended::kDuplicate) {
         ++counts.duplicates;
@@ -98,7 +106,9 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
 Task<Status> LocalNode::announce(AnnounceRequest request) {
   for (AnnouncedMap& announced : request.committed) {
     const Status current = co_await check_epoch(announced.shuffle, announced.epoch);
-    if (current) parts_.heard.add(request.origin, std::move(announced));
+    if (!current) continue;
+    if (parts_.owners != nullptr) parts_.owners->heard(announced.shuffle.app, announced.owner);
+    parts_.heard.add(request.origin, std::move(announced));
   }
   for (const auto& removed : request.removed) {
     const ShuffleKey& shuffle = removed.first;
@@ -115,6 +125,7 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     log_info("shuffle.ended",
              {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     CO_TRY(co_await offload(parts_.runtime, [&] { return parts_.store.drop(shuffle); }));
+    forget_owner(shuffle.app);
   }
   co_return ok();
 }
@@ -127,6 +138,7 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
   PartitionInfo info;
   info.heard = parts_.heard.of(shuffle, partition);
   info.partition_count = parts_.heard.partition_count(shuffle);
+  info.owner = owner_of(shuffle.app);
   co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
     for (const MapOutput& output : parts_.maps.of(shuffle)) {
       info.partition_count = std::max(info.partition_count, output.partition_count);
@@ -156,6 +168,7 @@ uint32_t LocalNode::partition_count(const ShuffleKey& shuffle) const {
 Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, PartitionId partition) {
   PartitionInfo info;
   info.partition_count = partition_count(shuffle);
+  info.owner = owner_of(shuffle.app);
   co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
     const auto merged = parts_.store.find(shuffle, partition);
     if (merged)
@@ -169,6 +182,7 @@ Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, Partition
 Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   ShuffleInfo info;
   info.partition_count = parts_.heard.partition_count(shuffle);
+  info.owner = owner_of(shuffle.app);
   for (const MapOutput& output : parts_.maps.of(shuffle)) {
     ++info.maps;
     info.bytes += output.total_bytes;
@@ -184,6 +198,16 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   info.duplicate_blocks = totals.duplicates;
   info.partition_count = std::max(info.partition_count, totals.partition_count);
   co_return info;
+}
+
+std::optional<FileOwner> LocalNode::owner_of(const AppId& app) const {
+  return parts_.owners != nullptr ? parts_.owners->find(app) : std::nullopt;
+}
+
+void LocalNode::forget_owner(const AppId& app) const {
+  const std::vector<ShuffleKey> known = known_shuffles();
+  const bool is_known = std::ranges::any_of(known, [&](const auto& key) { return key.app == app; });
+  if (parts_.owners != nullptr && !is_known) parts_.owners->forget(app);
 }
 
 std::vector<ShuffleKey> LocalNode::known_shuffles() const {
@@ -293,6 +317,7 @@ Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64
     std::ranges::copy_if(known_shuffles(), std::back_inserter(keys),
                          [&](const ShuffleKey& key) { return key.app == app; });
   for (const ShuffleKey& key : keys) CO_TRY(co_await drop_one(key));
+  forget_owner(app);
   log_info("shuffle.dropped", {{"app", app.str()},
                                {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},
                                {"shuffles", keys.size()}});

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/file_io.h"
+#include "merge/app_owners.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -32,6 +33,7 @@ struct MapOutput {
   uint32_t partition_count = 0;
   uint64_t total_bytes = 0;
   uint64_t epoch = 0;  // the last drop of the shuffle that this node knew of when it was committed
+  FileOwner owner{};   // of its files
 };
 
 // "shuffle_<s>_<m>_0.data" or ".index"; nothing for any other name (temporary names, checksums,

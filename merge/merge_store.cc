@@ -6,6 +6,13 @@
 
 namespace shufflefs::merge {
 
+namespace {
+
+// Read through the mount, or not at all.
+constexpr uint32_t kPrivateDirectory = 0700;
+
+}  // namespace
+
 MergeStore::MergeStore(FileIo& io, Trash& trash, std::vector<std::string> data_dirs)
     : io_(io), trash_(trash), data_dirs_(std::move(data_dirs)) {}
 
@@ -17,6 +24,7 @@ Status MergeStore::load() {
   for (std::size_t disk = 0; disk < data_dirs_.size(); ++disk) {
     const std::string root = data_dirs_[disk] + "/merged";
     TRY(io_.make_directories(root));
+    TRY(io_.set_mode(root, kPrivateDirectory));
     TRY_ASSIGN(const std::vector<DirectoryEntry> apps, io_.list(root));
     for (const DirectoryEntry& app_entry : apps) {
       const auto app = AppId::parse(app_entry.name);
@@ -24,6 +32,9 @@ Status MergeStore::load() {
         log_warning("merge.foreign_name", {{"path", root + "/" + app_entry.name}});
         continue;
       }
+      TRY_ASSIGN(const FileInfo info, io_.stat(root + "/" + app_entry.name));
+      // Root's may be of before owners were remembered.
+      if (info.uid != 0) loaded_owners_.try_emplace(*app, FileOwner{info.uid, info.gid});
       TRY_ASSIGN(const std::vector<DirectoryEntry> shuffles, io_.list(root + "/" + app_entry.name));
       for (const DirectoryEntry& entry : shuffles) {
         const auto shuffle = parse_shuffle_id(entry.name);
@@ -60,16 +71,25 @@ std::shared_ptr<MergeStore::Shuffle> MergeStore::shuffle_of(const ShuffleKey& ke
 }
 
 Result<std::shared_ptr<MergedPartition>> MergeStore::use(const ShuffleKey& key,
-                                                         PartitionId partition, Slot& slot) {
+                                                         PartitionId partition, Slot& slot,
+                                                         FileOwner owner) {
   const std::lock_guard lock(slot.mu);
   if (slot.partition) return slot.partition;
   const std::string place = directory(slot.disk, key);
-  TRY(io_.make_directories(place));
+  TRY(make_directory(place, owner));
   auto made = std::make_shared<MergedPartition>(io_, fmt::format("{}/{}", place, number(partition)),
                                                 key.shuffle, partition);
   TRY(made->load());
   slot.partition = made;
   return made;
+}
+
+// The application's directory remembers whose it is over a restart.
+Status MergeStore::make_directory(const std::string& place, FileOwner owner) {
+  const std::string app = place.substr(0, place.rfind('/'));
+  TRY(io_.make_directories(place));
+  TRY_ASSIGN(const FileInfo info, io_.stat(app));
+  return info.uid != owner.uid ? io_.set_owner(app, owner.uid, owner.gid) : ok();
 }
 
 Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, const Block& block,
@@ -88,7 +108,8 @@ Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, cons
     }
     slot = place;
   }
-  TRY_ASSIGN(const std::shared_ptr<MergedPartition> merged, use(key, block.partition, *slot));
+  TRY_ASSIGN(const std::shared_ptr<MergedPartition> merged,
+             use(key, block.partition, *slot, block.owner));
   auto appended = merged->append(block.map, block.crc, block.bytes);
   if (appended && *appended == MergedPartition::Appended::kDuplicate)
     shuffle->duplicates.fetch_add(1);

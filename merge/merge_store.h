@@ -44,11 +44,14 @@ class MergeStore {
     MapId map{};
     uint32_t crc = 0;
     std::span<const std::byte> bytes;
+    FileOwner owner{};  // of the map output; the directory on disk remembers it
   };
   [[nodiscard]] Result<MergedPartition::Appended> append(const ShuffleKey& key, const Block& block,
                                                          const std::function<bool()>& is_current);
   [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& key,
                                                               PartitionId partition);
+  // Whose the applications are that load() has found.
+  [[nodiscard]] const std::map<AppId, FileOwner>& loaded_owners() const { return loaded_owners_; }
   [[nodiscard]] MergedTotals totals(const ShuffleKey& key);
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
   [[nodiscard]] std::vector<PartitionId> partitions(const ShuffleKey& key) const;
@@ -73,12 +76,16 @@ class MergeStore {
   [[nodiscard]] std::string directory(std::size_t disk, const ShuffleKey& key) const;
   [[nodiscard]] Status load_shuffle(std::size_t disk, const ShuffleKey& key);
   [[nodiscard]] std::shared_ptr<Shuffle> shuffle_of(const ShuffleKey& key, bool create);
+  // `owner`: of a directory that may have to be made.
   [[nodiscard]] Result<std::shared_ptr<MergedPartition>> use(const ShuffleKey& key,
-                                                             PartitionId partition, Slot& slot);
+                                                             PartitionId partition, Slot& slot,
+                                                             FileOwner owner = {});
+  [[nodiscard]] Status make_directory(const std::string& place, FileOwner owner);
 
   FileIo& io_;
   Trash& trash_;
   const std::vector<std::string> data_dirs_;
+  std::map<AppId, FileOwner> loaded_owners_;  // constant after load()
   mutable std::mutex mu_;
   std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;  // GUARDED_BY(mu_)
 };

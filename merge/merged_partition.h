@@ -18,6 +18,7 @@
 
 #include "base/fd.h"
 #include "base/file_io.h"
+#include "base/seeded_hash.h"
 #include "merge/node_api.h"
 #include "merge/partition_index.h"
 
@@ -78,7 +79,7 @@ class MergedPartition {
   mutable std::mutex mu_;
   // All GUARDED_BY(mu_):
   std::vector<Entry> entries_;
-  std::unordered_set<uint64_t> maps_;
+  std::unordered_set<uint64_t, SeededHash> maps_;
   uint32_t segment_ = 0;      // the one that grows
   uint64_t segment_end_ = 0;  // where its next block goes
   uint64_t view_bytes_ = 0;

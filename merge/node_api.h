@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "base/runtime.h"
+#include "merge/app_owners.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -32,7 +33,8 @@ struct PushRequest {
   NodeName origin;     // the node that wrote the map output
   uint64_t epoch = 0;  // see Drop below
   std::vector<PushBlock> blocks;
-  Buffer payload;  // the blocks' bytes, one after the other
+  Buffer payload;     // the blocks' bytes, one after the other
+  FileOwner owner{};  // of the map output
 };
 
 // A refused chunk is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoMemory, kIo,
@@ -57,6 +59,7 @@ struct AnnouncedMap {
   uint64_t epoch = 0;  // see Drop below
   uint32_t partition_count = 0;
   std::vector<PartitionBits> ranges;  // those for which the asked node is a candidate
+  FileOwner owner{};                  // of the map output
 };
 
 struct AnnounceRequest {
@@ -95,6 +98,7 @@ struct PartitionInfo {
   std::vector<HeardBlock> heard;         // only of partitions that it is a candidate for
   uint32_t partition_count =
       0;  // of the shuffle, as far as this node knows; 0 if it does not know it
+  std::optional<FileOwner> owner{};  // of the application, if this node knows
 };
 
 struct GivenUp {
@@ -121,6 +125,7 @@ struct ShuffleInfo {
   uint64_t merged_bytes = 0;
   uint64_t duplicate_blocks = 0;
   std::vector<std::string> refused_commits;  // the last few messages
+  std::optional<FileOwner> owner{};          // of the application, if this node knows
 };
 
 struct ShuffleListing {

@@ -177,7 +177,8 @@ Task<Result<PushReply>> Pusher::send(std::shared_ptr<NodeApi> node, MapOutput ou
   CO_TRY_ASSIGN(ByteBudget::Lease lease,
                 co_await budget_.acquire(chunk.bytes, options_.memory_patience));
   PushRequest request{output.shuffle, output.map, cluster_.self(),
-                      output.epoch,   {},         Buffer(chunk.bytes, std::move(lease))};
+                      output.epoch,   {},         Buffer(chunk.bytes, std::move(lease)),
+                      output.owner};
   const Status read = co_await offload(runtime_, [&]() -> Status {
     TRY_ASSIGN(MapOutputReader reader, MapOutputReader::open(io_, output));
     uint64_t at = 0;
