@@ -175,12 +175,14 @@ void World::heal() {
     node->disk().heal();
     node->disk().crash_after(0);
     disk_slowness_[node->index()] = 1;
-    if (!node->lives()) {
-      node->disk().thaw(false);
-      if (!node->start(members())) violate(node->name().str() + " does not start on sound disks");
-    }
+    if (!node->lives()) bring_back(*node);
   }
   tell_members();
+}
+
+void World::bring_back(SimNode& node) {
+  node.disk().thaw(false);
+  if (!node.start(members())) violate(node.name().str() + " does not start on sound disks");
 }
 
 // What all nodes say of themselves at about the same time.
@@ -216,7 +218,11 @@ bool World::is_settled() {
   const auto survey = std::make_shared<Survey>();
   for (const auto& node : nodes_) {
     if (has_left_[node->index()]) continue;
-    if (!node->works()) return false;
+    if (!node->works()) {
+      // It was stopping when everything was healed, and has stopped since.
+      if (!node->lives()) bring_back(*node);
+      return false;
+    }
     if (announcements_pending(*node) > 0) return false;
     ++survey->to_answer;
     node->spawn(ask_node(*this, *node, survey));

@@ -57,6 +57,7 @@ class World {
   bool advance_until(const std::function<bool()>& condition, Duration most);
   bool step();
   void heal();
+  void bring_back(SimNode& node);
   bool settle();
   struct Survey;
   static Task<void> ask_node(World& world, SimNode& node, std::shared_ptr<Survey> survey);
