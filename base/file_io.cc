@@ -67,7 +67,8 @@ class PosixFile final : public File {
   std::string path_;
 };
 
-// A path of this process to what an O_PATH descriptor is of, for calls that take no such descriptor.
+// A path of this process to what an O_PATH descriptor is of, for calls that take no such
+// descriptor.
 std::string path_of(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
 
 class PosixFileIo final : public FileIo {
@@ -82,8 +83,7 @@ class PosixFileIo final : public FileIo {
   Result<FileInfo> stat(const std::string& path) override {
     struct stat st{};
     const Fd fd = open_resolved(path, O_PATH | O_NOFOLLOW);
-    if (!fd || ::fstat(fd.get(), &st) != 0)
-      return errno_error(fmt::format("cannot stat {}", path));
+    if (!fd || ::fstat(fd.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
     const auto modified_ms = static_cast<uint64_t>(st.st_mtim.tv_sec) * 1000 +
                              static_cast<uint64_t>(st.st_mtim.tv_nsec) / 1'000'000;
     return FileInfo{static_cast<uint64_t>(st.st_size),

@@ -3,9 +3,9 @@
 // itself: it must pass on what the disk says.
 //
 // Paths are absolute, and symbolic links anywhere in them are refused (ELOOP, see
-// base/resolved_path.h): users write below our directories, and nobody leads us out of them. Threads: both interfaces are safe for concurrent calls. Failure: errors carry
-// the errno and name the path. Cost: what the system call costs; everything blocks, so call from
-// disk threads only.
+// base/resolved_path.h): users write below our directories, and nobody leads us out of them.
+// Threads: both interfaces are safe for concurrent calls. Failure: errors carry the errno and name
+// the path. Cost: what the system call costs; everything blocks, so call from disk threads only.
 #pragma once
 
 #include <cstdint>

@@ -14,8 +14,8 @@
 
 namespace shufflefs {
 
-// As open(2) of an absolute path, always with O_CLOEXEC. A link as the last component is an error as
-// well, but for O_PATH | O_NOFOLLOW, which opens the link itself.
+// As open(2) of an absolute path, always with O_CLOEXEC. A link as the last component is an error
+// as well, but for O_PATH | O_NOFOLLOW, which opens the link itself.
 [[nodiscard]] Fd open_resolved(const std::string& path, int flags, mode_t mode = 0);
 
 // The directory that holds a name, for the ...at() calls, and the name.

@@ -95,13 +95,14 @@ Error Connection::tls_failure(std::string_view doing, const boost::system::error
   }
   const long verified =
       state_->tls ? SSL_get_verify_result(state_->tls->native_handle()) : X509_V_OK;
-  return make_error(Code::kPermission,
-                    fmt::format("{}: TLS: {}{}: check --tls-cert, --tls-key and --tls-ca of both "
-                                "nodes",
-                                doing, error.message(),
-                                verified == X509_V_OK
-                                    ? std::string()
-                                    : fmt::format(" ({})", X509_verify_cert_error_string(verified))));
+  return make_error(
+      Code::kPermission,
+      fmt::format("{}: TLS: {}{}: check --tls-cert, --tls-key and --tls-ca of both "
+                  "nodes",
+                  doing, error.message(),
+                  verified == X509_V_OK
+                      ? std::string()
+                      : fmt::format(" ({})", X509_verify_cert_error_string(verified))));
 }
 
 template <class T>
@@ -131,9 +132,8 @@ Task<Status> Connection::start_tls(std::shared_ptr<TlsContext> context, Role rol
     if (error) co_return failure("waiting for a TLS handshake", error);
   }
   state_->tls = std::make_unique<TlsStream>(state_->socket, *context);
-  std::tie(error) = co_await state_->tls->async_handshake(role == Role::kCaller
-                                                              ? asio::ssl::stream_base::client
-                                                              : asio::ssl::stream_base::server);
+  std::tie(error) = co_await state_->tls->async_handshake(
+      role == Role::kCaller ? asio::ssl::stream_base::client : asio::ssl::stream_base::server);
   if (error) co_return failure("the handshake", error);
   state_->tls_ready = true;
   co_return ok();
@@ -200,8 +200,7 @@ Task<Status> Connection::send_last(Bytes head, TimePoint deadline) {
 
 Task<Result<std::size_t>> Connection::read_first(std::span<std::byte> into, TimePoint deadline) {
   const Deadline guard(state_, deadline);
-  const auto [error, got] =
-      co_await read_some(asio::buffer(into.data(), into.size()));
+  const auto [error, got] = co_await read_some(asio::buffer(into.data(), into.size()));
   if (error) co_return failure("waiting for a message", error);
   metrics_.received_bytes.add(got);
   heard_ = true;
@@ -212,8 +211,7 @@ Task<Status> Connection::read_exactly(std::span<std::byte> into, TimePoint deadl
                                       std::string doing) {
   if (into.empty()) co_return ok();
   const Deadline guard(state_, deadline);
-  const auto [error, got] =
-      co_await read_all(asio::buffer(into.data(), into.size()));
+  const auto [error, got] = co_await read_all(asio::buffer(into.data(), into.size()));
   metrics_.received_bytes.add(got);
   if (error) co_return failure(doing, error);
   co_return ok();

@@ -1,5 +1,5 @@
-// One TCP connection that carries frames, in the clear or in TLS. Knows bytes, deadlines and limits,
-// but no message.
+// One TCP connection that carries frames, in the clear or in TLS. Knows bytes, deadlines and
+// limits, but no message.
 //
 // Threads: reactor. One send and one receive at a time. Ownership: the caller keeps the Connection
 // until its calls have returned; destroying it closes the socket. Failure: kTimeout when a deadline

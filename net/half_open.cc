@@ -24,8 +24,8 @@ void HalfOpen::make_room(const std::string& address) {
   const auto counted = per_address_.find(address);
   Entry* oldest = nullptr;
   if (counted != per_address_.end() && counted->second >= most_per_address_) {
-    oldest = *std::ranges::find_if(
-        entries_, [&](const Entry* entry) { return entry->address_ == address; });
+    oldest = *std::ranges::find_if(entries_,
+                                   [&](const Entry* entry) { return entry->address_ == address; });
   } else if (entries_.size() >= most_) {
     oldest = entries_.front();
   }

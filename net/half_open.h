@@ -1,7 +1,7 @@
-// The connections whose handshake is not over. There are at most so many in all and from one address;
-// when one more comes, the oldest gives way, of that address if it has too many. So a flood of
-// connections that say nothing ends itself, and a node that shakes hands at once, be it from the
-// flooder's own address, gets through.
+// The connections whose handshake is not over. There are at most so many in all and from one
+// address; when one more comes, the oldest gives way, of that address if it has too many. So a
+// flood of connections that say nothing ends itself, and a node that shakes hands at once, be it
+// from the flooder's own address, gets through.
 //
 // Threads: reactor. Ownership: refers to the connections; the entry ends before its connection does
 // and before the HalfOpen. Cost: a walk over at most `most` entries where there are too many.

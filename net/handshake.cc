@@ -35,8 +35,8 @@ Task<Result<Frame>> receive_answer(std::reference_wrapper<const Context> context
                                    std::reference_wrapper<Connection> connection, MessageType to,
                                    TimePoint deadline) {
   CO_TRY_ASSIGN(Frame frame,
-                co_await connection.get().receive(rules_for(
-                    answer_number(to), true, deadline, context.get().options.hello_timeout)));
+                co_await connection.get().receive(rules_for(answer_number(to), true, deadline,
+                                                            context.get().options.hello_timeout)));
   if (frame.type == request_number(MessageType::kError)) {
     CO_TRY_ASSIGN(Refusal refusal, decode_error(frame.header));
     co_return std::move(refusal.error).with_context("the peer refused the hello");
@@ -92,9 +92,9 @@ Task<Result<NodeIdentity>> greet_caller(std::reference_wrapper<const Context> co
     CO_TRY(co_await connection.get().start_tls(tls, Role::kCallee, deadline));
   }
   const Duration within = context.get().options.hello_timeout;
-  CO_TRY_ASSIGN(const Frame heard, co_await connection.get().receive(rules_for(
-                                       request_number(MessageType::kHello), false, deadline,
-                                       within)));
+  CO_TRY_ASSIGN(const Frame heard,
+                co_await connection.get().receive(
+                    rules_for(request_number(MessageType::kHello), false, deadline, within)));
   CO_TRY_ASSIGN(Hello hello, decode_hello(heard.header));
   CO_TRY(check_hello(hello, context.get().self));
   CO_TRY(connection.get().check_certificate(hello.sender.name.str()));
@@ -111,9 +111,9 @@ Task<Result<NodeIdentity>> greet_caller(std::reference_wrapper<const Context> co
   CO_TRY(co_await send(connection, answer_number(MessageType::kHello), said, deadline));
   if (!secrets) co_return std::move(hello.sender);
 
-  CO_TRY_ASSIGN(const Frame proven, co_await connection.get().receive(rules_for(
-                                        request_number(MessageType::kProve), false, deadline,
-                                        within)));
+  CO_TRY_ASSIGN(const Frame proven,
+                co_await connection.get().receive(
+                    rules_for(request_number(MessageType::kProve), false, deadline, within)));
   CO_TRY_ASSIGN(const Proof proof, decode_proof(proven.header));
   CO_TRY_ASSIGN(const Bytes channel, connection.get().channel());
   const Bytes transcript = transcript_of(heard.header, said, channel);

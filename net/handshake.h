@@ -1,5 +1,5 @@
-// The start of a connection between nodes: TLS if it is configured, hello, answer, and with a shared
-// secret the proofs of both sides. Only after it is any other message parsed.
+// The start of a connection between nodes: TLS if it is configured, hello, answer, and with a
+// shared secret the proofs of both sides. Only after it is any other message parsed.
 //
 //   caller -> callee   hello: who I am, whom I mean, a nonce
 //   callee -> caller   answer: who I am, a nonce

@@ -36,8 +36,8 @@ class SecretText {
 };
 
 struct SecretFileRules {
-  std::string_view what;            // "the secret file": begins the messages
-  std::string_view if_empty;        // what to put into an empty one
+  std::string_view what;      // "the secret file": begins the messages
+  std::string_view if_empty;  // what to put into an empty one
   std::size_t most_bytes = 4096;
 };
 

@@ -84,10 +84,11 @@ Status check_peer_name(SSL* ssl, std::string_view node) {
   if (std::ranges::find(names, node) != names.end()) return ok();
   return make_error(
       Code::kPermission,
-      fmt::format("the certificate is for {}, not for {}: node names must be among the DNS names "
-                  "of its subjectAltName",
-                  names.empty() ? std::string("no name") : fmt::format("{}", fmt::join(names, ", ")),
-                  node));
+      fmt::format(
+          "the certificate is for {}, not for {}: node names must be among the DNS names "
+          "of its subjectAltName",
+          names.empty() ? std::string("no name") : fmt::format("{}", fmt::join(names, ", ")),
+          node));
 }
 
 Result<Bytes> channel_binding(SSL* ssl) {

@@ -72,8 +72,8 @@ TEST_CASE("names with dots and without slashes", "[resolved_path]") {
   CHECK(resolve_parent("/file").directory);
 }
 
-// A thread swaps the user's directory for a link to the secret one and back, as fast as it can, while
-// the file is opened and removed by its path.
+// A thread swaps the user's directory for a link to the secret one and back, as fast as it can,
+// while the file is opened and removed by its path.
 TEST_CASE("a swap of links leads nowhere, 100000 times tried", "[resolved_path]") {
   constexpr int kTries = 100'000;
   const Tree tree;

@@ -57,11 +57,13 @@ class SecurityCase(unittest.TestCase):
         self.directory = tempfile.TemporaryDirectory(prefix="shufflefs-security-", dir="/var/tmp")
         self.addCleanup(self.directory.cleanup)
 
-    def shuffle(self, cluster, maps):
+    def shuffle(self, cluster, maps, all_merged=True):
+        """Every block is there on every node, merged or not."""
         sizes = [0, 100, 5000, 300_000]
         for map_id in range(maps):
             cluster.write_directory(map_id % 3, SHUFFLE, map_id, make_blocks(map_id, sizes))
-        cluster.wait_for_maps(0, SHUFFLE, maps)
+        if all_merged:
+            cluster.wait_for_maps(0, SHUFFLE, maps)
         for node in range(3):
             for partition in (1, 2, 3):
                 found = maps_in(cluster.read_partition(node, SHUFFLE, partition), partition)
@@ -119,12 +121,13 @@ class Strangers(SecurityCase):
             thread = threading.Thread(target=knock, args=(cluster.nodes[1]["address"],))
             thread.start()
             try:
-                self.shuffle(cluster, 9)
+                # On a slow machine a push may find no place among the strangers and be given up: the job goes on.
+                self.shuffle(cluster, 9, all_merged=False)
                 thread.join(PATIENCE)
                 self.assertEqual(len(held), STRANGERS)
                 # While all of them are still there, as far as they have not been closed.
                 cluster.write_directory(0, "app-2/0", 1, make_blocks(1, [100, 100]))
-                cluster.wait_for_maps(1, "app-2/0", 1)
+                until(lambda: maps_in(cluster.read_partition(2, "app-2/0", 1), 1) == [1], "its block is read on node3")
                 self.assertGreater(cluster.metric(1, "shufflefs_peer_handshakes_crowded_out_total"), STRANGERS / 2)
             finally:
                 stop.set()

@@ -21,8 +21,7 @@ Bio file_of(const std::filesystem::path& path) {
 void extend(X509* certificate, X509* issuer, int kind, const std::string& value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  X509_EXTENSION* const extension =
-      X509V3_EXT_conf_nid(nullptr, &context, kind, value.c_str());
+  X509_EXTENSION* const extension = X509V3_EXT_conf_nid(nullptr, &context, kind, value.c_str());
   REQUIRE(extension != nullptr);
   REQUIRE(X509_add_ext(certificate, extension, -1) == 1);
   X509_EXTENSION_free(extension);
@@ -64,8 +63,8 @@ TlsFiles Authority::certify(const std::string& node, const std::string& file,
   REQUIRE(X509_sign(certificate.get(), key_.get(), EVP_sha256()) > 0);
   TlsFiles files{directory_ / (file + ".pem"), directory_ / (file + ".key"), directory_ / "ca.pem"};
   REQUIRE(PEM_write_bio_X509(file_of(files.certificate).get(), certificate.get()) == 1);
-  REQUIRE(PEM_write_bio_PrivateKey(file_of(files.key).get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                   nullptr) == 1);
+  REQUIRE(PEM_write_bio_PrivateKey(file_of(files.key).get(), key.get(), nullptr, nullptr, 0,
+                                   nullptr, nullptr) == 1);
   REQUIRE(::chmod(files.key.c_str(), 0600) == 0);
   return files;
 }

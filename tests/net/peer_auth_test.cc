@@ -5,8 +5,8 @@
 
 #include <fstream>
 
-#include "net/hello.h"
 #include "main/temporary_directory.h"
+#include "net/hello.h"
 #include "tests/net/certificates.h"
 #include "tests/net/support.h"
 
@@ -62,8 +62,8 @@ std::optional<Error> ask(Reactor& reactor, const PeerAuth* caller, const PeerAut
   AuthServer served(reactor, callee);
   Context context = reactor.context("asker", 99);
   context.auth = caller;
-  const auto peer = std::make_shared<RemotePeer>(context, "node1", served.address(),
-                                                 [](const NodeIdentity&) {});
+  const auto peer =
+      std::make_shared<RemotePeer>(context, "node1", served.address(), [](const NodeIdentity&) {});
   const auto answer = reactor.run(peer->list_shuffles());
   peer->close();
   // Nothing was parsed of whoever was refused.
@@ -184,8 +184,8 @@ TEST_CASE("a recorded handshake is worth nothing", "[peer_auth]") {
     }
     socket.send(recorded);
     const auto [verdict, header] = socket.receive_frame();
-    CHECK(verdict == (replay ? request_number(MessageType::kError)
-                             : answer_number(MessageType::kProve)));
+    CHECK(verdict ==
+          (replay ? request_number(MessageType::kError) : answer_number(MessageType::kProve)));
     if (replay) {
       CHECK(decode_error(header)->error.code == Code::kPermission);
       CHECK(socket.receive_all().empty());
@@ -245,7 +245,8 @@ TEST_CASE("certificates of one authority with the right names let in", "[peer_au
   CHECK(ask(reactor, &caller.auth, &callee2.auth));
 }
 
-TEST_CASE("certificates that are expired, of another name or authority, or missing", "[peer_auth]") {
+TEST_CASE("certificates that are expired, of another name or authority, or missing",
+          "[peer_auth]") {
   Reactor reactor;
   const Files files;
   const Authority authority(files.directory.make("ca"));
@@ -316,8 +317,8 @@ TEST_CASE("bulk and garbage over TLS", "[peer_auth]") {
   AuthServer served(reactor, &callee.auth);
   Context context = reactor.context("asker", 99);
   context.auth = &caller.auth;
-  const auto peer = std::make_shared<RemotePeer>(context, "node1", served.address(),
-                                                 [](const NodeIdentity&) {});
+  const auto peer =
+      std::make_shared<RemotePeer>(context, "node1", served.address(), [](const NodeIdentity&) {});
   merge::PushRequest request = sample_push();
   request.blocks = {{merge::PartitionId{0}, 0, 3U << 20U}};
   request.payload = Buffer(3U << 20U);
@@ -359,8 +360,8 @@ TEST_CASE("the oldest unfinished handshake gives way", "[peer_auth]") {
   // A node from the same address is served all the same.
   Context context = reactor.context("asker", 99);
   context.auth = &side.auth;
-  const auto peer = std::make_shared<RemotePeer>(context, "node1", served.address(),
-                                                 [](const NodeIdentity&) {});
+  const auto peer =
+      std::make_shared<RemotePeer>(context, "node1", served.address(), [](const NodeIdentity&) {});
   CHECK(reactor.run(peer->list_shuffles()));
   CHECK(reactor.metrics.value("shufflefs_peer_handshakes_crowded_out_total") >= 17);
   peer->close();

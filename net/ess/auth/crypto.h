@@ -2,8 +2,8 @@
 //
 // Threads: any. Ownership: SecretBytes wipes what it held. Failure: kInternal where OpenSSL refuses
 // what must work (out of memory, a provider that is missing); kPermission where a tag or a peer's
-// key is wrong. Cost: in the order of a microsecond, X25519 fifty. Source: RFC 2104 (HMAC), 5869 (HKDF), 7748
-// (X25519), SP 800-38D (GCM); the implementations are OpenSSL's.
+// key is wrong. Cost: in the order of a microsecond, X25519 fifty. Source: RFC 2104 (HMAC), 5869
+// (HKDF), 7748 (X25519), SP 800-38D (GCM); the implementations are OpenSSL's.
 #pragma once
 
 #include <openssl/evp.h>
