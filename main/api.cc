@@ -76,9 +76,7 @@ json::value spark_json(const net::ess::EssStatus& status) {
                       {"request_bytes", status.request_bytes}};
 }
 
-uint64_t used_bytes(const Api::Parts& parts) {
-  return parts.budget.used_bytes() + parts.push_budget.used_bytes();
-}
+uint64_t used_bytes(const Api::Parts& parts) { return parts.memory.used_bytes(); }
 
 }  // namespace
 

@@ -14,8 +14,8 @@
 #include <boost/json/value.hpp>
 #include <functional>
 
-#include "base/byte_budget.h"
 #include "base/file_io.h"
+#include "base/memory_budget.h"
 #include "fs/virtual_contents.h"
 #include "main/mount_probe.h"
 #include "main/settings.h"
@@ -32,8 +32,7 @@ class Api {
     Runtime& runtime;
     merge::Engine& engine;
     merge::Cluster& cluster;
-    ByteBudget& budget;
-    ByteBudget& push_budget;
+    MemoryBudget& memory;
     Metrics& metrics;
     FileIo& io;
   };

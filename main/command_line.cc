@@ -77,6 +77,7 @@ int run_command_line(std::vector<std::string> arguments) {
   add_cluster_command(app, context);
   add_status_command(app, context);
   add_wait_command(app, context);
+  add_drain_command(app, context);
   add_drop_command(app, context);
   add_small_commands(app, context);
   app.add_subcommand("help", "Explain a command: shufflefs help COMMAND");

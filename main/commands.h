@@ -31,6 +31,7 @@ void add_serve_command(CLI::App& app, CommandContext& context);
 void add_cluster_command(CLI::App& app, CommandContext& context);
 void add_status_command(CLI::App& app, CommandContext& context);
 void add_wait_command(CLI::App& app, CommandContext& context);
+void add_drain_command(CLI::App& app, CommandContext& context);
 void add_drop_command(CLI::App& app, CommandContext& context);
 void add_small_commands(CLI::App& app, CommandContext& context);  // version, help, generate-docs
 

@@ -13,6 +13,8 @@
 #include "fs/space_cache.h"
 #include "fs/virtual_tree.h"
 #include "main/api.h"
+#include "main/api_drain.h"
+#include "main/boot_mark.h"
 #include "main/mount_names.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
@@ -35,6 +37,10 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.max_block_bytes = settings.push.max_block_bytes;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
+  options.push.per_owner = settings.push.per_owner;
+  options.split_bytes = settings.merge_split_bytes;
+  options.disk.reserve_bytes = settings.disk_reserve_bytes;
+  options.verify_merged = !ran_on_since(options.data_dirs);
   options.stream.ahead_bytes = settings.read.ahead_bytes;
   options.trash_grace = settings.trash_grace;
   // Executors name their directories as they see them: by the mount's configured name, or by the
@@ -104,19 +110,22 @@ struct Node::Parts {
         mount_state(std::move(mount)),
         saved(saved_state(mount_state)),
         runtime(settings.disk_threads),
-        budget(runtime, settings.memory_bytes - settings.memory_bytes / 4),
-        push_budget(runtime, settings.memory_bytes / 4),
+        memory(runtime, settings.memory_bytes),
         io(make_posix_file_io()),
-        engine(runtime, *io, budget, push_budget, metrics, engine_options(settings)),
-        context{
-            runtime, budget, metrics, {settings.node, random_incarnation()}, net_options(settings)},
+        engine(runtime, *io, memory, metrics, engine_options(settings)),
+        context{runtime,
+                memory.of(MemoryPurpose::kReceive),
+                metrics,
+                {settings.node, random_incarnation()},
+                net_options(settings),
+                &memory.of(MemoryPurpose::kAnswer)},
         membership(context, std::move(spec), engine.local_node()),
         server(context, *engine.local_node()),
         http(runtime),
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io}),
+        api({settings, runtime, engine, membership, memory, metrics, *io}),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept) {}
 
   Parts(const Parts&) = delete;
@@ -164,8 +173,7 @@ struct Node::Parts {
   fs::SavedState saved;
   Metrics metrics;
   AsioRuntime runtime;
-  ByteBudget budget;
-  ByteBudget push_budget;
+  MemoryBudget memory;
   std::unique_ptr<FileIo> io;
   merge::Engine engine;
   const net::Context context;
@@ -193,7 +201,9 @@ Status Node::Parts::start(std::function<void()> on_unable) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
     api.show_spark([this] { return spark->status(); });
   }
+  memory.show(metrics);
   api.add_routes(http);
+  add_drain_routes(http, engine);
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());
   tree.restore_open_files(saved);

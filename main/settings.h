@@ -19,6 +19,7 @@ struct PushSettings {
   uint64_t max_block_bytes = 0;  // a block above it stays at its origin
   uint32_t max_retries = 0;
   std::chrono::milliseconds jitter{};
+  uint32_t per_owner = 0;
 };
 
 struct ReadSettings {
@@ -53,6 +54,8 @@ struct Settings {
   bool keep_mount = true;
   bool fuse_io_uring = false;
   std::chrono::milliseconds trash_grace{};
+  uint64_t merge_split_bytes = 0;
+  uint64_t disk_reserve_bytes = 0;  // 0: by the size of each disk
   SparkSettings spark;
 };
 

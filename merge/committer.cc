@@ -73,7 +73,7 @@ std::vector<std::string> Committer::refused(const ShuffleKey& shuffle) const {
 }
 
 void Committer::removed(const std::optional<MapOutput>& output) const {
-  if (output) parts_.on_removed(output->shuffle, output->map);
+  if (output) parts_.on_removed(*output);
 }
 
 // ---- Spark's files under local/ -----------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Committer final : public CommitSink {
     std::vector<std::string> data_dirs;
     // Called on any thread, after the list has changed.
     std::function<void(const ShuffleKey&, MapId)> on_committed;
-    std::function<void(const ShuffleKey&, MapId)> on_removed;
+    std::function<void(const MapOutput&)> on_removed;
     // The application whose executor has registered exactly this directory. Any thread.
     std::function<std::optional<AppId>(const std::string&)> registered = {};
   };

@@ -11,26 +11,38 @@
 #include <string>
 #include <vector>
 
-#include "base/byte_budget.h"
 #include "base/fd.h"
 #include "base/file_io.h"
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "merge/catalog.h"
 #include "merge/cluster.h"
 #include "merge/commits.h"
+#include "merge/disks.h"
 #include "merge/engine_options.h"
 #include "merge/partition_stream.h"
+#include "merge/pusher.h"
 #include "merge/spark_apps.h"
 
 namespace shufflefs::merge {
 
+// How far a drain is.
+struct DrainStatus {
+  bool draining = false;
+  bool safe_to_stop = false;     // every block of this node's map outputs is on another node too
+  uint64_t map_outputs = 0;      // of this node
+  uint64_t waiting = 0;          // map outputs and chunks under way
+  uint64_t maps_unpushed = 0;    // pushing is switched off
+  uint64_t blocks_left_home = 0;  // too large to be pushed: only here
+  uint64_t bytes_left_home = 0;
+  std::vector<GivenUp> given_up;  // only here as well
+};
+
 class Engine {
  public:
-  // `budget` is for reading and merging, `push_budget` for what this node pushes: were it one, two
-  // nodes whose budgets are full of pushes to each other would wait for each other.
-  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget,
-         Metrics& metrics, EngineOptions options);
+  Engine(Runtime& runtime, FileIo& io, MemoryBudget& memory, Metrics& metrics,
+         EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -72,7 +84,17 @@ class Engine {
   [[nodiscard]] Task<std::string> status_text(ShuffleKey shuffle);
   [[nodiscard]] Runtime& runtime();
 
+  // The node is about to leave: it takes no new pushes, and brings what exists only here to other
+  // nodes. Goes on until it is switched off again or the node is stopped.
+  void drain(bool on);
+  [[nodiscard]] DrainStatus drain_status() const;
+  [[nodiscard]] std::vector<PushOwnerStatus> push_owners() const;
+  // Any thread.
+  [[nodiscard]] std::vector<DiskStatus> disk_status() const;
+
  private:
+  [[nodiscard]] Status prepare_disk(std::size_t disk);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

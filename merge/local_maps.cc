@@ -1,11 +1,18 @@
 #include "merge/local_maps.h"
 
+#include <algorithm>
+#include <chrono>
+
 namespace shufflefs::merge {
 
 bool LocalMaps::add(MapOutput output) {
   const std::lock_guard lock(mu_);
   const auto [it, added] = outputs_[output.shuffle].try_emplace(output.map, output);
   if (!added) return false;
+  const auto now =
+      std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  last_commit_ = std::max(static_cast<uint64_t>(now), last_commit_ + 1);
+  it->second.commit = last_commit_;
   by_path_[output.data_path] = {output.shuffle, output.map};
   if (!output.index_path.empty()) by_path_[output.index_path] = {output.shuffle, output.map};
   return true;

@@ -31,6 +31,7 @@ class LocalMaps {
   // All GUARDED_BY(mu_):
   std::map<ShuffleKey, std::map<MapId, MapOutput>> outputs_;
   std::unordered_map<std::string, std::pair<ShuffleKey, MapId>> by_path_;
+  uint64_t last_commit_ = 0;
 };
 
 }  // namespace shufflefs::merge

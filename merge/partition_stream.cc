@@ -12,6 +12,11 @@
 #include "merge/stream_units.h"
 
 namespace shufflefs::merge {
+namespace {
+
+constexpr auto kIdle = std::chrono::seconds(2);
+
+}  // namespace
 
 struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Impl> {
   // A unit that is being fetched or has been.
@@ -26,11 +31,12 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
     bool bad = false;  // the merged copy does not match: read the origin
   };
 
-  Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, Metrics& metrics,
-       StreamOptions options_in, PartitionPlan plan_in)
+  Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, ByteBudget& replies_in,
+       Metrics& metrics, StreamOptions options_in, PartitionPlan plan_in)
       : runtime(runtime_in),
         cluster(cluster_in),
         budget(budget_in),
+        replies(replies_in),
         options(options_in),
         plan(std::move(plan_in)),
         units(cut_into_units(plan)),
@@ -61,10 +67,15 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<Status> fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
   void count_fallback(const PlannedBlock& block, const std::string& reason);
   void evict(std::size_t current);
+  [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
+  Task<Status> wait_for(std::size_t index, std::shared_ptr<Loading> loading);
+  void note_use(const std::shared_ptr<Impl>& self);
+  static Task<void> release_when_idle(std::shared_ptr<Impl> self);
 
   Runtime& runtime;
   Cluster& cluster;
-  ByteBudget& budget;
+  ByteBudget& budget;   // of what is fetched
+  ByteBudget& replies;  // of what the reader gets; never held while waiting for the other
   const StreamOptions options;
   const PartitionPlan plan;
   const std::vector<StreamUnit> units;
@@ -74,12 +85,16 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   std::map<std::size_t, std::shared_ptr<Loading>> loads;  // by unit
   std::map<std::size_t, PieceCheck> checks;               // by block
   std::size_t last_unit = 0;
+  TimePoint last_use;
+  bool watched = false;
   Gate gate;
 };
 
 PartitionStream::PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget,
-                                 Metrics& metrics, StreamOptions options, PartitionPlan plan)
-    : impl_(std::make_shared<Impl>(runtime, cluster, budget, metrics, options, std::move(plan))) {}
+                                 ByteBudget& replies, Metrics& metrics, StreamOptions options,
+                                 PartitionPlan plan)
+    : impl_(std::make_shared<Impl>(runtime, cluster, budget, replies, metrics, options,
+                                   std::move(plan))) {}
 
 PartitionStream::~PartitionStream() = default;
 
@@ -95,44 +110,73 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
     co_return Buffer(0);
   }
   const uint64_t wanted = std::min<uint64_t>(size, plan.bytes - offset);
+  const std::size_t first = impl->unit_at(offset);
+  const std::size_t last = impl->unit_at(offset + wanted - 1);
+  // Held until they are copied, whatever is evicted meanwhile.
+  std::vector<std::shared_ptr<Impl::Loading>> loading;
+  for (std::size_t index = first; index <= last; ++index) loading.push_back(impl->load(index));
+  // Going forward: fetch what comes next meanwhile.
+  if (first == impl->last_unit || first == impl->last_unit + 1) {
+    const std::size_t ahead = impl->options.ahead_bytes / kUnitBytes;
+    for (std::size_t i = last + 1; i < impl->units.size() && i <= last + ahead; ++i)
+      (void)impl->load(i);
+  }
+  impl->last_unit = last;
+  impl->note_use(impl);
+  for (std::size_t index = first; index <= last; ++index)
+    CO_TRY(co_await impl->wait_for(index, loading[index - first]));
+  // Last, so that nobody holds it who waits for anything else.
   CO_TRY_ASSIGN(ByteBudget::Lease lease,
-                co_await impl->budget.acquire(wanted, impl->options.patience));
+                co_await impl->replies.acquire(wanted, impl->options.patience));
   Buffer out(wanted, std::move(lease));
-  for (uint64_t done = 0; done < wanted;) {
-    const auto after =
-        std::upper_bound(impl->units.begin(), impl->units.end(), offset + done,
-                         [](uint64_t at, const StreamUnit& unit) { return at < unit.offset; });
-    const auto index = static_cast<std::size_t>(after - impl->units.begin()) - 1;
+  uint64_t done = 0;
+  for (std::size_t index = first; index <= last; ++index) {
     const StreamUnit& unit = impl->units[index];
-    const std::shared_ptr<Impl::Loading> loading = impl->load(index);
-    // Going forward: fetch what comes next meanwhile.
-    if (index == impl->last_unit || index == impl->last_unit + 1) {
-      const std::size_t ahead = impl->options.ahead_bytes / kUnitBytes;
-      for (std::size_t i = index + 1; i < impl->units.size() && i <= index + ahead; ++i)
-        (void)impl->load(i);
-    }
-    impl->last_unit = index;
-    if (!loading->done) {
-      const auto waiter = std::shared_ptr<Timer>(impl->runtime.make_timer());
-      loading->waiters.push_back(waiter);
-      co_await waiter->wait_for(impl->options.patience * 3);
-    }
-    if (!loading->done)
-      co_return make_error(Code::kTimeout,
-                           fmt::format("{}/{} did not arrive in time", to_string(plan.shuffle),
-                                       number(plan.partition)));
-    if (!*loading->done) {
-      const Error error = loading->done->error();
-      impl->loads.erase(index);  // the next read tries again
-      co_return error;
-    }
     const uint64_t within = offset + done - unit.offset;
     const uint64_t step = std::min(wanted - done, unit.length - within);
-    std::memcpy(out.data() + done, (*loading->done)->data() + within, step);
+    std::memcpy(out.data() + done, (*loading[index - first]->done)->data() + within, step);
     done += step;
-    impl->evict(index);
   }
+  impl->evict(last);
   co_return out;
+}
+
+std::size_t PartitionStream::Impl::unit_at(uint64_t offset) const {
+  const auto after =
+      std::upper_bound(units.begin(), units.end(), offset,
+                       [](uint64_t at, const StreamUnit& unit) { return at < unit.offset; });
+  return static_cast<std::size_t>(after - units.begin()) - 1;
+}
+
+// Until the unit has been fetched; its error if it could not be.
+Task<Status> PartitionStream::Impl::wait_for(std::size_t index, std::shared_ptr<Loading> loading) {
+  if (!loading->done) {
+    const auto waiter = std::shared_ptr<Timer>(runtime.make_timer());
+    loading->waiters.push_back(waiter);
+    co_await waiter->wait_for(options.patience * 3);
+  }
+  if (!loading->done)
+    co_return make_error(Code::kTimeout,
+                         fmt::format("{}/{} did not arrive in time", to_string(plan.shuffle),
+                                     number(plan.partition)));
+  if (*loading->done) co_return ok();
+  const auto it = loads.find(index);
+  if (it != loads.end() && it->second == loading) loads.erase(it);  // the next read tries again
+  co_return loading->done->error();
+}
+
+void PartitionStream::Impl::note_use(const std::shared_ptr<Impl>& self) {
+  last_use = runtime.now();
+  if (watched) return;
+  watched = true;
+  gate.spawn(release_when_idle(self));
+}
+
+// A file that is open and not read must not keep memory from those who read.
+Task<void> PartitionStream::Impl::release_when_idle(std::shared_ptr<Impl> self) {
+  while (self->runtime.now() - self->last_use < kIdle) co_await sleep_for(self->runtime, kIdle);
+  std::erase_if(self->loads, [](const auto& entry) { return entry.second->done.has_value(); });
+  self->watched = false;
 }
 
 void PartitionStream::Impl::evict(std::size_t current) {

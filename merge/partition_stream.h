@@ -22,8 +22,10 @@ namespace shufflefs::merge {
 
 class PartitionStream {
  public:
-  PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, Metrics& metrics,
-                  StreamOptions options, PartitionPlan plan);
+  // `budget` is for what is fetched, ahead or not, `replies` for what read() returns. An idle
+  // stream gives back what it has fetched, so that others can read.
+  PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, ByteBudget& replies,
+                  Metrics& metrics, StreamOptions options, PartitionPlan plan);
   ~PartitionStream();
   PartitionStream(const PartitionStream&) = delete;
   PartitionStream& operator=(const PartitionStream&) = delete;

@@ -21,12 +21,12 @@ TEST_CASE("after a restart everything that was committed and merged is there") {
     AsioRuntime runtime(2);
     testing::Faults faults;
     Metrics metrics;
-    ByteBudget budget(runtime, 64U << 20U);
+    MemoryBudget memory(runtime, 64U << 20U);
     EngineOptions options;
     options.self = testing::node_name(0);
     options.data_dirs = {dir / "a", dir / "b"};
     options.push = TestCluster::quick();
-    Engine engine(runtime, *io, budget, budget, metrics, options);
+    Engine engine(runtime, *io, memory, metrics, options);
     testing::View view(options.self, faults);
     view.add(options.self, engine.local_node());
     REQUIRE(engine.prepare());

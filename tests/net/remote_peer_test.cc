@@ -285,7 +285,7 @@ TEST_CASE("a pooled connection that the peer has closed is replaced silently", "
   auto acceptor = listen_on(reactor, "127.0.0.13");
   const Asker asker(reactor, "node3", address_of(acceptor), short_options());
   const Bytes answer =
-      encode_frame_head(answer_number(MessageType::kPush), encode(merge::PushReply{2, 0}), {});
+      encode_frame_head(answer_number(MessageType::kPush), encode(merge::PushReply{.merged = 2}), {});
   auto serve_one = [&](RawSocket& socket) {
     socket.accept(acceptor);
     greet(socket, "node3");

@@ -1,0 +1,115 @@
+#include "merge/disks.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+
+namespace shufflefs::merge {
+namespace {
+
+constexpr uint64_t kMostReserve = 10ULL << 30U;
+
+}  // namespace
+
+bool is_disk_failure(const Error& error) {
+  switch (error.sys_errno) {
+    case EIO:
+    case EROFS:
+    case ENXIO:
+    case ENODEV:
+    case EUCLEAN:  // the file system found itself damaged
+    case ESHUTDOWN: return true;
+    default: return false;
+  }
+}
+
+Disks::Disks(FileIo& io, std::vector<std::string> data_dirs, uint64_t reserve_bytes)
+    : io_(io), reserve_bytes_(reserve_bytes) {
+  for (std::string& path : data_dirs) {
+    disks_.push_back(std::make_unique<Disk>());
+    disks_.back()->path = std::move(path);
+  }
+}
+
+void Disks::refresh() {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    Disk& disk = *disks_[i];
+    if (disk.is_failed.load()) continue;
+    const auto space = io_.space(disk.path);
+    if (!space) {
+      note(i, space.error());
+      continue;
+    }
+    disk.total = space->total_bytes;
+    disk.free = space->free_bytes;
+    disk.reserve =
+        reserve_bytes_ > 0 ? reserve_bytes_ : std::min(space->total_bytes / 20, kMostReserve);
+  }
+}
+
+bool Disks::takes_merged(std::size_t disk) const {
+  const Disk& d = *disks_[disk];
+  return !d.is_failed.load() && d.free.load() > d.reserve.load();
+}
+
+uint64_t Disks::to_evict(std::size_t disk) const {
+  const Disk& d = *disks_[disk];
+  const uint64_t free = d.free.load();
+  if (d.is_failed.load() || free >= 2 * d.reserve.load()) return 0;
+  return 3 * d.reserve.load() - free;
+}
+
+std::optional<std::size_t> Disks::choose(uint64_t number) const {
+  std::vector<std::size_t> candidates;
+  uint64_t most = 0;
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (!takes_merged(i)) continue;
+    candidates.push_back(i);
+    most = std::max(most, disks_[i]->free.load());
+  }
+  std::erase_if(candidates, [&](std::size_t i) { return disks_[i]->free.load() < most / 2; });
+  if (candidates.empty()) return std::nullopt;
+  return candidates[number % candidates.size()];
+}
+
+void Disks::took(std::size_t disk, uint64_t bytes) {
+  std::atomic<uint64_t>& free = disks_[disk]->free;
+  uint64_t before = free.load();
+  while (!free.compare_exchange_weak(before, before - std::min(before, bytes))) {
+  }
+}
+
+void Disks::note(std::size_t disk, const Error& error) {
+  if (error.sys_errno == ENOSPC || error.sys_errno == EDQUOT)
+    disks_[disk]->free = 0;
+  else if (is_disk_failure(error))
+    fail(disk, error.message);
+}
+
+void Disks::fail(std::size_t disk, const std::string& reason) {
+  Disk& d = *disks_[disk];
+  {
+    const std::lock_guard lock(d.mu);
+    if (d.is_failed.load()) return;
+    d.reason = reason;
+    d.is_failed = true;
+  }
+  log_error("disk.failed", {{"disk", d.path},
+                            {"reason", reason},
+                            {"effect", "nothing more is merged onto it; what was is read from its "
+                                       "origins"}});
+}
+
+std::vector<DiskStatus> Disks::status() const {
+  std::vector<DiskStatus> list;
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const Disk& disk = *disks_[i];
+    const std::lock_guard lock(disk.mu);
+    list.push_back({disk.path, disk.total.load(), disk.free.load(), disk.reserve.load(),
+                    takes_merged(i), disk.reason});
+  }
+  return list;
+}
+
+}  // namespace shufflefs::merge
