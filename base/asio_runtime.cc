@@ -33,6 +33,8 @@ asio::any_io_executor AsioRuntime::executor() { return context_.get_executor(); 
 
 TimePoint AsioRuntime::now() const { return std::chrono::steady_clock::now(); }
 
+WallTime AsioRuntime::wall_clock() const { return std::chrono::system_clock::now(); }
+
 std::unique_ptr<Timer> AsioRuntime::make_timer() { return std::make_unique<AsioTimer>(context_); }
 
 uint64_t AsioRuntime::random() { return random_(); }

@@ -21,6 +21,7 @@ class AsioRuntime final : public Runtime {
 
   asio::any_io_executor executor() override;
   [[nodiscard]] TimePoint now() const override;
+  [[nodiscard]] WallTime wall_clock() const override;
   std::unique_ptr<Timer> make_timer() override;
   uint64_t random() override;
   void post_blocking(std::function<void()> work) override;

@@ -31,6 +31,7 @@ using Task = asio::awaitable<T>;
 
 using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+using WallTime = std::chrono::system_clock::time_point;
 
 // A wait that ends by time or by wake(). One waiter at a time; reactor thread only.
 class Timer {
@@ -47,6 +48,9 @@ class Runtime {
   virtual ~Runtime() = default;
   [[nodiscard]] virtual asio::any_io_executor executor() = 0;
   [[nodiscard]] virtual TimePoint now() const = 0;
+  // What the clock on the wall says: for what is compared between nodes or over restarts. It may
+  // be wrong and may jump, so nobody waits by it. Any thread.
+  [[nodiscard]] virtual WallTime wall_clock() const = 0;
   [[nodiscard]] virtual std::unique_ptr<Timer> make_timer() = 0;
   [[nodiscard]] virtual uint64_t random() = 0;
   // Runs `work` on a disk thread. Everything posted has run, or been destroyed unrun, when the

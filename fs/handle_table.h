@@ -1,8 +1,6 @@
 // The open files and directories of native trees: fi->fh is a key of this table, never a pointer.
 //
-// What is needed to open them once more is saved (saved_memory.h), with the number of the request
-// that opened them: a request that comes again after a worker's death closes what its first
-// execution had opened, as the kernel never learnt of it.
+// What is needed to open them once more is saved (saved_opens.h).
 //
 // Threads: any; one lock, held for a look-up. Ownership: the table owns the descriptors; whoever
 // found an OpenFile keeps it alive for as long as it needs it. Failure: an unknown key gives
@@ -18,7 +16,7 @@
 #include <vector>
 
 #include "base/fd.h"
-#include "fs/saved_memory.h"
+#include "fs/saved_opens.h"
 
 namespace shufflefs::fs {
 
@@ -85,26 +83,18 @@ class HandleTable {
   [[nodiscard]] bool has_ordinary() const { return ordinary_ != 0; }
 
  private:
-  static constexpr unsigned kNextKey = 0;  // a counter of saved_
-  struct Held {
-    std::shared_ptr<OpenFile> file;
-    uint32_t record = 0;  // in saved_
-  };
   struct Opens {
     std::vector<uint64_t> keys;
     uint32_t writers = 0;
   };
   static bool is_ordinary(const OpenFile& file);
-  void insert_locked(const std::shared_ptr<OpenFile>& file, uint32_t record);
+  void count_locked(const OpenFile& file);
 
   std::atomic<uint64_t> ordinary_ = 0;
   mutable std::mutex mu_;
   // All GUARDED_BY(mu_):
-  SavedTable<OpenRecord> saved_;
-  std::unordered_map<uint64_t, Held> files_;
+  SavedOpens<OpenRecord, std::shared_ptr<OpenFile>> opens_;
   std::unordered_map<uint64_t, Opens> by_node_;
-  std::unordered_map<uint64_t, uint64_t> by_request_;  // of those from before the last restart
-  std::unordered_map<uint64_t, uint32_t> to_restore_;  // key to record
 };
 
 }  // namespace shufflefs::fs

@@ -104,7 +104,32 @@ Result<VirtualNode> peer_in(const VirtualNode& parent, std::string_view name) {
   return node;
 }
 
-Result<VirtualNode> info_file_in(const VirtualNode& parent, std::string_view name) {
+Result<VirtualNode> jar_in(const VirtualNode& parent, std::string_view name) {
+  if (name.starts_with('.') || name.find('/') != std::string_view::npos)
+    return no_such_name(parent, name);
+  VirtualNode node = with_kind(parent, NodeKind::kJar);
+  node.info = std::string(name);
+  return node;
+}
+
+// "<app>,<shuffle>,<partitions>"
+Result<VirtualNode> owners_of_in(const VirtualNode& parent, std::string_view name) {
+  const auto second = name.rfind(',');
+  const auto first = second == std::string_view::npos || second == 0 ? std::string_view::npos
+                                                                     : name.rfind(',', second - 1);
+  if (first == std::string_view::npos) return no_such_name(parent, name);
+  VirtualNode node = with_kind(parent, NodeKind::kOwnersOf);
+  TRY_ASSIGN(node.app, merge::AppId::parse(name.substr(0, first)));
+  TRY_ASSIGN(node.shuffle, merge::parse_shuffle_id(name.substr(first + 1, second - first - 1)));
+  const auto count = parse_decimal(name.substr(second + 1), merge::kMaxPartitions);
+  if (!count || *count == 0) return no_such_name(parent, name);
+  node.partition = merge::PartitionId{static_cast<uint32_t>(*count - 1)};
+  return node;
+}
+
+Result<VirtualNode> info_child(const VirtualNode& parent, std::string_view name) {
+  if (name == "client") return with_kind(parent, NodeKind::kClient);
+  if (name == "owners") return with_kind(parent, NodeKind::kOwners);
   // The names are given by main; they obey the rule of node names, which keeps them printable and
   // short.
   if (!merge::NodeName::parse(name)) return no_such_name(parent, name);
@@ -154,7 +179,9 @@ Result<VirtualNode> child(const VirtualNode& parent, std::string_view name) {
     case NodeKind::kPeerMaps: return map_file_in(parent, name, NodeKind::kPeerMapFile);
     case NodeKind::kPeerPartitions:
       return partition_in(parent, name, std::nullopt, NodeKind::kPeerMerged, NodeKind::kPeerIndex);
-    case NodeKind::kInfo: return info_file_in(parent, name);
+    case NodeKind::kInfo: return info_child(parent, name);
+    case NodeKind::kClient: return jar_in(parent, name);
+    case NodeKind::kOwners: return owners_of_in(parent, name);
     case NodeKind::kLocalDisk:
     case NodeKind::kMapFile:
     case NodeKind::kPartition:
@@ -164,7 +191,9 @@ Result<VirtualNode> child(const VirtualNode& parent, std::string_view name) {
     case NodeKind::kPeerMapFile:
     case NodeKind::kPeerMerged:
     case NodeKind::kPeerIndex:
-    case NodeKind::kInfoFile: return no_such_name(parent, name);
+    case NodeKind::kInfoFile:
+    case NodeKind::kJar:
+    case NodeKind::kOwnersOf: return no_such_name(parent, name);
   }
   return no_such_name(parent, name);
 }
@@ -201,6 +230,12 @@ std::string path_of(const VirtualNode& node) {
       return fmt::format("nodes/{}/shuffles/{}", node.peer.str(), node.app.str());
     case NodeKind::kInfo: return ".shufflefs";
     case NodeKind::kInfoFile: return ".shufflefs/" + node.info;
+    case NodeKind::kClient: return ".shufflefs/client";
+    case NodeKind::kJar: return ".shufflefs/client/" + node.info;
+    case NodeKind::kOwners: return ".shufflefs/owners";
+    case NodeKind::kOwnersOf:
+      return fmt::format(".shufflefs/owners/{},{},{}", node.app.str(), merge::number(node.shuffle),
+                         uint64_t{merge::number(node.partition)} + 1);
   }
   return "";
 }
@@ -221,7 +256,9 @@ bool is_directory(NodeKind kind) {
     case NodeKind::kPeerMapFile:
     case NodeKind::kPeerMerged:
     case NodeKind::kPeerIndex:
-    case NodeKind::kInfoFile: return false;
+    case NodeKind::kInfoFile:
+    case NodeKind::kJar:
+    case NodeKind::kOwnersOf: return false;
     default: return true;
   }
 }

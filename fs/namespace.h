@@ -49,6 +49,10 @@ enum class NodeKind : uint8_t {
   kPeerIndex,
   kInfo,      // .shufflefs/
   kInfoFile,  // .shufflefs/<name>
+  kClient,    // .shufflefs/client/
+  kJar,       // .shufflefs/client/<name>: a file of this node's, shown as it is
+  kOwners,    // .shufflefs/owners/: empty to look at
+  kOwnersOf,  // .shufflefs/owners/<app>,<shuffle>,<partitions>: who would own which of them
 };
 
 // Fields that a kind does not need keep their defaults, so that == compares what matters.
@@ -58,10 +62,10 @@ struct VirtualNode {
   merge::NodeName peer;
   merge::AppId app;
   merge::ShuffleId shuffle{};
-  merge::PartitionId partition{};
+  merge::PartitionId partition{};  // kOwnersOf: the last one
   merge::MapId map{};
   merge::MapFile file = merge::MapFile::kData;
-  std::string info;  // the name of a file in .shufflefs/
+  std::string info;  // the name of a file in .shufflefs/ or .shufflefs/client/
 
   [[nodiscard]] merge::ShuffleKey key() const { return {app, shuffle}; }
   friend bool operator==(const VirtualNode&, const VirtualNode&) = default;

@@ -2,6 +2,7 @@
 #include "fs/virtual_contents.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -54,6 +55,8 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
     case NodeKind::kShuffles:
     case NodeKind::kNodes:
     case NodeKind::kInfo:
+    case NodeKind::kClient:
+    case NodeKind::kOwners:
     case NodeKind::kPartitions:  // below here the kernel has just found the parent
     case NodeKind::kPeerShuffles:
     case NodeKind::kPeerMaps:
@@ -77,10 +80,12 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
     case NodeKind::kInfoFile:
       if (!texts_.contains(node.info)) return missing(node);
       return std::nullopt;
+    case NodeKind::kJar: return jar_facts(node);
     case NodeKind::kPartition:
     case NodeKind::kMerged:
     case NodeKind::kIndex:
     case NodeKind::kStatus:
+    case NodeKind::kOwnersOf:
     case NodeKind::kPeerApp:
     case NodeKind::kPeerShuffle:
     case NodeKind::kPeerMapFile:
@@ -97,6 +102,16 @@ Result<Facts> VirtualContents::map_file_facts(const VirtualNode& node) {
   facts.size = node.file == merge::MapFile::kData
                    ? output->total_bytes
                    : (uint64_t{output->partition_count} + 1) * sizeof(uint64_t);
+  return facts;
+}
+
+Result<Facts> VirtualContents::jar_facts(const VirtualNode& node) const {
+  struct stat attr{};
+  if (client_dir_.empty() || ::stat((client_dir_ + "/" + node.info).c_str(), &attr) != 0 ||
+      !S_ISREG(attr.st_mode))
+    return missing(node);
+  Facts facts;
+  facts.size = static_cast<uint64_t>(attr.st_size);
   return facts;
 }
 
@@ -118,6 +133,7 @@ Task<Result<Facts>> VirtualContents::learn(VirtualNode node) {
     case NodeKind::kMerged:
     case NodeKind::kIndex: co_return co_await partition_facts(std::move(node));
     case NodeKind::kStatus:
+    case NodeKind::kOwnersOf:
     case NodeKind::kInfoFile: co_return co_await text_facts(std::move(node));
     default: break;
   }
@@ -165,6 +181,8 @@ Task<uint32_t> VirtualContents::partition_count(ShuffleKey key) {
 
 // A remembered count is good enough to say yes: it never falls. It is not good enough to say no.
 Task<bool> VirtualContents::has_partition(ShuffleKey key, merge::PartitionId partition) {
+  // What this node knows itself costs no question.
+  if (merge::number(partition) < engine_.known_partition_count(key)) co_return true;
   const auto known = recent_.find(path_of(partitions_of(key)));
   if (known && merge::number(partition) < known->size) co_return true;
   co_return merge::number(partition) < co_await partition_count(std::move(key));
@@ -184,6 +202,8 @@ Task<Result<Facts>> VirtualContents::partition_facts(VirtualNode node) {
 
 Task<Result<std::string>> VirtualContents::text_of(VirtualNode node) {
   if (node.kind == NodeKind::kStatus) co_return co_await engine_.status_text(node.key());
+  if (node.kind == NodeKind::kOwnersOf)
+    co_return engine_.owners_text(node.key(), merge::number(node.partition) + 1);
   const auto it = texts_.find(node.info);
   if (it == texts_.end()) co_return missing(node);
   co_return co_await it->second();

@@ -29,11 +29,13 @@ using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std:
 
 class VirtualContents {
  public:
+  // `client_dir`: whose regular files .shufflefs/client/ shows; empty: none.
   VirtualContents(merge::Engine& engine, merge::Cluster& cluster, InfoTexts texts,
-                  Fd saved_apps = Fd())
+                  Fd saved_apps = Fd(), std::string client_dir = {})
       : engine_(engine),
         cluster_(cluster),
         texts_(std::move(texts)),
+        client_dir_(std::move(client_dir)),
         places_(engine, std::move(saved_apps)) {}
 
   [[nodiscard]] VirtualPlaces& places() { return places_; }
@@ -67,6 +69,7 @@ class VirtualContents {
   [[nodiscard]] Task<Result<Facts>> text_facts(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> peer_facts(VirtualNode node);
   [[nodiscard]] Result<Facts> map_file_facts(const VirtualNode& node);
+  [[nodiscard]] Result<Facts> jar_facts(const VirtualNode& node) const;
 
   [[nodiscard]] Task<bool> has_partition(merge::ShuffleKey key, merge::PartitionId partition);
   [[nodiscard]] Task<uint32_t> partition_count(merge::ShuffleKey key);
@@ -76,12 +79,15 @@ class VirtualContents {
 
   [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan);
   [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);
+  [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
+  [[nodiscard]] std::vector<std::string> jar_names() const;
   [[nodiscard]] Task<Result<Opened>> open_peer(VirtualNode node);
   [[nodiscard]] Task<Result<Listing>> peer_listing(VirtualNode directory);
 
   merge::Engine& engine_;
   merge::Cluster& cluster_;
   const InfoTexts texts_;
+  const std::string client_dir_;
   VirtualPlaces places_;
   RecentFacts recent_;
 };

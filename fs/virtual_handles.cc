@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -44,20 +43,13 @@ Snapshot Listing::snapshot() const {
 }
 
 VirtualHandles::VirtualHandles(Fd saved, KeptFiles* kept)
-    : kept_(kept), saved_(std::move(saved), "virtual-opens") {
-  uint64_t& next = saved_.counter(kNextKey);
-  next = std::max<uint64_t>(next, 1);
-  for (const uint32_t at : saved_.all()) {
-    by_request_.emplace(saved_[at].request, saved_[at].key);
-    to_restore_.emplace(saved_[at].key, at);
-  }
-}
+    : kept_(kept), opens_(std::move(saved), "virtual-opens") {}
 
 uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
   VirtualOpenRecord record{.nodeid = open.nodeid, .request = request};
   {
     const std::lock_guard lock(mu_);
-    record.key = saved_.counter(kNextKey)++;
+    record.key = opens_.next_key();
   }
   record.backing_id = open.backing_id;
   record.has_mode = open.has_mode;
@@ -69,7 +61,7 @@ uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
     keep_snapshot(snapshot, record.key);
   }
   const std::lock_guard lock(mu_);
-  opens_.emplace(record.key, Held{std::move(open), saved_.add(record)});
+  opens_.add(record, std::move(open));
   return record.key;
 }
 
@@ -95,47 +87,36 @@ void VirtualHandles::keep_snapshot(const Snapshot& snapshot, uint64_t key) const
 
 std::vector<VirtualOpenRecord> VirtualHandles::saved() const {
   const std::lock_guard lock(mu_);
-  std::vector<VirtualOpenRecord> records;
-  records.reserve(to_restore_.size());
-  for (const auto& [key, at] : to_restore_) records.push_back(saved_[at]);
-  return records;
+  return opens_.saved();
 }
 
 void VirtualHandles::restore(const VirtualOpenRecord& record, VirtualOpen open) {
   const std::lock_guard lock(mu_);
-  const auto at = to_restore_.find(record.key);
-  opens_.emplace(record.key, Held{std::move(open), at->second});
-  to_restore_.erase(at);
+  opens_.restore(record, std::move(open));
 }
 
 uint64_t VirtualHandles::key_of_request(uint64_t request) const {
   const std::lock_guard lock(mu_);
-  const auto it = by_request_.find(request);
-  return it == by_request_.end() ? 0 : it->second;
+  return opens_.key_of_request(request);
 }
 
 VirtualOpen VirtualHandles::find(uint64_t key) const {
   const std::lock_guard lock(mu_);
-  const auto it = opens_.find(key);
-  return it == opens_.end() ? VirtualOpen{} : it->second.open;
+  const VirtualOpen* const open = opens_.find(key);
+  return open == nullptr ? VirtualOpen{} : *open;
 }
 
 VirtualOpen VirtualHandles::remove(uint64_t key) {
   const std::lock_guard lock(mu_);
-  auto taken = opens_.extract(key);
-  if (taken.empty()) return VirtualOpen{};
-  saved_.remove(taken.mapped().record);
+  auto open = opens_.remove(key);
+  if (!open) return VirtualOpen{};
   if (kept_ != nullptr) kept_->drop(KeptKind::kVirtualOpen, key);
-  return std::move(taken.mapped().open);
+  return *std::move(open);
 }
 
 std::vector<VirtualOpen> VirtualHandles::remove_all() {
   const std::lock_guard lock(mu_);
-  std::vector<VirtualOpen> all;
-  all.reserve(opens_.size());
-  for (auto& [key, held] : opens_) all.push_back(std::move(held.open));
-  opens_.clear();
-  return all;
+  return opens_.remove_all();
 }
 
 }  // namespace shufflefs::fs

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "fs/namespace.h"
-#include "fs/saved_memory.h"
+#include "fs/saved_opens.h"
 #include "fs/saved_state.h"
 #include "fs/virtual_file.h"
 
@@ -91,20 +91,11 @@ class VirtualHandles {
   [[nodiscard]] std::vector<VirtualOpen> remove_all();
 
  private:
-  static constexpr unsigned kNextKey = 0;  // a counter of saved_
-  struct Held {
-    VirtualOpen open;
-    uint32_t record = 0;  // in saved_
-  };
   void keep_snapshot(const Snapshot& snapshot, uint64_t key) const;
 
   KeptFiles* const kept_;
   mutable std::mutex mu_;
-  // All GUARDED_BY(mu_):
-  SavedTable<VirtualOpenRecord> saved_;
-  std::unordered_map<uint64_t, Held> opens_;
-  std::unordered_map<uint64_t, uint64_t> by_request_;  // of those from before the last restart
-  std::unordered_map<uint64_t, uint32_t> to_restore_;  // key to record
+  SavedOpens<VirtualOpenRecord, VirtualOpen> opens_;  // GUARDED_BY(mu_)
 };
 
 }  // namespace shufflefs::fs

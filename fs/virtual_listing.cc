@@ -1,6 +1,8 @@
 // VirtualContents: what is in a directory.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "fs/virtual_contents.h"
@@ -47,6 +49,18 @@ std::vector<std::string> shuffle_names(const std::vector<ShuffleKey>& keys, cons
 
 }  // namespace
 
+std::vector<std::string> VirtualContents::jar_names() const {
+  std::vector<std::string> names;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator it(client_dir_, failed), end; !failed && it != end;
+       it.increment(failed)) {
+    std::string name = it->path().filename().string();
+    if (!name.starts_with('.') && it->is_regular_file(failed)) names.push_back(std::move(name));
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 std::optional<Result<Listing>> VirtualContents::listing_now(const VirtualNode& directory) {
   std::vector<std::string> names;
   switch (directory.kind) {
@@ -63,7 +77,10 @@ std::optional<Result<Listing>> VirtualContents::listing_now(const VirtualNode& d
     case NodeKind::kPeerShuffle: names = {"maps", "partitions"}; break;
     case NodeKind::kInfo:
       for (const auto& [name, text] : texts_) names.push_back(name);
+      names.insert(names.end(), {"client", "owners"});
       break;
+    case NodeKind::kClient: names = jar_names(); break;
+    case NodeKind::kOwners: break;
     default: return std::nullopt;
   }
   return Listing(directory, std::move(names));

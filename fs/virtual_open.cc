@@ -29,7 +29,8 @@ std::string index_text(const merge::PartitionPlan& plan) {
 Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
   switch (node.kind) {
     case NodeKind::kPartition: {
-      merge::PartitionPlan plan = co_await engine_.catalog().plan(node.key(), node.partition);
+      merge::PartitionPlan plan =
+          co_await engine_.catalog().plan_for_reading(node.key(), node.partition);
       co_return co_await open_plan(std::move(plan));
     }
     case NodeKind::kMerged: {
@@ -43,6 +44,7 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
       co_return open_text(index_text(plan), node);
     }
     case NodeKind::kStatus:
+    case NodeKind::kOwnersOf:
     case NodeKind::kInfoFile: {
       // The text that a stat has just measured, if it was a moment ago: tar and cp compare.
       CO_TRY_ASSIGN(Facts known, co_await facts(node));
@@ -51,6 +53,7 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
       co_return open_text(std::move(text), node);
     }
     case NodeKind::kMapFile: co_return open_map_file(node);
+    case NodeKind::kJar: co_return open_jar(node);
     case NodeKind::kPeerMapFile:
     case NodeKind::kPeerMerged:
     case NodeKind::kPeerIndex: co_return co_await open_peer(std::move(node));
@@ -79,6 +82,14 @@ Result<VirtualContents::Opened> VirtualContents::open_map_file(const VirtualNode
   const std::string& path =
       node.file == merge::MapFile::kData ? output->data_path : output->index_path;
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return errno_error("cannot open " + path);
+  return Opened{make_backing_file(std::move(fd), facts.size), std::nullopt};
+}
+
+Result<VirtualContents::Opened> VirtualContents::open_jar(const VirtualNode& node) const {
+  TRY_ASSIGN(const Facts facts, jar_facts(node));
+  const std::string path = client_dir_ + "/" + node.info;
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return errno_error("cannot open " + path);
   return Opened{make_backing_file(std::move(fd), facts.size), std::nullopt};
 }

@@ -24,7 +24,10 @@ double cache_seconds(NodeKind kind) {
     case NodeKind::kLocal:
     case NodeKind::kShuffles:
     case NodeKind::kNodes:
-    case NodeKind::kInfo: return 1.0;
+    case NodeKind::kInfo:
+    case NodeKind::kClient:
+    case NodeKind::kJar:
+    case NodeKind::kOwners: return 1.0;
     default: return 0.0;
   }
 }
@@ -33,14 +36,15 @@ double cache_seconds(NodeKind kind) {
 
 VirtualTree::VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
                          Passthrough& passthrough, InfoTexts texts, SavedState& state,
-                         KeptFiles* kept)
+                         KeptFiles* kept, std::string client_dir)
     : runtime_(engine.runtime()),
       engine_(engine),
       cluster_(cluster),
       native_(native),
       passthrough_(passthrough),
       start_(now()),
-      contents_(engine, cluster, std::move(texts), state.take(SavedPart::kEmptyApps)),
+      contents_(engine, cluster, std::move(texts), state.take(SavedPart::kEmptyApps),
+                std::move(client_dir)),
       trees_(native, engine, [this](const merge::ShuffleKey& key) { changed(key); }),
       inodes_(state.take(SavedPart::kVirtualNames), state.take(SavedPart::kVirtualLongNames)),
       handles_(state.take(SavedPart::kVirtualOpens), kept),

@@ -28,7 +28,8 @@ class VirtualTree final : public VirtualOps {
   // `engine` must have been started before the first request: its catalog is asked.
   // What `state` brings along becomes known; `kept` outlives the tree, nullptr in tests.
   VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
-              Passthrough& passthrough, InfoTexts texts, SavedState& state, KeptFiles* kept);
+              Passthrough& passthrough, InfoTexts texts, SavedState& state, KeptFiles* kept,
+              std::string client_dir = {});
 
   // Shows the disks under local/, and what a worker before us had shown. Before the mount is
   // served; blocks.

@@ -196,6 +196,7 @@ Task<std::string> constant(std::string text) { co_return text; }
 
 fs::InfoTexts Api::info_texts() {
   fs::InfoTexts texts;
+  texts["node"] = [name = parts_.settings.node.str()] { return constant(name + "\n"); };
   texts["version"] = [] { return constant(std::string(kVersion) + "\n"); };
   texts["config"] = [text = settings_as_toml(parts_.settings)] { return constant(text); };
   texts["status.json"] = [this] { return status_text(); };

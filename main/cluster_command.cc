@@ -18,6 +18,7 @@ namespace {
 struct ClusterOptions {
   std::string directory;
   unsigned nodes = 3;
+  std::string first_address{kFirstAddress};
   std::vector<std::string> leave_down;
   std::string timeout = "30s";
   bool json = false;
@@ -32,6 +33,7 @@ int run_up(const ClusterOptions& options, const std::vector<std::string>& extra_
   if (!patience) return complain("--timeout: " + patience.error().message, kExitUsage);
   const auto cluster = cluster_up({.directory = options.directory,
                                    .nodes = options.nodes,
+                                   .first_address = options.first_address,
                                    .leave_down = options.leave_down,
                                    .extra_flags = extra_flags,
                                    .patience = *patience},
@@ -113,6 +115,10 @@ void add_up(CLI::App& parent, const SharedOptions& options, CommandContext& cont
   up->add_option("--nodes", options->nodes, "How many, 1 to 200")
       ->type_name("N")
       ->capture_default_str();
+  up->add_option("--first-address", options->first_address,
+                 "Of node1; the others follow. For several clusters at a time")
+      ->type_name("ADDR")
+      ->capture_default_str();
   up->add_option("--leave-down", options->leave_down,
                  "A node that is listed as a member but not started; may be given several times")
       ->type_name("NAME")
@@ -123,7 +129,8 @@ void add_up(CLI::App& parent, const SharedOptions& options, CommandContext& cont
       ->capture_default_str();
   up->add_flag("--json", options->json, "Print the nodes as JSON");
   up->footer(
-      "Node i is called node<i>, listens on 127.0.0.(10+i), is mounted at DIR/node<i>/mnt, keeps "
+      "Node i is called node<i>, listens on the i-th address from the first one on, is mounted at "
+      "DIR/node<i>/mnt, keeps "
       "its data in\n"
       "DIR/node<i>/data and logs to DIR/node<i>/log/serve.log. What follows -- goes to every "
       "daemon.\n"

@@ -160,7 +160,7 @@ Result<DevCluster> cluster_up(const UpOptions& options, const Say& say) {
   TRY_ASSIGN(const Fd lock, lock_cluster(options.directory, true));
   std::error_code error;
   const std::string directory = fs::canonical(options.directory, error).string();
-  DevCluster cluster = plan_cluster(directory, options.nodes);
+  TRY_ASSIGN(DevCluster cluster, plan_cluster(directory, options.nodes, options.first_address));
   TRY(prepare(cluster, options, say));
   TRY_ASSIGN(const std::string program, own_program());
 

@@ -91,6 +91,13 @@ const std::array kKeys = {
               .price = "Applications without spark.authenticate are refused; encrypted blocks are "
                        "copied and cost processor time.",
               .target = SHUFFLEFS_TARGET(std::string, spark.secret_file)},
+    ConfigKey{.name = "client-dir",
+              .kind = ValueKind::kPath,
+              .default_note = "client/ or ../share/shufflefs/client/ beside the program",
+              .help = "Where the jars of the Spark client lie; every mount shows them in "
+                      ".shufflefs/client/.",
+              .price = "Executors load from there: whoever may write in it runs code in them.",
+              .target = SHUFFLEFS_TARGET(std::string, client_dir)},
     ConfigKey{.name = "app-ttl",
               .kind = ValueKind::kDuration,
               .default_text = "0s",
@@ -224,6 +231,16 @@ const std::array kKeys = {
               .price = "Shorter fails reads of a node that is only busy; longer makes readers wait "
                        "for one that is dead.",
               .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, read.peer_timeout)},
+    ConfigKey{.name = "read.lost-patience",
+              .kind = ValueKind::kDuration,
+              .default_text = "5s",
+              .least = 0,
+              .most = 10 * 60 * kSecond,
+              .help = "How long a read through the mount goes on asking for a block that only a "
+                      "node that does not answer has, before it fails with EIO.",
+              .price = "Shorter fails reads while a daemon is being restarted; longer makes "
+                       "readers of a node that is gone for good wait for their error.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, read.lost_patience)},
     ConfigKey{.name = "read.ahead-bytes",
               .kind = ValueKind::kBytes,
               .default_text = "4M",

@@ -38,6 +38,19 @@ struct Address {
   [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&value); }
 };
 
+Result<Fd> connect_to(const Settings& settings) {
+  const std::string path = socket_path(settings);
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error("cannot make a socket");
+  const Address address(path);
+  if (::connect(fd.get(), address.get(), sizeof address.value) == 0) return fd;
+  if (errno == ENOENT || errno == ECONNREFUSED) {
+    return make_error(Code::kMount, "no node runs with the data directory " +
+                                        settings.data.front() + ": start it without --takeover");
+  }
+  return errno_error("cannot reach the running node at " + path);
+}
+
 }  // namespace
 
 std::string takeover_request(const Settings& settings) {
@@ -116,18 +129,10 @@ Result<ControlSocket::Asked> ControlSocket::accept(const Settings& running) cons
   return asked;
 }
 
+bool can_take_over(const Settings& settings) { return connect_to(settings).has_value(); }
+
 Result<Fd> ask_for_takeover(const Settings& settings) {
-  const std::string path = socket_path(settings);
-  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!fd) return errno_error("cannot make a socket");
-  const Address address(path);
-  if (::connect(fd.get(), address.get(), sizeof address.value) != 0) {
-    if (errno == ENOENT || errno == ECONNREFUSED) {
-      return make_error(Code::kMount, "no node runs with the data directory " +
-                                          settings.data.front() + ": start it without --takeover");
-    }
-    return errno_error("cannot reach the running node at " + path);
-  }
+  TRY_ASSIGN(Fd fd, connect_to(settings));
   TRY(send(fd.get(), {.type = Message::kTakeOver, .text = takeover_request(settings)}));
   return fd;
 }

@@ -46,6 +46,9 @@ class ControlSocket {
 // The other side: connects to the supervisor that runs with the first data directory of `settings`.
 [[nodiscard]] Result<Fd> ask_for_takeover(const Settings& settings);
 
+// Whether a supervisor listens there. It may be gone a moment later.
+[[nodiscard]] bool can_take_over(const Settings& settings);
+
 // What differs and cannot be changed while the mount lives: "mount, data"; empty if nothing. Both
 // are requests as ask_for_takeover() sends them.
 [[nodiscard]] std::string fixed_differences(const std::string& running, const std::string& wanted);

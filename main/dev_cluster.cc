@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <boost/asio/ip/address_v4.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_to.hpp>
@@ -66,12 +67,22 @@ bool is_node_name(std::string_view name) {
   return name.starts_with("node") && parse_decimal(name.substr(4), kMaxClusterNodes).has_value();
 }
 
-DevCluster plan_cluster(const std::string& directory, unsigned count) {
+Result<DevCluster> plan_cluster(const std::string& directory, unsigned count,
+                                std::string_view first_address) {
+  boost::system::error_code error;
+  const auto first = boost::asio::ip::make_address_v4(first_address, error);
+  // Other addresses are not this machine's own.
+  if (error || !first.is_loopback() || first.to_uint() + count >= 0x7fffffffU) {
+    return make_error(
+        Code::kInvalidArgument,
+        fmt::format("--first-address {}: an address of 127.0.0.0/8 is needed, with {} to follow",
+                    first_address, count - 1));
+  }
   DevCluster cluster;
   cluster.directory = directory;
   for (unsigned i = 1; i <= count; ++i) {
     const std::string name = fmt::format("node{}", i);
-    cluster.nodes.push_back({name, fmt::format("127.0.0.{}", 10 + i),
+    cluster.nodes.push_back({name, boost::asio::ip::address_v4(first.to_uint() + i - 1).to_string(),
                              fmt::format("{}/{}", directory, name), std::nullopt});
   }
   return cluster;

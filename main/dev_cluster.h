@@ -13,6 +13,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
@@ -25,6 +26,7 @@ inline constexpr uint16_t kPeerPort = 7338;
 inline constexpr uint16_t kSparkPort = 7337;
 inline constexpr uint16_t kHttpPort = 7340;
 inline constexpr unsigned kMaxClusterNodes = 200;
+inline constexpr std::string_view kFirstAddress = "127.0.0.11";
 
 struct ClusterNode {
   std::string name;
@@ -45,8 +47,10 @@ struct DevCluster {
   [[nodiscard]] std::string state_file() const { return directory + "/cluster.json"; }
 };
 
-// node1 on 127.0.0.11 and so on. REQUIRES: 1 <= count <= kMaxClusterNodes.
-[[nodiscard]] DevCluster plan_cluster(const std::string& directory, unsigned count);
+// node1 on the first address, the others on those that follow. REQUIRES: 1 <= count <=
+// kMaxClusterNodes.
+[[nodiscard]] Result<DevCluster> plan_cluster(const std::string& directory, unsigned count,
+                                              std::string_view first_address = kFirstAddress);
 [[nodiscard]] bool is_node_name(std::string_view name);  // as the plan makes them
 [[nodiscard]] std::string members_of(const DevCluster& cluster);
 
@@ -71,6 +75,7 @@ using Say = std::function<void(const std::string&)>;
 struct UpOptions {
   std::string directory;
   unsigned nodes = 3;
+  std::string first_address{kFirstAddress};
   std::vector<std::string> leave_down;   // members that are listed but not started
   std::vector<std::string> extra_flags;  // for every daemon
   std::chrono::milliseconds patience = std::chrono::seconds(30);

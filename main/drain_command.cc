@@ -48,9 +48,10 @@ int tell(const json::value& status, const DrainOptions& options, int exit_code) 
   if (options.as_json) {
     std::cout << json::serialize(status) << "\n";
   } else if (status.at("safe_to_stop").as_bool()) {
-    std::cout << fmt::format("drained: all of {} map outputs are on other nodes too; it is safe to "
-                             "stop this one\n",
-                             count(status, "map_outputs"));
+    std::cout << fmt::format(
+        "drained: all of {} map outputs are on other nodes too; it is safe to "
+        "stop this one\n",
+        count(status, "map_outputs"));
   } else if (!status.at("draining").as_bool()) {
     std::cout << "not draining: the node takes pushes\n";
   } else {

@@ -16,6 +16,7 @@
 #include "main/api_drain.h"
 #include "main/boot_mark.h"
 #include "main/mount_names.h"
+#include "main/process.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
 #include "net/ess/server.h"
@@ -41,6 +42,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.split_bytes = settings.merge_split_bytes;
   options.disk.reserve_bytes = settings.disk_reserve_bytes;
   options.verify_merged = !ran_on_since(options.data_dirs);
+  options.stream.lost_patience = settings.read.lost_patience;
   options.stream.ahead_bytes = settings.read.ahead_bytes;
   options.trash_grace = settings.trash_grace;
   // Executors name their directories as they see them: by the mount's configured name, or by the
@@ -92,6 +94,20 @@ Result<net::MemberSpec> members_of(const Settings& settings) {
   return net::MemberSpec{{{settings.node, settings.peer_listen}}, std::nullopt};
 }
 
+// The directory with the Spark client's jars: as configured, or where a build or an installation
+// has it. Nothing: none is shown.
+std::string client_directory(const Settings& settings) {
+  if (!settings.client_dir.empty()) return settings.client_dir;
+  const auto program = own_program();
+  if (!program) return {};
+  const std::filesystem::path place = std::filesystem::path(*program).parent_path();
+  std::error_code ignored;
+  for (const auto& candidate : {place / "client", place.parent_path() / "share/shufflefs/client"}) {
+    if (std::filesystem::is_directory(candidate, ignored)) return candidate.string();
+  }
+  return {};
+}
+
 fs::SavedState saved_state(MountState& mount) {
   fs::SavedState saved;
   saved.tables = std::move(mount.tables);
@@ -126,7 +142,8 @@ struct Node::Parts {
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
         api({settings, runtime, engine, membership, memory, metrics, *io}),
-        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept) {}
+        tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
+             client_directory(settings)) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -145,6 +162,7 @@ struct Node::Parts {
   }
   Task<void> start_network() {
     engine.start(membership);
+    server.on_hello([this](const merge::NodeName& name) { membership.noticed(name); });
     membership.start();
     server.start();
     co_return;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "main/commands.h"
+#include "main/control_socket.h"
 #include "main/supervisor.h"
 #include "main/version.h"
 
@@ -28,7 +29,7 @@ bool listens_everywhere(const HostPort& address) {
 
 }  // namespace
 
-int run_serve(const Settings& settings, bool take_over) {
+int run_serve(const Settings& settings, Start start) {
   log_set_level(settings.log_level);
   log_info("serve.starting",
            {{"version", kVersion}, {"node", settings.node.str()}, {"mount", settings.mount}});
@@ -40,7 +41,10 @@ int run_serve(const Settings& settings, bool take_over) {
   }
   if (!make_data_directories(settings)) return kExitUsage;
   Supervisor supervisor(settings);
-  if (const int exit_code = take_over ? supervisor.take_over() : supervisor.mount();
+  if (start == Start::kInPod) supervisor.stay_after_handover();
+  const bool takes_over =
+      start == Start::kTakeOver || (start == Start::kInPod && can_take_over(settings));
+  if (const int exit_code = takes_over ? supervisor.take_over() : supervisor.mount();
       exit_code != kExitOk) {
     return exit_code;
   }

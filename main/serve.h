@@ -9,6 +9,14 @@
 
 namespace shufflefs {
 
-[[nodiscard]] int run_serve(const Settings& settings, bool take_over);
+enum class Start {
+  kMount,
+  kTakeOver,  // fails if no node runs
+  // Takes over if a node runs, else mounts; and does not end when it was taken over
+  // (Supervisor::stay_after_handover).
+  kInPod,
+};
+
+[[nodiscard]] int run_serve(const Settings& settings, Start start);
 
 }  // namespace shufflefs

@@ -76,6 +76,12 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
   take_over->description(
       "Go on with the mount of the node that runs with the same first data directory, which ends: "
       "an upgrade, or other settings, without unmounting.");
+  CLI::Option* const in_pod = command->add_flag("--in-pod");
+  in_pod->description(
+      "For containers, which are started again whenever they end: takes over if a node runs with "
+      "the same first data directory, else mounts; and after another has taken over, waits for "
+      "SIGTERM instead of ending.");
+  in_pod->excludes(take_over);
   command->allow_extras();
   command->footer(
       "It runs in the foreground, logs to the standard error, and stops within 10 s of SIGTERM; a "
@@ -92,18 +98,21 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
       "  shufflefs serve --config /etc/shufflefs.toml --log-level debug\n"
       "  shufflefs serve --config /etc/shufflefs.toml --takeover      the upgrade of a running "
       "node");
-  command->callback([command, file, options, take_over, &context] {
+  command->callback([command, file, options, take_over, in_pod, &context] {
     std::optional<std::string> path;
     if (file->count() > 0) path = file->results().back();
     Machine machine = this_machine();
-    machine.will_mount = take_over->count() == 0;
+    const Start start = in_pod->count() > 0      ? Start::kInPod
+                        : take_over->count() > 0 ? Start::kTakeOver
+                                                 : Start::kMount;
+    machine.will_mount = start == Start::kMount;  // else it may be there already
     const LoadedConfig config =
         load_config(raw_config(options, command->remaining()), path, machine);
     if (!config.mistakes.empty()) {
       std::cerr << describe(config.mistakes);
       context.exit_code = kExitUsage;
     } else {
-      context.exit_code = run_serve(config.settings, take_over->count() > 0);
+      context.exit_code = run_serve(config.settings, start);
     }
   });
 }

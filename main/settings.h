@@ -24,6 +24,7 @@ struct PushSettings {
 
 struct ReadSettings {
   std::chrono::milliseconds peer_timeout{};
+  std::chrono::milliseconds lost_patience{};
   uint64_t ahead_bytes = 0;
 };
 
@@ -56,6 +57,7 @@ struct Settings {
   std::chrono::milliseconds trash_grace{};
   uint64_t merge_split_bytes = 0;
   uint64_t disk_reserve_bytes = 0;  // 0: by the size of each disk
+  std::string client_dir;  // absolute; empty: no client is shown
   SparkSettings spark;
 };
 

@@ -47,6 +47,7 @@ std::string settings_as_toml(const Settings& settings) {
                            {"max-retries", static_cast<int64_t>(settings.push.max_retries)},
                            {"jitter", duration_text(settings.push.jitter)}}},
       {"read", toml::table{{"peer-timeout", duration_text(settings.read.peer_timeout)},
+                           {"lost-patience", duration_text(settings.read.lost_patience)},
                            {"ahead-bytes", std::to_string(settings.read.ahead_bytes)}}},
       {"spark", toml::table{{"connections", static_cast<int64_t>(settings.spark.connections)},
                             {"memory", std::to_string(settings.spark.memory_bytes)},
@@ -63,6 +64,7 @@ std::string settings_as_toml(const Settings& settings) {
   if (!allow_dirs.empty()) table.insert("spark-allow-dir", std::move(allow_dirs));
   if (!settings.spark.secret_file.empty())
     table.insert("spark-secret-file", settings.spark.secret_file);
+  if (!settings.client_dir.empty()) table.insert("client-dir", settings.client_dir);
   std::ostringstream text;
   text << table << "\n";
   return text.str();

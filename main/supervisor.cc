@@ -207,6 +207,8 @@ void Supervisor::on_signal() {
       if (const auto end = worker_->ended()) worker_ended(*end);
     } else if (phase_ == Phase::kStopping) {
       end_worker_now("a second signal");
+    } else if (phase_ == Phase::kHandedOver) {
+      exit_code_ = kExitOk;
     } else {
       begin_stop(info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
     }
@@ -327,7 +329,15 @@ void Supervisor::finish_handover() {
   log_info("takeover.given", {{"mount", state_.directory}});
   mount_->leave();
   if (control_) control_->leave();
-  exit_code_ = kExitOk;
+  if (!stays_) {
+    exit_code_ = kExitOk;
+    return;
+  }
+  // Nothing of the mount may stay open here: it would live on with this process.
+  phase_ = Phase::kHandedOver;
+  control_.reset();
+  mount_.reset();
+  state_ = MountState();
 }
 
 void Supervisor::finish(int exit_code) {

@@ -41,6 +41,9 @@ class Supervisor {
   [[nodiscard]] int mount();
   // Takes it from a running supervisor instead; that one ends.
   [[nodiscard]] int take_over();
+  // When another has taken the mount over, run() waits for SIGTERM: in a pod, a process that ends is
+  // started again, and would take the mount back. REQUIRES: before run().
+  void stay_after_handover() { stays_ = true; }
   // Serves until it is time to stop. Returns the exit code.
   [[nodiscard]] int run();
 
@@ -53,7 +56,7 @@ class Supervisor {
   static constexpr auto kSettled = std::chrono::seconds(2);
   static constexpr auto kStopPatience = std::chrono::milliseconds(9300);
 
-  enum class Phase { kServing, kStopping, kHandingOver };
+  enum class Phase { kServing, kStopping, kHandingOver, kHandedOver };
 
   [[nodiscard]] Status lock_data();
   [[nodiscard]] Status make_mount();
@@ -84,6 +87,7 @@ class Supervisor {
   std::optional<WorkerProcess> worker_;
   Fd successor_;  // a new supervisor that waits for the mount
   Phase phase_ = Phase::kServing;
+  bool stays_ = false;
   bool channel_is_open_ = false;
   bool was_ever_ready_ = false;
   bool is_ready_ = false;

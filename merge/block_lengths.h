@@ -58,9 +58,9 @@ class BlockLengths {
   FileIo& io_;
   const uint64_t most_bytes_;
   mutable std::mutex mu_;
-  Stretches stretches_;                          // GUARDED_BY(mu_); the most recently used first
-  std::map<Key, Stretches::iterator> by_key_;    // GUARDED_BY(mu_)
-  uint64_t bytes_ = 0;                           // GUARDED_BY(mu_)
+  Stretches stretches_;                        // GUARDED_BY(mu_); the most recently used first
+  std::map<Key, Stretches::iterator> by_key_;  // GUARDED_BY(mu_)
+  uint64_t bytes_ = 0;                         // GUARDED_BY(mu_)
 };
 
 }  // namespace shufflefs::merge

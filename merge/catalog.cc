@@ -4,12 +4,17 @@
 #include <optional>
 #include <set>
 
+#include "merge/patience.h"
 #include "merge/placement.h"
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster)
-    : runtime_(runtime), cluster_(cluster), gate_(runtime, "catalog") {}
+Catalog::Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience)
+    : runtime_(runtime),
+      cluster_(cluster),
+      lost_patience_(lost_patience),
+      placements_(cluster),
+      gate_(runtime, "catalog") {}
 
 namespace {
 
@@ -36,8 +41,7 @@ Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> sh
 }  // namespace
 
 template <class T, class Ask>
-Task<Catalog::Answers<T>> Catalog::ask_all(Ask ask) {
-  const std::vector<NodeName> names = cluster_.names();
+Task<Catalog::Answers<T>> Catalog::ask(std::vector<NodeName> names, Ask ask) {
   auto asked = std::make_shared<Asked<T>>();
   asked->answers.resize(names.size());
   asked->all_in = runtime_.make_timer();
@@ -110,16 +114,49 @@ Task<PartitionPlan> Catalog::plan(ShuffleKey shuffle, PartitionId partition) {
   co_return make_plan(shuffle, partition, cluster_.names(), answers.good, answers.bad);
 }
 
+Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId partition) {
+  Patience patience(runtime_, lost_patience_);
+  while (true) {
+    PartitionPlan found = co_await plan(shuffle, partition);
+    if (!found.incomplete || !co_await patience.again()) co_return found;
+  }
+}
+
 Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partition) {
-  const auto answers = co_await ask_all<PartitionInfo>(
-      [shuffle, partition](NodeApi& node) { return node.partition_info(shuffle, partition); });
-  co_return make_merged_plan(shuffle, partition, answers.good);
+  const auto question = [shuffle, partition](NodeApi& node) {
+    return node.merged_info(shuffle, partition);
+  };
+  std::vector<NodeName> left = cluster_.names();
+  std::vector<std::pair<NodeName, PartitionInfo>> good;
+  // This node first: it costs no message and knows the partition count, mostly.
+  std::vector<NodeName> next = {cluster_.self()};
+  while (!next.empty()) {
+    std::erase_if(left, [&](const NodeName& name) { return std::ranges::count(next, name) > 0; });
+    auto answers = co_await ask<PartitionInfo>(std::move(next), question);
+    next.clear();
+    for (auto& answer : answers.good) good.push_back(std::move(answer));
+    uint32_t count = 0;
+    bool found = false;
+    for (const auto& [name, info] : good) {
+      count = std::max(count, info.partition_count);
+      found = found || !info.merged.empty();
+    }
+    if (number(partition) < count) {
+      const auto placement = placements_.get(shuffle, count);
+      std::ranges::copy_if(left, std::back_inserter(next), [&](const NodeName& name) {
+        return placement->is_candidate(name, partition);
+      });
+    }
+    // Neither candidate has anything: perhaps the members were others when it was pushed.
+    if (next.empty() && !found) next = left;
+  }
+  co_return make_merged_plan(shuffle, partition, good);
 }
 
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
   // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose
   // clock is sane.
-  const auto epoch = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+  const auto epoch = static_cast<uint64_t>(runtime_.wall_clock().time_since_epoch() /
                                            std::chrono::milliseconds(1));
   const auto answers = co_await ask_all<bool>(
       [app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });

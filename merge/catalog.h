@@ -14,6 +14,7 @@
 #include "base/gate.h"
 #include "merge/cluster.h"
 #include "merge/partition_plan.h"
+#include "merge/placement_cache.h"
 
 namespace shufflefs::merge {
 
@@ -34,7 +35,8 @@ struct ShuffleTotals {
 
 class Catalog {
  public:
-  Catalog(Runtime& runtime, Cluster& cluster);
+  // `lost_patience` as in StreamOptions.
+  Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -47,8 +49,12 @@ class Catalog {
   [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
   // The partition as of now.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
-  // Only what is merged, of the one node that has most of it: what <p>.merged and <p>.index show.
-  // Empty if none.
+  // If a node that does not answer has, or may have, what nobody else has, all are asked again for
+  // a while: the plan is incomplete only after that.
+  [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
+  // Only what is merged: what <p>.merged and <p>.index show; empty if nothing is. Asks this node,
+  // then the two candidates; all others only if those have nothing. No map output is looked at, so
+  // the blocks' origins are left open.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
   // Drops on every node. An error names the nodes that could not be told (they are told when they
   // come back, by the epoch of the next push that they see).
@@ -61,10 +67,16 @@ class Catalog {
     std::vector<UnreachableNode> bad;
   };
   template <class T, class Ask>
-  Task<Answers<T>> ask_all(Ask ask);
+  Task<Answers<T>> ask(std::vector<NodeName> names, Ask ask);
+  template <class T, class Ask>
+  Task<Answers<T>> ask_all(Ask ask) {
+    return this->ask<T>(cluster_.names(), std::move(ask));
+  }
 
   Runtime& runtime_;
   Cluster& cluster_;
+  const Duration lost_patience_;
+  PlacementCache placements_;
   Gate gate_;
 };
 
@@ -74,7 +86,8 @@ class Catalog {
     ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
     const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
     const std::vector<UnreachableNode>& unreachable);
-// As above, but only the merged blocks of the one node that has most.
+// As above, but only the merged blocks: those of the node that has most, then what only others
+// have.
 [[nodiscard]] PartitionPlan make_merged_plan(
     ShuffleKey shuffle, PartitionId partition,
     const std::vector<std::pair<NodeName, PartitionInfo>>& answers);

@@ -43,6 +43,8 @@ Committer::Committer(Parts parts)
 
 void Committer::commit(MapOutput output) {
   output.epoch = parts_.epochs.of(output.shuffle);
+  output.commit = static_cast<uint64_t>(parts_.runtime.wall_clock().time_since_epoch() /
+                                        std::chrono::microseconds(1));
   const ShuffleKey shuffle = output.shuffle;
   const MapId map = output.map;
   log_debug("map.committed", {{"shuffle", to_string(shuffle)},

@@ -18,7 +18,8 @@ DiskKeeper::DiskKeeper(Runtime& runtime, Disks& disks, MergeStore& store, Metric
   metrics.gauge("shufflefs_disks_failed", "Data disks that are not used after an I/O error.",
                 [this] {
                   double failed = 0;
-                  for (std::size_t i = 0; i < disks_.size(); ++i) failed += disks_.is_well(i) ? 0 : 1;
+                  for (std::size_t i = 0; i < disks_.size(); ++i)
+                    failed += disks_.is_well(i) ? 0 : 1;
                   return failed;
                 });
   metrics.gauge("shufflefs_disks_full", "Data disks that take no more merged data.", [this] {
@@ -80,13 +81,31 @@ Task<void> DiskKeeper::make_room(std::size_t disk) {
     log_warning("merge.evicted", {{"shuffle", to_string(shuffle)},
                                   {"disk", disks_.path(disk)},
                                   {"missing_bytes", missing},
-                                  {"reason", "the disk is running full; the blocks are read from "
-                                             "their origins"}});
+                                  {"reason",
+                                   "the disk is running full; the blocks are read from "
+                                   "their origins"}});
+  }
+}
+
+Task<void> DiskKeeper::try_failed_disks() {
+  for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
+    if (disks_.is_well(disk)) {
+      failed_.erase(disk);
+      continue;
+    }
+    const auto [it, is_new] = failed_.try_emplace(disk, runtime_.now());
+    if (is_new || runtime_.now() - it->second < options_.try_again_after) continue;
+    it->second = runtime_.now();
+    co_await offload(runtime_, [&]() -> Status {
+      disks_.try_again(disk);
+      return ok();
+    });
   }
 }
 
 Task<void> DiskKeeper::run() {
   while (true) {
+    co_await try_failed_disks();
     co_await offload(runtime_, [this]() -> Status {
       disks_.refresh();
       return ok();

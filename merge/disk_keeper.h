@@ -27,6 +27,7 @@ class DiskKeeper {
     bool trimmed = false;
   };
   [[nodiscard]] Task<void> look_at_shuffles();
+  [[nodiscard]] Task<void> try_failed_disks();
   [[nodiscard]] Task<void> make_room(std::size_t disk);
   // Complete ones first, and among them the one that has been quiet for longest.
   [[nodiscard]] std::vector<ShuffleKey> by_worth() const;
@@ -38,6 +39,7 @@ class DiskKeeper {
   const DiskOptions options_;
   Counter& evictions_;
   std::map<ShuffleKey, Seen> seen_;
+  std::map<std::size_t, TimePoint> failed_;  // the disks, and when they were tried last
 };
 
 }  // namespace shufflefs::merge

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include "base/log.h"
 
@@ -97,8 +98,26 @@ void Disks::fail(std::size_t disk, const std::string& reason) {
   }
   log_error("disk.failed", {{"disk", d.path},
                             {"reason", reason},
-                            {"effect", "nothing more is merged onto it; what was is read from its "
-                                       "origins"}});
+                            {"effect",
+                             "nothing more is merged onto it; what was is read from its "
+                             "origins"}});
+}
+
+void Disks::try_again(std::size_t disk) {
+  Disk& d = *disks_[disk];
+  const std::string path = d.path + "/probe";
+  const std::string text = "is this disk well again?";
+  const auto bytes = std::as_bytes(std::span(text));
+  if (!replace_file(io_, path, bytes)) return;
+  const auto read = read_file(io_, path, bytes.size());
+  (void)io_.remove_file(path);
+  if (!read || !std::ranges::equal(*read, bytes)) return;
+  {
+    const std::lock_guard lock(d.mu);
+    d.reason.clear();
+    d.is_failed = false;
+  }
+  log_info("disk.recovered", {{"disk", d.path}});
 }
 
 std::vector<DiskStatus> Disks::status() const {

@@ -6,8 +6,9 @@
 //   free < 2 x reserve      merged data of it is evicted, the oldest complete shuffle first, ...
 //   free >= 3 x reserve     ... until so much is free
 //
-// A disk that answers with an I/O error is given up at once and for good (until a restart): nothing
-// is placed on it, what is on it is not asked for any more.
+// A disk that answers with an I/O error is given up at once: nothing is placed on it, what is on it
+// is not asked for any more. It comes back when a file can be written to it and read from it again,
+// half a minute later at the earliest.
 //
 // Threads: any. Room is that of the last refresh() less what was taken since: an estimate.
 #pragma once
@@ -56,6 +57,8 @@ class Disks {
   // remembered until the next refresh.
   void note(std::size_t disk, const Error& error);
   void fail(std::size_t disk, const std::string& reason);
+  // Tries a disk that has failed. Blocks.
+  void try_again(std::size_t disk);
   [[nodiscard]] std::vector<DiskStatus> status() const;
 
  private:

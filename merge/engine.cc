@@ -80,12 +80,12 @@ struct Engine::Impl {
     pusher->submit({.shuffle = shuffle, .map = map, .known = known, .leaving = draining});
   }
   void removed(const MapOutput& output) {
-    asio::post(runtime.executor(), [this, shuffle = output.shuffle, map = output.map,
-                                    commit = output.commit] {
-      ledger.forget(shuffle, map);
-      if (announcer) announcer->removed(shuffle, map, commit);
-      if (pusher) gate.spawn(forget_or_end(shuffle, map));
-    });
+    asio::post(runtime.executor(),
+               [this, shuffle = output.shuffle, map = output.map, commit = output.commit] {
+                 ledger.forget(shuffle, map);
+                 if (announcer) announcer->removed(shuffle, map, commit);
+                 if (pusher) gate.spawn(forget_or_end(shuffle, map));
+               });
   }
   // Takes the map output out of what is merged here; or ends the shuffle, if that was its last map
   // output in the whole cluster as far as this node knows.
@@ -174,12 +174,13 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster);
+  impl.catalog =
+      std::make_unique<Catalog>(impl.runtime, cluster, impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
-  impl.pusher =
-      std::make_unique<Pusher>(impl.runtime, impl.io, impl.memory.of(MemoryPurpose::kPush),
-                               impl.metrics, cluster, impl.maps, *impl.placements, impl.ledger, impl.options.push);
+  impl.pusher = std::make_unique<Pusher>(
+      impl.runtime, impl.io, impl.memory.of(MemoryPurpose::kPush), impl.metrics, cluster, impl.maps,
+      *impl.placements, impl.ledger, impl.options.push);
   impl.metrics.gauge("shufflefs_announce_pending",
                      "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
@@ -239,10 +240,10 @@ std::optional<Fd> Engine::seal_for_passthrough(const ShuffleKey& shuffle, Partit
 }
 
 std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
-  return std::make_shared<PartitionStream>(
-      impl_->runtime, *impl_->cluster, impl_->memory.of(MemoryPurpose::kRead),
-      impl_->memory.of(MemoryPurpose::kAnswer), impl_->metrics, impl_->options.stream,
-      std::move(plan));
+  return std::make_shared<PartitionStream>(impl_->runtime, *impl_->cluster,
+                                           impl_->memory.of(MemoryPurpose::kRead),
+                                           impl_->memory.of(MemoryPurpose::kAnswer), impl_->metrics,
+                                           impl_->options.stream, std::move(plan));
 }
 
 void Engine::drain(bool on) {
@@ -325,6 +326,23 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
     text += fmt::format("owners         {}\n", owners);
   }
   co_return text;
+}
+
+uint32_t Engine::known_partition_count(const ShuffleKey& shuffle) const {
+  return impl_->node->partition_count(shuffle);
+}
+
+std::string Engine::owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const {
+  const auto placement = impl_->placements->get(shuffle, partition_count);
+  std::string text;
+  for (uint32_t first = 0; first < partition_count; first += placement->bucket_width()) {
+    const auto partition = static_cast<PartitionId>(first);
+    const auto second = placement->second(partition);
+    text += fmt::format(
+        "{} {} {}{}{}\n", first, std::min(first + placement->bucket_width(), partition_count) - 1,
+        placement->owner(partition).str(), second ? " " : "", second ? second->str() : "");
+  }
+  return text;
 }
 
 std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {

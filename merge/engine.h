@@ -30,10 +30,10 @@ namespace shufflefs::merge {
 // How far a drain is.
 struct DrainStatus {
   bool draining = false;
-  bool safe_to_stop = false;     // every block of this node's map outputs is on another node too
-  uint64_t map_outputs = 0;      // of this node
-  uint64_t waiting = 0;          // map outputs and chunks under way
-  uint64_t maps_unpushed = 0;    // pushing is switched off
+  bool safe_to_stop = false;      // every block of this node's map outputs is on another node too
+  uint64_t map_outputs = 0;       // of this node
+  uint64_t waiting = 0;           // map outputs and chunks under way
+  uint64_t maps_unpushed = 0;     // pushing is switched off
   uint64_t blocks_left_home = 0;  // too large to be pushed: only here
   uint64_t bytes_left_home = 0;
   std::vector<GivenUp> given_up;  // only here as well
@@ -80,6 +80,11 @@ class Engine {
 
   // ---- reactor ------------------------------------------------------------------------------------------------
   [[nodiscard]] std::shared_ptr<PartitionStream> open_stream(PartitionPlan plan);
+  // The shuffle's partitions as far as this node knows by itself; 0 if it does not.
+  [[nodiscard]] uint32_t known_partition_count(const ShuffleKey& shuffle) const;
+  // Who would own the partitions 0 .. partition_count - 1: a line "<first> <last> <owner> <second
+  // choice>" for each bucket; the second choice is missing where there is one node.
+  [[nodiscard]] std::string owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const;
   // The text of shuffles/<app>/<shuffle>/status.
   [[nodiscard]] Task<std::string> status_text(ShuffleKey shuffle);
   [[nodiscard]] Runtime& runtime();

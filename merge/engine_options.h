@@ -16,6 +16,8 @@ namespace shufflefs::merge {
 struct StreamOptions {
   uint64_t ahead_bytes = 4U << 20U;
   Duration patience = std::chrono::seconds(10);  // for the memory budget and for one unit to arrive
+  // How often a node that has what nobody else has is asked again, before it is taken for lost.
+  Duration lost_patience = std::chrono::seconds(5);
 };
 
 struct PushOptions {
@@ -36,6 +38,7 @@ struct PushOptions {
 struct DiskOptions {
   uint64_t reserve_bytes = 0;  // kept free of merged data on each disk; 0: 5 %, at most 10 GiB
   Duration check_interval = std::chrono::seconds(1);
+  Duration try_again_after = std::chrono::seconds(30);  // a disk that has failed
   // A shuffle to which nothing has been merged for so long counts as complete: it is evicted first.
   Duration complete_after = std::chrono::seconds(30);
 };

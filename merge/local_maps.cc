@@ -1,7 +1,6 @@
 #include "merge/local_maps.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace shufflefs::merge {
 
@@ -9,9 +8,7 @@ bool LocalMaps::add(MapOutput output) {
   const std::lock_guard lock(mu_);
   const auto [it, added] = outputs_[output.shuffle].try_emplace(output.map, output);
   if (!added) return false;
-  const auto now =
-      std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
-  last_commit_ = std::max(static_cast<uint64_t>(now), last_commit_ + 1);
+  last_commit_ = std::max(output.commit, last_commit_ + 1);
   it->second.commit = last_commit_;
   by_path_[output.data_path] = {output.shuffle, output.map};
   if (!output.index_path.empty()) by_path_[output.index_path] = {output.shuffle, output.map};
@@ -68,6 +65,16 @@ std::vector<ShuffleKey> LocalMaps::shuffles() const {
   keys.reserve(outputs_.size());
   for (const auto& [key, outputs] : outputs_) keys.push_back(key);
   return keys;
+}
+
+uint32_t LocalMaps::partition_count(const ShuffleKey& shuffle) const {
+  const std::lock_guard lock(mu_);
+  uint32_t count = 0;
+  const auto of_shuffle = outputs_.find(shuffle);
+  if (of_shuffle == outputs_.end()) return count;
+  for (const auto& [map, output] : of_shuffle->second)
+    count = std::max(count, output.partition_count);
+  return count;
 }
 
 }  // namespace shufflefs::merge

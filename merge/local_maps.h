@@ -25,6 +25,8 @@ class LocalMaps {
   [[nodiscard]] std::optional<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
   [[nodiscard]] std::vector<MapOutput> of(const ShuffleKey& shuffle) const;  // by map id
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
+  // The largest of the shuffle's outputs; 0 if there is none.
+  [[nodiscard]] uint32_t partition_count(const ShuffleKey& shuffle) const;
 
  private:
   mutable std::mutex mu_;

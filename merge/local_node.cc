@@ -82,10 +82,9 @@ Result<PushReply> LocalNode::merge(const PushRequest& request) {
       blocks.push_back({block.partition, part.map, block.crc, bytes});
     }
   }
-  TRY_ASSIGN(const auto counts,
-             parts_.store.append(request.shuffle, std::move(blocks), [&] {
-               return parts_.epochs.of(request.shuffle) <= request.epoch;
-             }));
+  TRY_ASSIGN(const auto counts, parts_.store.append(request.shuffle, std::move(blocks), [&] {
+    return parts_.epochs.of(request.shuffle) <= request.epoch;
+  }));
   merged_bytes_.add(counts.merged_bytes);
   return PushReply{.merged = counts.merged, .duplicates = counts.duplicates};
 }
@@ -117,9 +116,8 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
   if (fit) fit = co_await check_epoch(request.shuffle, request.epoch);
   Result<PushReply> reply = fit ? Result<PushReply>(PushReply{}) : Result<PushReply>(fit.error());
   if (fit) {
-    reply = co_await offload(parts_.runtime, [&] {
-      return request.offer ? look_for(request) : merge(request);
-    });
+    reply = co_await offload(parts_.runtime,
+                             [&] { return request.offer ? look_for(request) : merge(request); });
   }
   if (!reply) {
     refused_.add();
@@ -176,16 +174,33 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
       if (length.error().code != Code::kNotFound || parts_.maps.find(shuffle, output.map))
         return length.error();
     }
-    // What cannot be read of the merged copy is as good as not merged: the origins have it.
-    const auto merged = parts_.store.find(shuffle, partition);
-    auto view = merged ? (*merged)->view() : Result<std::vector<MergedBlock>>(merged.error());
-    if (view)
-      info.merged = *std::move(view);
-    else if (view.error().code != Code::kNotFound)
-      log_limited(LogLevel::kWarning, "merge.unreadable",
-                  {{"shuffle", to_string(shuffle)},
-                   {"partition", number(partition)},
-                   {"reason", view.error().message}});
+    info.merged = merged_view(shuffle, partition);
+    return std::move(info);
+  });
+}
+
+// What cannot be read of the merged copy is as good as not merged: the origins have it.
+std::vector<MergedBlock> LocalNode::merged_view(const ShuffleKey& shuffle, PartitionId partition) {
+  const auto merged = parts_.store.find(shuffle, partition);
+  auto view = merged ? (*merged)->view() : Result<std::vector<MergedBlock>>(merged.error());
+  if (view) return *std::move(view);
+  if (view.error().code != Code::kNotFound)
+    log_limited(LogLevel::kWarning, "merge.unreadable",
+                {{"shuffle", to_string(shuffle)},
+                 {"partition", number(partition)},
+                 {"reason", view.error().message}});
+  return {};
+}
+
+uint32_t LocalNode::partition_count(const ShuffleKey& shuffle) const {
+  return std::max(parts_.heard.partition_count(shuffle), parts_.maps.partition_count(shuffle));
+}
+
+Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, PartitionId partition) {
+  PartitionInfo info;
+  info.partition_count = partition_count(shuffle);
+  co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
+    info.merged = merged_view(shuffle, partition);
     return std::move(info);
   });
 }

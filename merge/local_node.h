@@ -47,6 +47,7 @@ class LocalNode final : public NodeApi {
   Task<Result<PushReply>> push(PushRequest request) override;
   Task<Status> announce(AnnounceRequest request) override;
   Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) override;
+  Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) override;
   Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) override;
   Task<Result<std::vector<ShuffleKey>>> list_shuffles() override;
   Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) override;
@@ -59,11 +60,17 @@ class LocalNode final : public NodeApi {
                                      uint32_t length) override;
   Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) override;
 
+  // The shuffle's partitions, from what this node wrote itself or was told of; 0 if that is
+  // nothing. Reactor.
+  [[nodiscard]] uint32_t partition_count(const ShuffleKey& shuffle) const;
+
  private:
   [[nodiscard]] Status check_parts(const PushRequest& request) const;
   // On a disk thread.
   [[nodiscard]] Result<PushReply> merge(const PushRequest& request);
   [[nodiscard]] Result<PushReply> look_for(const PushRequest& request);
+  [[nodiscard]] std::vector<MergedBlock> merged_view(const ShuffleKey& shuffle,
+                                                     PartitionId partition);
   [[nodiscard]] uint64_t credit_for(const NodeName& origin);
   Task<Result<Buffer>> buffer(uint32_t length);
   Result<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;

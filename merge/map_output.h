@@ -32,8 +32,8 @@ struct MapOutput {
   uint32_t partition_count = 0;
   uint64_t total_bytes = 0;
   uint64_t epoch = 0;  // the last drop of the shuffle that this node knew of when it was committed
-  // Set by LocalMaps: microseconds since 1970 when it was found, and above that of any map output
-  // that was found before. Tells the lives of a map id that is used again.
+  // Microseconds since 1970 when it was found; LocalMaps makes it larger than that of any map
+  // output before. Tells the lives of a map id that is used again.
   uint64_t commit = 0;
 };
 

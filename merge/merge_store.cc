@@ -76,8 +76,7 @@ void MergeStore::load_index(std::size_t disk, const ShuffleKey& key, Shuffle& sh
     // A disk had failed, the partition was begun anew on another, and the disk is back. The one
     // with more blocks counts.
     const auto size_on = [&](std::size_t on) {
-      const auto info =
-          io_.stat(fmt::format("{}/{}.index", directory(on, key), number(partition)));
+      const auto info = io_.stat(fmt::format("{}/{}.index", directory(on, key), number(partition)));
       return info ? info->size : 0;
     };
     if (size_on(disk) <= size_on(place->disk)) return;
@@ -167,8 +166,7 @@ MergeStore::Found MergeStore::use(const ShuffleKey& key, const std::shared_ptr<S
     };
     made = std::make_shared<MergedPartition>(
         io_, files_, fmt::format("{}/{}", directory(slot->disk, key), number(partition)),
-        key.shuffle, partition, std::move(options),
-        shuffle->forgotten);
+        key.shuffle, partition, std::move(options), shuffle->forgotten);
     TRY(made->load());
     slot->partition = made;
   }

@@ -137,7 +137,7 @@ class MergedPartition {
   MapSet maps_;
   uint64_t blocks_ = 0;
   uint64_t view_bytes_ = 0;
-  bool gapless_ = true;  // segment 0 is the view
+  bool gapless_ = true;                     // segment 0 is the view
   std::shared_ptr<const MergedView> view_;  // where it is not, once it was needed
   uint32_t segment_ = 0;                    // the one that grows
   uint64_t segment_end_ = 0;                // where its next block goes

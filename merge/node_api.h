@@ -162,6 +162,9 @@ class NodeApi {
   virtual Task<Status> announce(AnnounceRequest request) = 0;
 
   virtual Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) = 0;
+  // Only what is merged there, and the partition count: no map output is looked at, so it costs the
+  // same whatever the number of map outputs. at_origin and heard stay empty.
+  virtual Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) = 0;
   virtual Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) = 0;
   // All shuffles that the node has anything of.
   virtual Task<Result<std::vector<ShuffleKey>>> list_shuffles() = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <unordered_set>
 
 #include "merge/catalog.h"
 #include "merge/placement.h"
@@ -51,9 +52,8 @@ class PlanMaker {
           whole = false;
           continue;
         }
-        const auto origin = at_origin_.find(block.map);
         add({block.map, 0, block.length, MergedAt{holder->first, block.offset, block.crc},
-             origin != at_origin_.end() ? std::optional(origin->second.first) : std::nullopt});
+             origin_of(block.map)});
         plan_.merged_bytes += block.length;
         ++plan_.maps_merged;
       }
@@ -125,6 +125,12 @@ class PlanMaker {
     if (!block.merged) ++from_origin_;
     plan_.blocks.push_back(std::move(block));
   }
+  // Who has it, or had when it was announced: its answer may be older than the push.
+  [[nodiscard]] std::optional<NodeName> origin_of(MapId map) const {
+    if (const auto at = at_origin_.find(map); at != at_origin_.end()) return at->second.first;
+    if (const auto heard = heard_.find(map); heard != heard_.end()) return heard->second.origin;
+    return std::nullopt;
+  }
   [[nodiscard]] bool answered(const NodeName& node) const {
     return std::any_of(answers_.begin(), answers_.end(),
                        [&](const NodeAnswer& a) { return a.first == node; });
@@ -171,23 +177,23 @@ PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
   PartitionPlan plan;
   plan.shuffle = std::move(shuffle);
   plan.partition = partition;
-  const auto holders = holders_of(answers);
-  if (holders.empty()) return plan;
-  const auto& [name, info] = *holders.front();
-  std::map<MapId, NodeName> origins;
-  for (const auto& [node, of_node] : answers) {
-    for (const BlockAtOrigin& block : of_node.at_origin) origins.try_emplace(block.map, node);
-  }
-  for (const MergedBlock& block : info.merged) {
-    const auto origin = origins.find(block.map);
-    plan.blocks.push_back({block.map, plan.bytes, block.length,
-                           MergedAt{name, block.offset, block.crc},
-                           origin != origins.end() ? std::optional(origin->second) : std::nullopt});
-    plan.bytes += block.length;
+  std::unordered_set<uint64_t> taken;
+  for (const NodeAnswer* holder : holders_of(answers)) {
+    const auto& [name, info] = *holder;
+    const std::size_t before = plan.blocks.size();
+    for (const MergedBlock& block : info.merged) {
+      if (!taken.insert(number(block.map)).second) continue;
+      plan.blocks.push_back({block.map, plan.bytes, block.length,
+                             MergedAt{name, block.offset, block.crc}, std::nullopt});
+      plan.bytes += block.length;
+    }
+    if (before == 0)
+      plan.owner = plan.whole_at = name;
+    else if (plan.blocks.size() > before)
+      plan.whole_at.reset();  // blocks of two nodes
   }
   plan.merged_bytes = plan.bytes;
   plan.maps = plan.maps_merged = plan.blocks.size();
-  plan.owner = plan.whole_at = name;
   return plan;
 }
 

@@ -25,7 +25,9 @@ struct PlannedBlock {
   uint64_t offset = 0;  // within the partition as it is read
   uint64_t length = 0;  // > 0
   std::optional<MergedAt> merged;
-  std::optional<NodeName> origin;  // where it was written, if that node is alive
+  // Where it was written, if that node is alive. A merged plan leaves it open: whoever needs it
+  // asks around.
+  std::optional<NodeName> origin;
 };
 
 struct PartitionPlan {

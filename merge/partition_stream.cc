@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "base/crc32c.h"
 #include "base/crc32c_combine.h"
 #include "base/log.h"
+#include "merge/patience.h"
 #include "merge/stream_units.h"
 
 namespace shufflefs::merge {
@@ -65,6 +67,8 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<Status> fetch_from_origin(const PlannedBlock& block, uint64_t within,
                                  std::span<std::byte> into);
   Task<Status> fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
+  Task<std::optional<NodeName>> origin_of(const PlannedBlock& block);
+  Task<Result<Buffer>> read_holder(const PlannedBlock& block, uint64_t within, uint32_t length);
   void count_fallback(const PlannedBlock& block, const std::string& reason);
   void evict(std::size_t current);
   [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
@@ -84,6 +88,10 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Counter& fallbacks;
   std::map<std::size_t, std::shared_ptr<Loading>> loads;  // by unit
   std::map<std::size_t, PieceCheck> checks;               // by block
+  // Holders that did not answer: asking them for one block after the other would be a wait each.
+  std::set<NodeName> silent;
+  // Who wrote what, asked when a block whose origin the plan leaves open has to be read there.
+  std::optional<std::map<MapId, NodeName>> origins;
   std::size_t last_unit = 0;
   TimePoint last_use;
   bool watched = false;
@@ -153,7 +161,7 @@ Task<Status> PartitionStream::Impl::wait_for(std::size_t index, std::shared_ptr<
   if (!loading->done) {
     const auto waiter = std::shared_ptr<Timer>(runtime.make_timer());
     loading->waiters.push_back(waiter);
-    co_await waiter->wait_for(options.patience * 3);
+    co_await waiter->wait_for(options.patience * 3 + options.lost_patience);
   }
   if (!loading->done)
     co_return make_error(Code::kTimeout,
@@ -231,10 +239,8 @@ Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<st
                             block.merged->view_offset - first->merged->view_offset ==
                                 block.offset - first->offset;
                    });
-  const std::shared_ptr<NodeApi> holder = run ? cluster.node(first->merged->holder) : nullptr;
-  if (!holder) co_return false;
-  const auto bytes = co_await holder->read_merged(
-      plan.shuffle, plan.partition, first->merged->view_offset, static_cast<uint32_t>(into.size()));
+  if (!run) co_return false;
+  const auto bytes = co_await read_holder(*first, 0, static_cast<uint32_t>(into.size()));
   if (!bytes || bytes->size() != into.size()) co_return false;
   for (auto block = first; block != last; ++block) {
     if (crc32c(bytes->span().subspan(block->offset - unit.offset, block->length)) !=
@@ -244,6 +250,40 @@ Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<st
   std::memcpy(into.data(), bytes->data(), into.size());
   merged_bytes.add(into.size());
   co_return true;
+}
+
+// `length` bytes of the holder's view from `within` the block on. A holder that does not answer is
+// not asked again by this stream.
+Task<Result<Buffer>> PartitionStream::Impl::read_holder(const PlannedBlock& block, uint64_t within,
+                                                        uint32_t length) {
+  const NodeName& name = block.merged->holder;
+  const std::shared_ptr<NodeApi> holder = cluster.node(name);
+  if (!holder || silent.contains(name))
+    co_return make_error(Code::kPeerUnreachable, name.str() + " does not answer");
+  auto bytes = co_await holder->read_merged(plan.shuffle, plan.partition,
+                                            block.merged->view_offset + within, length);
+  if (!bytes &&
+      (bytes.error().code == Code::kTimeout || bytes.error().code == Code::kPeerUnreachable))
+    silent.insert(name);
+  co_return bytes;
+}
+
+Task<std::optional<NodeName>> PartitionStream::Impl::origin_of(const PlannedBlock& block) {
+  if (block.origin) co_return block.origin;
+  if (!origins) {
+    std::map<MapId, NodeName> found;
+    for (const NodeName& name : cluster.names()) {
+      const std::shared_ptr<NodeApi> node = cluster.node(name);
+      if (!node) continue;
+      const auto listing = co_await node->list_shuffle(plan.shuffle);
+      if (!listing) continue;
+      for (const MapId map : listing->maps) found.emplace(map, name);
+    }
+    origins = std::move(found);
+  }
+  const auto it = origins->find(block.map);
+  if (it == origins->end()) co_return std::nullopt;
+  co_return it->second;
 }
 
 void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const std::string& reason) {
@@ -258,12 +298,8 @@ void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const std:
 
 Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within,
                                                 std::span<std::byte> into, bool whole) {
-  const std::shared_ptr<NodeApi> holder =
-      block.merged ? cluster.node(block.merged->holder) : nullptr;
-  if (holder) {
-    const auto bytes = co_await holder->read_merged(plan.shuffle, plan.partition,
-                                                    block.merged->view_offset + within,
-                                                    static_cast<uint32_t>(into.size()));
+  if (block.merged) {
+    const auto bytes = co_await read_holder(block, within, static_cast<uint32_t>(into.size()));
     const bool right = bytes && bytes->size() == into.size() &&
                        (!whole || crc32c(bytes->span()) == block.merged->crc);
     if (right) {
@@ -278,19 +314,25 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
 
 Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block, uint64_t within,
                                                       std::span<std::byte> into) {
-  const std::shared_ptr<NodeApi> origin = block.origin ? cluster.node(*block.origin) : nullptr;
+  const std::optional<NodeName> origin_name = co_await origin_of(block);
+  const std::shared_ptr<NodeApi> origin = origin_name ? cluster.node(*origin_name) : nullptr;
   if (!origin)
     co_return make_error(
         Code::kBlockLost,
         name_of(block) +
             " cannot be read where it was merged, and its origin is unknown or does not answer");
-  const auto bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
-                                                 static_cast<uint32_t>(into.size()));
+  Patience patience(runtime, options.lost_patience);
+  Result<Buffer> bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition,
+                                                     within, static_cast<uint32_t>(into.size()));
+  while (!bytes && is_passing(bytes.error().code) && co_await patience.again()) {
+    bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
+                                        static_cast<uint32_t>(into.size()));
+  }
   if (!bytes) {
     // A timeout stays a timeout; the message gets the name of what is missing.
     co_return Error(bytes.error())
         .with_context(fmt::format("{} cannot be read from its origin {}", name_of(block),
-                                  block.origin->str()));
+                                  origin_name->str()));
   }
   if (bytes->size() != into.size())
     co_return make_error(Code::kProtocol,

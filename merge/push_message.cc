@@ -12,9 +12,9 @@ Status read_exactly(FileIo& io, const std::string& path, uint64_t offset,
   TRY_ASSIGN(const std::unique_ptr<File> file, io.open(path, OpenMode::kRead));
   TRY_ASSIGN(const std::size_t n, file->read_at(offset, into));
   if (n == into.size()) return ok();
-  return make_error(Code::kCorruptData,
-                    fmt::format("{} ends at {}: it was changed after it was committed", path,
-                                offset + n));
+  return make_error(
+      Code::kCorruptData,
+      fmt::format("{} ends at {}: it was changed after it was committed", path, offset + n));
 }
 
 Status read_chunk(FileIo& io, const PushChunk& chunk, std::span<std::byte> into) {

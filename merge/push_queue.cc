@@ -67,8 +67,7 @@ std::vector<PushChunk> PushQueue::take(uint64_t bytes, std::size_t blocks, TimeP
            blocks_taken + chunk.blocks.size() <= blocks;
   };
   for (auto group = next_after(groups, shuffle->second.last_group);
-       group != groups.end() &&
-       (message.empty() || fits(group->second.front()));) {
+       group != groups.end() && (message.empty() || fits(group->second.front()));) {
     shuffle->second.last_group = group->first;
     std::deque<PushChunk>& waiting = group->second;
     while (!waiting.empty() && (message.empty() || fits(waiting.front()))) {

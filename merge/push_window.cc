@@ -67,12 +67,13 @@ bool PushWindow::failed(uint64_t bytes, std::string reason, TimePoint now, uint6
   if (failures_ < options_.failures_to_open && !open_) return false;
   open_ = true;
   reason_ = std::move(reason);
-  const uint32_t doublings = std::min(failures_ - std::min(failures_, options_.failures_to_open), 20U);
+  const uint32_t doublings =
+      std::min(failures_ - std::min(failures_, options_.failures_to_open), 20U);
   const Duration full =
       std::min<Duration>(options_.first_pause * (1LL << doublings), options_.longest_pause);
   const Duration pause =
-      full / 2 + Duration(static_cast<Duration::rep>(
-                     random % static_cast<uint64_t>(full.count() / 2 + 1)));
+      full / 2 +
+      Duration(static_cast<Duration::rep>(random % static_cast<uint64_t>(full.count() / 2 + 1)));
   paused_until_ = std::max(paused_until_, now + pause);
   return true;
 }

@@ -177,8 +177,7 @@ Task<void> Pusher::plan_one(Submission submission) {
             ? Duration(static_cast<Duration::rep>(runtime_.random() %
                                                   static_cast<uint64_t>(options_.jitter.count())))
             : Duration(0);
-    PushChunk chunk =
-        make_push_chunk(output, planned, *lengths, starts, placement->bucket_width());
+    PushChunk chunk = make_push_chunk(output, planned, *lengths, starts, placement->bucket_width());
     chunk.offer = submission.known;
     if (submission.leaving && planned.owner == cluster_.self() &&
         reroute(planned.owner, chunk, true))
@@ -197,7 +196,8 @@ PushWindowOptions Pusher::window_options() const {
   window.least_bytes = std::min<uint64_t>(options_.chunk_bytes, window.least_bytes);
   window.most_messages = options_.per_owner;
   window.most_bytes = options_.chunk_bytes * options_.per_owner;
-  window.first_bytes = std::min(window.most_bytes, std::max(window.least_bytes, options_.chunk_bytes / 2));
+  window.first_bytes =
+      std::min(window.most_bytes, std::max(window.least_bytes, options_.chunk_bytes / 2));
   window.step_bytes = std::max<uint64_t>(1, options_.chunk_bytes / 8);
   window.slow = options_.slow;
   window.first_pause = options_.first_backoff;
@@ -354,8 +354,8 @@ void Pusher::settle_busy(const NodeName& name, const PushReply& reply,
   }
 }
 
-void Pusher::settle_failure(const NodeName& name, const Error& error,
-                            std::vector<PushChunk> chunks, uint64_t bytes) {
+void Pusher::settle_failure(const NodeName& name, const Error& error, std::vector<PushChunk> chunks,
+                            uint64_t bytes) {
   PushWindow& window = owners_.at(name)->window;
   const TimePoint now = runtime_.now();
   if (error.code == Code::kNoMemory) {
@@ -417,8 +417,7 @@ void Pusher::fail_waiting(const NodeName& name, const Error& error) {
 }
 
 bool Pusher::reroute(const NodeName& from, const PushChunk& chunk, bool to_second) {
-  const auto placement =
-      placements_.get(chunk.output->shuffle, chunk.output->partition_count);
+  const auto placement = placements_.get(chunk.output->shuffle, chunk.output->partition_count);
   const auto choice = [&](PartitionId partition) {
     if (!to_second) return placement->owner(partition);
     // The second choice may be the one that has no room; then the first has.

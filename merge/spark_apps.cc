@@ -11,7 +11,7 @@ Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive)
       co_await offload(parts_.runtime, [this, &record, exclusive]() -> Result<ExecutorRef> {
         record.registered_ms =
             static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                      std::chrono::system_clock::now().time_since_epoch())
+                                      parts_.runtime.wall_clock().time_since_epoch())
                                       .count());
         record.process = find_executor_process(record.app, record.id);
         return parts_.executors.add(record, exclusive);

@@ -27,7 +27,7 @@ Task<void> SparkReaper::run() {
   while (true) {
     co_await sleep_for(parts_.runtime, options_.interval);
     co_await offload(parts_.runtime, [this]() -> Status {
-      sweep(wall_clock_ms());
+      sweep(to_ms(parts_.runtime.wall_clock().time_since_epoch()));
       return ok();
     });
   }

@@ -27,8 +27,7 @@ Result<std::optional<std::string>> Trash::move_in(const std::string& path) {
   if (disk == data_dirs_.end())
     return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
   // Unique over restarts: the wall clock in front of a counter.
-  const auto stamp =
-      std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  const auto stamp = runtime_.wall_clock().time_since_epoch() / std::chrono::microseconds(1);
   std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
   const Status moved = io_.rename(path, place);
   if (moved) return std::optional(std::move(place));

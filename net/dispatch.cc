@@ -71,9 +71,13 @@ Task<Reply> answer_question(Local local, MessageType type, Frame request) {
       co_return reply_malformed(std::move(nothing).error());
     co_return reply_result(type, co_await local.get().list_shuffles());
   }
-  if (type == MessageType::kPartitionInfo) {
+  if (type == MessageType::kPartitionInfo || type == MessageType::kMergedInfo) {
     auto question = decode_partition_question(request.header);
     if (!question) co_return reply_malformed(std::move(question).error());
+    if (type == MessageType::kMergedInfo) {
+      co_return reply_result(type, co_await local.get().merged_info(std::move(question->shuffle),
+                                                                    question->partition));
+    }
     co_return reply_result(type, co_await local.get().partition_info(std::move(question->shuffle),
                                                                      question->partition));
   }
@@ -141,6 +145,7 @@ Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request) {
     case MessageType::kAnnounce:
     case MessageType::kDrop: co_return co_await answer_writing(local, type, std::move(request));
     case MessageType::kPartitionInfo:
+    case MessageType::kMergedInfo:
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
     case MessageType::kListShuffle:

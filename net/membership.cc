@@ -105,6 +105,13 @@ void Membership::heard_from(const EntryPtr& entry, const NodeIdentity& who) {
   for (const auto& listener : listeners_) listener(who.name);
 }
 
+void Membership::noticed(const merge::NodeName& name) {
+  for (const auto& [address, entry] : entries_) {
+    if (entry->name == name && !entry->is_self && !entry->peer->health().up)
+      entry->next_beat->wake();
+  }
+}
+
 void Membership::forget_stranger(const EntryPtr& entry) {
   log_info("membership.address_moved", {{"address", to_string(entry->address)},
                                         {"was", entry->name ? entry->name->str() : ""}});

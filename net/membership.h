@@ -37,6 +37,8 @@ class Membership final : public merge::Cluster {
   [[nodiscard]] std::vector<merge::NodeName> names() const override;
   [[nodiscard]] std::shared_ptr<merge::NodeApi> node(const merge::NodeName& name) override;
   [[nodiscard]] bool is_up(const merge::NodeName& name) const override;
+  // A message from this node has just come in: if it was taken for down, it is asked at once.
+  void noticed(const merge::NodeName& name);
   // DNS: addresses whose name is not known yet are listed with an empty name.
   [[nodiscard]] std::vector<merge::PeerHealth> health() const override;
   // REQUIRES: before start().

@@ -20,6 +20,7 @@ bool is_request(uint16_t type) {
 uint64_t max_answer_header_bytes(MessageType request) {
   switch (request) {
     case MessageType::kPartitionInfo:
+    case MessageType::kMergedInfo:
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
     case MessageType::kListShuffle: return kMaxHeaderBytes;
@@ -45,6 +46,7 @@ std::string_view name_of(MessageType type) {
     case MessageType::kMapFileSize: return "map_file_size";
     case MessageType::kReadMapFile: return "read_map_file";
     case MessageType::kDrop: return "drop";
+    case MessageType::kMergedInfo: return "merged_info";
   }
   return "unknown";
 }

@@ -33,6 +33,7 @@ enum class MessageType : uint16_t {
   kMapFileSize = 32,
   kReadMapFile = 34,
   kDrop = 36,
+  kMergedInfo = 38,
 };
 
 // Everything that may come after the hello.
@@ -40,7 +41,8 @@ inline constexpr std::array kRequestTypes = {
     MessageType::kPing,          MessageType::kPush,        MessageType::kAnnounce,
     MessageType::kPartitionInfo, MessageType::kShuffleInfo, MessageType::kListShuffles,
     MessageType::kListShuffle,   MessageType::kReadMerged,  MessageType::kReadBlock,
-    MessageType::kMapFileSize,   MessageType::kReadMapFile, MessageType::kDrop};
+    MessageType::kMapFileSize,   MessageType::kReadMapFile, MessageType::kDrop,
+    MessageType::kMergedInfo};
 
 [[nodiscard]] std::string_view name_of(
     MessageType type);  // "push"; "unknown" for numbers of no request
@@ -86,7 +88,7 @@ inline constexpr uint64_t kMaxLength =
 // ---- questions
 // ------------------------------------------------------------------------------------------------------
 
-struct PartitionQuestion {  // kPartitionInfo
+struct PartitionQuestion {  // kPartitionInfo, kMergedInfo
   merge::ShuffleKey shuffle;
   merge::PartitionId partition{};
 };

@@ -45,7 +45,7 @@ Bytes encode(const PartitionQuestion& question) {
 }
 
 Result<PartitionQuestion> decode_partition_question(std::span<const std::byte> header) {
-  MessageReader reader("partition_info", header);
+  MessageReader reader("partition question", header);
   PartitionQuestion question;
   reader.tuple("fields", 3);
   question.shuffle = reader.shuffle_key();

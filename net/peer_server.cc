@@ -116,6 +116,7 @@ Task<Status> PeerServer::greet(std::reference_wrapper<Connection> connection) {
                                                   .limits = hello_limits,
                                                   .budget_patience = {}});
   Status status;
+  merge::NodeName hello_from;
   if (!frame) {
     if (!connection.get().heard() && frame.error().code == Code::kPeerUnreachable)
       co_return std::move(frame).error();
@@ -125,8 +126,10 @@ Task<Status> PeerServer::greet(std::reference_wrapper<Connection> connection) {
     status = std::move(hello).error();
   } else {
     status = check_hello(*hello, context_.self);
+    hello_from = hello->sender.name;
   }
   if (status) {
+    if (on_hello_) on_hello_(hello_from);
     const HelloAnswer answer{0, context_.self, {}};
     co_return co_await connection.get().send(
         encode_frame_head(answer_number(MessageType::kHello), encode(answer), {}), {}, deadline);

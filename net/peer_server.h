@@ -9,6 +9,7 @@
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
+#include <functional>
 
 #include "base/gate.h"
 #include "base/parse.h"
@@ -26,6 +27,10 @@ class PeerServer {
   // address; port 0 takes any free port. kConfig with the remedy if that is not possible.
   [[nodiscard]] Status listen(const HostPort& address);
   [[nodiscard]] uint16_t port() const { return port_; }
+  // Told of the sender of each hello that was in order. REQUIRES: before start().
+  void on_hello(std::function<void(const merge::NodeName&)> listener) {
+    on_hello_ = std::move(listener);
+  }
   void start();
   // Closes the listener and every connection; requests in progress are cancelled. Idempotent.
   [[nodiscard]] Task<void> stop();
@@ -47,6 +52,7 @@ class PeerServer {
   const Context context_;
   merge::NodeApi& local_;
   PeerMetrics metrics_;
+  std::function<void(const merge::NodeName&)> on_hello_;
   Acceptor acceptor_;
   Gate gate_;
   uint16_t port_ = 0;

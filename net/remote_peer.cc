@@ -247,6 +247,16 @@ Task<Result<merge::PartitionInfo>> RemotePeer::partition_info(merge::ShuffleKey 
                  decode_partition_info);
 }
 
+Task<Result<merge::PartitionInfo>> RemotePeer::merged_info(merge::ShuffleKey shuffle,
+                                                           merge::PartitionId partition) {
+  return ask_for(shared_from_this(),
+                 Call{MessageType::kMergedInfo,
+                      encode(PartitionQuestion{std::move(shuffle), partition}),
+                      {},
+                      0},
+                 decode_partition_info);
+}
+
 Task<Result<merge::ShuffleInfo>> RemotePeer::shuffle_info(merge::ShuffleKey shuffle) {
   return ask_for(
       shared_from_this(),

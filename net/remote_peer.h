@@ -33,6 +33,8 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
 
   Task<Result<merge::PushReply>> push(merge::PushRequest request) override;
   Task<Status> announce(merge::AnnounceRequest request) override;
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override;
   Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
                                                     merge::PartitionId partition) override;
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;

@@ -92,7 +92,7 @@ class Partitions(unittest.TestCase):
             finally:
                 done.set()
                 reader.join()
-            self.assertEqual(failures, [])
+            self.assertEqual(failures, [], "".join(cluster.log(node)[-4000:] for node in range(3)) if failures else "")
             cluster.wait_for_maps(0, SHUFFLE, MAPS)
             self.check_all(cluster, [2])
 

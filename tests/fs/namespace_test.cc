@@ -57,6 +57,10 @@ const std::vector<Known>& every_kind() {
       {"nodes/node1/shuffles/wc/0/partitions/3.index", NodeKind::kPeerIndex, false},
       {".shufflefs", NodeKind::kInfo, true},
       {".shufflefs/status.json", NodeKind::kInfoFile, false},
+      {".shufflefs/client", NodeKind::kClient, true},
+      {".shufflefs/client/shufflefs-spark_2.12.jar", NodeKind::kJar, false},
+      {".shufflefs/owners", NodeKind::kOwners, true},
+      {".shufflefs/owners/app-1,0,200", NodeKind::kOwnersOf, false},
   };
   return kAll;
 }

@@ -64,6 +64,7 @@ TEST_CASE("config: defaults") {
   CHECK(settings.push.max_retries == 6);
   CHECK(settings.push.jitter == std::chrono::milliseconds(20));
   CHECK(settings.read.peer_timeout == std::chrono::seconds(2));
+  CHECK(settings.read.lost_patience == std::chrono::seconds(5));
   CHECK(settings.read.ahead_bytes == 4 * kMiB);
   CHECK(settings.disk_threads == 4);
   CHECK(settings.fuse_threads == 16);

@@ -22,7 +22,7 @@ void silent(const std::string& /*line*/) {}
 
 TEST_CASE("dev cluster: the plan and its state survive a file") {
   const TemporaryDirectory directory;
-  DevCluster cluster = plan_cluster(directory.path(), 2);
+  DevCluster cluster = plan_cluster(directory.path(), 2).value();
   CHECK(cluster.nodes[1].name == "node2");
   CHECK(cluster.nodes[1].address == "127.0.0.12");
   CHECK(members_of(cluster) == "node1=127.0.0.11:7338,node2=127.0.0.12:7338");
@@ -40,6 +40,14 @@ TEST_CASE("dev cluster: the plan and its state survive a file") {
   CHECK_FALSE(load_cluster(directory.path()).has_value());
 }
 
+TEST_CASE("dev cluster: another first address, which must be a loopback one") {
+  const DevCluster cluster = plan_cluster("/x", 3, "127.0.7.254").value();
+  CHECK(cluster.nodes[0].address == "127.0.7.254");
+  CHECK(cluster.nodes[2].address == "127.0.8.0");
+  for (const char* bad : {"10.0.0.1", "127.255.255.254", "::1", "", "node1"})
+    CHECK_FALSE(plan_cluster("/x", 3, bad).has_value());
+}
+
 TEST_CASE("dev cluster: down ends its own processes only, and removes what up makes") {
   const TemporaryDirectory directory;
   const std::string log = directory.path("log");
@@ -49,7 +57,7 @@ TEST_CASE("dev cluster: down ends its own processes only, and removes what up ma
   fs::remove(log);
   ::kill(stopped.pid, SIGSTOP);
 
-  DevCluster cluster = plan_cluster(directory.path(), 3);
+  DevCluster cluster = plan_cluster(directory.path(), 3).value();
   for (const ClusterNode& node : cluster.nodes) {
     directory.make(node.name + "/mnt");
     directory.make(node.name + "/data/local");
@@ -84,7 +92,7 @@ TEST_CASE("dev cluster: down ends its own processes only, and removes what up ma
 
 TEST_CASE("dev cluster: down keeps data and logs where that is asked") {
   const TemporaryDirectory directory;
-  const DevCluster cluster = plan_cluster(directory.path(), 1);
+  const DevCluster cluster = plan_cluster(directory.path(), 1).value();
   directory.make("node1/mnt");
   directory.make("node1/data");
   directory.make("node1/log");
@@ -106,7 +114,7 @@ TEST_CASE("dev cluster: down unmounts what is left, however often it is mounted"
   }
   directory.write("node1/mnt/precious", "x");
   CHECK(mounted_at(fs::canonical(mount).string())->type == "tmpfs");
-  REQUIRE(save_cluster(plan_cluster(directory.path(), 1)).has_value());
+  REQUIRE(save_cluster(plan_cluster(directory.path(), 1).value()).has_value());
   REQUIRE(cluster_down(directory.path(), false, silent).value());
   CHECK(mounts_below(directory.path()).empty());
   CHECK_FALSE(fs::exists(directory.path()));

@@ -36,9 +36,10 @@ struct Fixture {
                                            const ShuffleKey& shuffle = kShuffle) {
     static const std::string text = "some bytes of a block";
     const auto bytes = std::as_bytes(std::span(text));
-    return store.append(shuffle, {{static_cast<PartitionId>(partition), static_cast<MapId>(map),
-                                   crc32c(bytes), bytes}},
-                        [] { return true; });
+    return store.append(
+        shuffle,
+        {{static_cast<PartitionId>(partition), static_cast<MapId>(map), crc32c(bytes), bytes}},
+        [] { return true; });
   }
   [[nodiscard]] std::size_t partitions_on(std::size_t disk) {
     std::size_t count = 0;
@@ -90,7 +91,8 @@ TEST_CASE_METHOD(Fixture, "a write that finds no room is refused as such, and th
   CHECK(append(0, 2));
 }
 
-TEST_CASE_METHOD(Fixture, "a disk that errors leaves at once, the others go on with its partitions") {
+TEST_CASE_METHOD(Fixture,
+                 "a disk that errors leaves at once, the others go on with its partitions") {
   for (uint32_t p = 0; p < 10; ++p) REQUIRE(append(p, 1));
   io.fail_writes_below[paths[0]] = EIO;
   for (uint32_t p = 0; p < 10; ++p) REQUIRE(append(p, 2));
@@ -158,10 +160,10 @@ TEST_CASE_METHOD(Fixture, "more partitions than the cache holds are loaded again
   const auto put = [&](uint32_t partition, uint64_t map) {
     const std::string text = std::to_string(partition) + "/" + std::to_string(map) + ";";
     const auto bytes = std::as_bytes(std::span(text));
-    const auto done = small.append(kShuffle,
-                                   {{static_cast<PartitionId>(partition), static_cast<MapId>(map),
-                                     crc32c(bytes), bytes}},
-                                   [] { return true; });
+    const auto done = small.append(
+        kShuffle,
+        {{static_cast<PartitionId>(partition), static_cast<MapId>(map), crc32c(bytes), bytes}},
+        [] { return true; });
     REQUIRE(done);
     return done->merged == 1;
   };

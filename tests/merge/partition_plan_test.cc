@@ -116,13 +116,20 @@ TEST_CASE("with both candidates dead nobody can know what is missing") {
   CHECK_FALSE(make_plan(kShuffle, kPartition, kMembers, answers, dead).incomplete);
 }
 
-TEST_CASE("the merged plan is that of the node with most blocks") {
-  const Answers answers = {{node_name(0), info({{MapId{2}, 5}}, {{MapId{1}, 0, 4, 1}})},
-                           {node_name(1), info({}, {{MapId{2}, 0, 5, 7}, {MapId{3}, 5, 1, 8}})}};
-  const PartitionPlan plan = make_merged_plan(kShuffle, kPartition, answers);
-  CHECK(maps_of(plan) == std::vector<uint64_t>{2, 3});
-  CHECK(plan.whole_at == node_name(1));
-  CHECK(plan.blocks[0].origin == node_name(0));
+TEST_CASE("the merged plan is the node with most blocks, then what only others have") {
+  const PartitionInfo most = info({}, {{MapId{2}, 0, 5, 7}, {MapId{3}, 5, 1, 8}});
+  Answers answers = {{node_name(0), info({}, {{MapId{2}, 0, 5, 7}})}, {node_name(1), most}};
+  const PartitionPlan one = make_merged_plan(kShuffle, kPartition, answers);
+  CHECK(maps_of(one) == std::vector<uint64_t>{2, 3});
+  CHECK(one.whole_at == node_name(1));
+
+  answers[0].second = info({}, {{MapId{1}, 0, 4, 1}});
+  const PartitionPlan two = make_merged_plan(kShuffle, kPartition, answers);
+  CHECK(maps_of(two) == std::vector<uint64_t>{2, 3, 1});
+  CHECK_FALSE(two.whole_at);
+  CHECK(two.owner == node_name(1));
+  CHECK(two.blocks[2].offset == 6);
+  CHECK(two.blocks[2].merged->holder == node_name(0));
   CHECK(make_merged_plan(kShuffle, kPartition, {}).blocks.empty());
 }
 

@@ -128,7 +128,8 @@ TEST_CASE("what an owner has no room for goes to the second choice") {
   for (const auto& [node, given_up] : totals.given_up)
     CHECK(given_up.reason.find("node2") != std::string::npos);
   uint64_t at_third = 0;
-  const auto info = testing::run_task(cluster.runtime, cluster.engine(2).local_node()->shuffle_info(kShuffle));
+  const auto info =
+      testing::run_task(cluster.runtime, cluster.engine(2).local_node()->shuffle_info(kShuffle));
   REQUIRE(info);
   at_third = info->merged_blocks;
   CHECK(at_third > 0);
@@ -185,8 +186,7 @@ TEST_CASE("a drained node can go: every block of its map outputs is elsewhere") 
   PushRequest request{kShuffle, node_name(1), 0, {}, Buffer(1)};
   request.payload.data()[0] = std::byte{1};
   request.parts.push_back({MapId{99}, 1, {{PartitionId{0}, crc32c(request.payload.span()), 1}}});
-  CHECK(testing::run_task(cluster.runtime,
-                          cluster.engine(0).local_node()->push(std::move(request)))
+  CHECK(testing::run_task(cluster.runtime, cluster.engine(0).local_node()->push(std::move(request)))
             .error()
             .code == Code::kNoSpace);
   cluster.faults.down.insert(node_name(0));
@@ -220,7 +220,7 @@ TEST_CASE("a removed map output's late pushes are refused, those of its id's nex
 TEST_CASE("with little memory everything is merged in the end, and nothing exceeds its share") {
   PushOptions push = TestCluster::quick();
   push.max_block_bytes = 8U << 20U;
-  TestCluster cluster(3, push, MemoryBudget::kLeastBytes);
+  TestCluster cluster(3, push, std::chrono::milliseconds(30), MemoryBudget::kLeastBytes);
   cluster.start();
   constexpr uint64_t kMaps = 24;
   // 3 x 8 maps of 3 blocks of up to 3 MiB: several times what may be under way at a time.

@@ -116,7 +116,9 @@ TEST_CASE("whatever happens, an owner without anything under way gets a message 
         switch (random() % 4) {
           case 0: window.busy(bytes, std::chrono::milliseconds(random() % 60'000), now); break;
           case 1: window.failed(bytes, "x", now, random()); break;
-          default: window.answered(bytes, std::chrono::milliseconds(random() % 4000), random() % 2000, now);
+          default:
+            window.answered(bytes, std::chrono::milliseconds(random() % 4000), random() % 2000,
+                            now);
         }
       }
     }

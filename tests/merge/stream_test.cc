@@ -1,8 +1,11 @@
 // Reading planned partitions: pieces, read-ahead, fallback from corrupt merged blocks, errors
 // instead of short reads.
+#include <boost/asio/detached.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <random>
 
+#include "merge/catalog.h"
+#include "merge/placement.h"
 #include "merge/stream_units.h"
 #include "support/test_cluster.h"
 
@@ -22,6 +25,17 @@ PartitionPlan plan_of(const std::vector<uint64_t>& lengths) {
     plan.bytes += lengths[i];
   }
   return plan;
+}
+
+PushOptions unpushed() {
+  PushOptions push = TestCluster::quick();
+  push.enabled = false;
+  return push;
+}
+
+Task<void> all_come_back(TestCluster& cluster) {
+  co_await sleep_for(cluster.runtime, std::chrono::milliseconds(100));
+  cluster.faults.down.clear();
 }
 
 }  // namespace
@@ -103,6 +117,35 @@ TEST_CASE("corrupt merged blocks are read from their origin and counted") {
   CHECK(cluster.metrics(reader).value("shufflefs_read_fallback_blocks_total") == 2);
 }
 
+TEST_CASE("what is merged is found with a question to each candidate, whatever was written") {
+  TestCluster cluster(5);
+  cluster.start();
+  const NodeName owner = Placement(kShuffle, cluster.view(0).names(), 1).owner(PartitionId{0});
+  std::vector<std::size_t> others;
+  for (std::size_t i = 0; i < 5; ++i) {
+    if (node_name(i) != owner) others.push_back(i);
+  }
+  std::vector<std::string> expected;
+  for (uint64_t map = 0; map < 20; ++map) {
+    expected.push_back(random_blocks(map, {10'000})[0]);
+    cluster.write_map(others[map % 2], kShuffle, map, {expected.back()});
+  }
+  cluster.settle(kShuffle, 20);
+  cluster.faults.merged_questions = 0;
+  const PartitionPlan plan = testing::run_task(
+      cluster.runtime, cluster.engine(others[0]).catalog().merged_plan(kShuffle, PartitionId{0}));
+  CHECK(cluster.faults.merged_questions <= 2);
+  REQUIRE(plan.owner == owner);
+  REQUIRE(plan.blocks.size() == 20);
+
+  // The plan says nothing of origins: they are asked when a block has to be read there.
+  cluster.faults.down.insert(owner);
+  const auto text = cluster.read(others[2], plan);
+  REQUIRE(text);
+  for (const PlannedBlock& block : plan.blocks)
+    CHECK(text->substr(block.offset, block.length) == expected[number(block.map)]);
+}
+
 TEST_CASE("a corrupt large block fails once and is then read from its origin") {
   TestCluster cluster(2);
   cluster.start();
@@ -155,6 +198,43 @@ TEST_CASE("an owner that dies while it is read is replaced block by block by the
   // in theirs or not lost.
   CHECK(good >= 1);
   testing::run_task(cluster.runtime, stream->close());
+}
+
+// A restarted daemon is away for milliseconds, and a node may look dead to one other for a moment.
+TEST_CASE("a node that is away for a moment fails neither the plan nor a read of its blocks") {
+  TestCluster cluster(3, unpushed(), std::chrono::seconds(60));
+  cluster.start();
+  for (uint64_t map = 0; map < 3; ++map)
+    cluster.write_map(map, kShuffle, map, random_blocks(map, {5000}));
+  // Both candidates hear of each map output that is not their own: two of three have one of those.
+  std::size_t heard = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (heard < 4) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    heard = 0;
+    for (std::size_t node = 0; node < 3; ++node) {
+      const auto info = testing::run_task(
+          cluster.runtime,
+          cluster.engine(node).local_node()->partition_info(kShuffle, PartitionId{0}));
+      REQUIRE(info);
+      heard += info->heard.size();
+    }
+  }
+  const auto away = [&](std::size_t node) {
+    cluster.faults.down.insert(node_name(node));
+    asio::co_spawn(cluster.runtime.context(), all_come_back(cluster), asio::detached);
+  };
+  away(2);
+  const PartitionPlan now = cluster.plan(0, kShuffle, 0);
+  CHECK(now.incomplete);  // a stat does not wait
+  const PartitionPlan plan = cluster.plan_for_reading(0, kShuffle, 0);
+  CHECK_FALSE(plan.incomplete);
+  CHECK(plan.blocks.size() == 3);
+
+  away(1);
+  const auto text = cluster.read(0, plan);
+  REQUIRE(text);
+  CHECK(text->size() == 15'000);
 }
 
 }  // namespace shufflefs::merge

@@ -131,7 +131,7 @@ class KilledWorker(unittest.TestCase):
             daemon.stop()
 
 
-def links(pid):
+def open_files(pid):
     found = []
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -139,7 +139,11 @@ def links(pid):
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
-    return [link for link in found if "/local/f" in link]
+    return found
+
+
+def links(pid):
+    return [link for link in open_files(pid) if "/local/f" in link]
 
 
 class FailingWorker(unittest.TestCase):
@@ -227,6 +231,34 @@ class Takeover(unittest.TestCase):
                 self.assertIsNone(result["error"], f"{result}\n{daemon.log()[-3000:]}")
         finally:
             loads.abandon()
+            daemon.stop()
+        self.assertEqual(daemon.process.returncode, 0)
+
+    def test_in_a_pod(self):
+        """Two pods overlap on a node: the second takes over, the first neither ends nor holds anything of the mount."""
+        daemon = Daemon("--in-pod")  # nothing to take over: it mounts
+        first = daemon.process
+        try:
+            held = os.open(f"{daemon.mount}/local/disk0/held", os.O_CREAT | os.O_RDWR, 0o600)
+            daemon.start()
+            until(lambda: not [link for link in open_files(first.pid) if link.startswith("/dev/fuse")],
+                  "the first one has let go of the mount")
+            self.assertIsNone(first.poll())
+            os.write(held, b"x")
+            # The lock of the data directory is the second one's alone.
+            daemon.process.kill()
+            daemon.process.wait()
+            os.close(held)
+            daemon.start()
+            self.assertEqual(read(f"{daemon.mount}/local/disk0/held"), b"x")
+            self.assertIsNone(first.poll())
+            first.terminate()
+            self.assertEqual(first.wait(SHORT), 0)
+            os.stat(f"{daemon.mount}/local/disk0/held")
+        finally:
+            if first.poll() is None:
+                first.kill()
+                first.wait()
             daemon.stop()
         self.assertEqual(daemon.process.returncode, 0)
 

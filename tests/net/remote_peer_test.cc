@@ -44,6 +44,9 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   const auto info = reactor.run(peer.partition_info(shuffle_key(), merge::PartitionId{3}));
   REQUIRE(info);
   CHECK(encode(*info) == encode(sample_partition_info()));
+  const auto merged = reactor.run(peer.merged_info(shuffle_key(), merge::PartitionId{3}));
+  REQUIRE(merged);
+  CHECK(encode(*merged) == encode(sample_partition_info()));
   const auto shuffle = reactor.run(peer.shuffle_info(shuffle_key()));
   REQUIRE(shuffle);
   CHECK(encode(*shuffle) == encode(sample_shuffle_info()));
@@ -65,6 +68,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   const std::vector<std::string> expected = {"push app-1/7 map 9223372036854775807",
                                              "announce",
                                              "partition_info app-1/7 3",
+                                             "merged_info app-1/7 3",
                                              "shuffle_info app-1/7",
                                              "list_shuffles",
                                              "list_shuffle app-1/7",
@@ -284,8 +288,8 @@ TEST_CASE("a pooled connection that the peer has closed is replaced silently", "
   Reactor reactor;
   auto acceptor = listen_on(reactor, "127.0.0.13");
   const Asker asker(reactor, "node3", address_of(acceptor), short_options());
-  const Bytes answer =
-      encode_frame_head(answer_number(MessageType::kPush), encode(merge::PushReply{.merged = 2}), {});
+  const Bytes answer = encode_frame_head(answer_number(MessageType::kPush),
+                                         encode(merge::PushReply{.merged = 2}), {});
   auto serve_one = [&](RawSocket& socket) {
     socket.accept(acceptor);
     greet(socket, "node3");

@@ -25,10 +25,9 @@ merge::PushRequest sample_push() {
   request.shuffle = shuffle_key();
   request.origin = node_name("node1");
   request.epoch = 1'700'000'000'000;
-  request.parts = {{merge::MapId{merge::kMaxMapId},
-                    UINT64_MAX,
-                    {{merge::PartitionId{0}, 0xFFFFFFFF, 3}}},
-                   {merge::MapId{0}, 1, {{merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}}}};
+  request.parts = {
+      {merge::MapId{merge::kMaxMapId}, UINT64_MAX, {{merge::PartitionId{0}, 0xFFFFFFFF, 3}}},
+      {merge::MapId{0}, 1, {{merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}}}};
   request.payload = buffer_of("abcdefg");
   return request;
 }
@@ -125,6 +124,12 @@ Task<Status> FakeNode::announce(merge::AnnounceRequest request) {
 Task<Result<merge::PartitionInfo>> FakeNode::partition_info(merge::ShuffleKey shuffle,
                                                             merge::PartitionId partition) {
   CO_TRY(note(fmt::format("partition_info {} {}", to_string(shuffle), merge::number(partition))));
+  co_return sample_partition_info();
+}
+
+Task<Result<merge::PartitionInfo>> FakeNode::merged_info(merge::ShuffleKey shuffle,
+                                                         merge::PartitionId partition) {
+  CO_TRY(note(fmt::format("merged_info {} {}", to_string(shuffle), merge::number(partition))));
   co_return sample_partition_info();
 }
 

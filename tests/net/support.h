@@ -74,6 +74,8 @@ class FakeNode final : public merge::NodeApi {
   Task<Status> announce(merge::AnnounceRequest request) override;
   Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
                                                     merge::PartitionId partition) override;
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override;
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;
   Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override;
   Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;

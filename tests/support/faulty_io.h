@@ -12,8 +12,8 @@ namespace shufflefs::testing {
 
 class FaultyIo final : public FileIo {
  public:
-  std::map<std::string, uint64_t> free_bytes;     // by directory
-  std::map<std::string, int> fail_writes_below;   // directory -> errno
+  std::map<std::string, uint64_t> free_bytes;    // by directory
+  std::map<std::string, int> fail_writes_below;  // directory -> errno
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
     TRY_ASSIGN(std::unique_ptr<File> file, io_->open(path, mode));
@@ -23,9 +23,7 @@ class FaultyIo final : public FileIo {
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
     return io_->list(path);
   }
-  Status make_directories(const std::string& path) override {
-    return io_->make_directories(path);
-  }
+  Status make_directories(const std::string& path) override { return io_->make_directories(path); }
   Status set_mode(const std::string& path, uint32_t mode) override {
     return io_->set_mode(path, mode);
   }

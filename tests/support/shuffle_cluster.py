@@ -1,6 +1,7 @@
 """A development cluster for tests: `shufflefs cluster up` on real daemons, and map outputs whose bytes can be checked.
 
-Needs root and /dev/fuse. SHUFFLEFS_BUILD is the directory with the program.
+Needs root and /dev/fuse. SHUFFLEFS_BUILD is the directory with the program; SHUFFLEFS_TEST_FIRST_ADDRESS lets clusters run
+side by side.
 """
 
 import json
@@ -46,6 +47,8 @@ class Cluster:
     def __init__(self, nodes, *flags, leave_down=()):
         self.directory = tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         command = [PROGRAM, "cluster", "up", "--nodes", str(nodes), "--dir", self.directory]
+        if "SHUFFLEFS_TEST_FIRST_ADDRESS" in os.environ:
+            command += ["--first-address", os.environ["SHUFFLEFS_TEST_FIRST_ADDRESS"]]
         for name in leave_down:
             command += ["--leave-down", name]
         if flags:

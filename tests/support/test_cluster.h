@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <map>
 #include <memory>
 #include <random>
@@ -14,9 +16,6 @@
 
 #include "base/crc32c.h"
 #include "base/endian.h"
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
-
 #include "merge/engine.h"
 #include "support/run_task.h"
 #include "support/temp_dir.h"
@@ -35,11 +34,12 @@ struct Faults {
   std::set<merge::NodeName> down;          // nobody reaches it
   std::set<merge::NodeName> damage_reads;  // what it answers to read_merged has a flipped bit
   bool damage_pushes = false;
-  std::map<merge::NodeName, int> busy;     // how often it will still say so
-  std::set<merge::NodeName> full;          // it has no room for merged data
-  bool hold = false;                       // pushes wait on their way
+  std::map<merge::NodeName, int> busy;  // how often it will still say so
+  std::set<merge::NodeName> full;       // it has no room for merged data
+  bool hold = false;                    // pushes wait on their way
   std::size_t pushes = 0;
-  std::vector<merge::ShuffleKey> pushed;   // of each push that was not only offered
+  std::vector<merge::ShuffleKey> pushed;  // of each push that was not only offered
+  std::size_t merged_questions = 0;
 };
 
 // The other node as seen over a link.
@@ -74,6 +74,12 @@ class Link final : public merge::NodeApi {
                                                     merge::PartitionId partition) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->partition_info(std::move(shuffle), partition);
+  }
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override {
+    if (cut()) co_return unreachable();
+    ++faults_.merged_questions;
+    co_return co_await to_->merged_info(std::move(shuffle), partition);
   }
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override {
     if (cut()) co_return unreachable();
@@ -164,6 +170,7 @@ class View final : public merge::Cluster {
 class TestCluster {
  public:
   explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick(),
+                       Duration lost_patience = std::chrono::milliseconds(30),
                        uint64_t memory_bytes = 256U << 20U)
       : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
@@ -175,8 +182,9 @@ class TestCluster {
       options.mounts = {"/mnt"};
       options.push = push;
       options.disk.reserve_bytes = 1;  // whatever the machine that runs the test has left
-      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->memory, node->metrics,
-                                                     options);
+      options.stream.lost_patience = lost_patience;
+      node->engine =
+          std::make_unique<merge::Engine>(runtime, *io_, *node->memory, node->metrics, options);
       node->view = std::make_unique<View>(node_name(i), faults);
       nodes_.push_back(std::move(node));
     }
@@ -239,6 +247,11 @@ class TestCluster {
                             uint32_t partition) {
     return run_task(
         runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
+  }
+  merge::PartitionPlan plan_for_reading(std::size_t node, const merge::ShuffleKey& shuffle,
+                                        uint32_t partition) {
+    return run_task(runtime, engine(node).catalog().plan_for_reading(
+                                 shuffle, static_cast<merge::PartitionId>(partition)));
   }
   merge::ShuffleTotals totals(std::size_t node, const merge::ShuffleKey& shuffle) {
     return run_task(runtime, engine(node).catalog().totals(shuffle));

@@ -1,0 +1,180 @@
+package org.shufflefs.spark;
+
+import java.io.IOException;
+import java.nio.file.NoSuchFileException;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.apache.spark.storage.BlockId;
+import org.apache.spark.storage.BlockManagerId;
+import org.apache.spark.storage.ShuffleBlockId;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import scala.Tuple2;
+import scala.Tuple3;
+import scala.collection.Iterator;
+import scala.collection.JavaConverters;
+import scala.collection.Seq;
+
+/**
+ * Divides the blocks that Spark's tracker names into those that are merged and the rest: one index
+ * is read for each partition. One task's thread; used once.
+ */
+final class ReadPlanner {
+  private static final Logger LOG = LoggerFactory.getLogger(ReadPlanner.class);
+
+  private static final class Wanted {
+    final BlockManagerId origin;
+    final int mapIndex;
+    final long approximateBytes;
+
+    Wanted(BlockManagerId origin, int mapIndex, long approximateBytes) {
+      this.origin = origin;
+      this.mapIndex = mapIndex;
+      this.approximateBytes = approximateBytes;
+    }
+  }
+
+  private final NodeMount mount;
+  private final String app;
+  private final int shuffle;
+  private final Counts counts;
+
+  private final List<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> addresses =
+      new ArrayList<>();
+  private final Map<Integer, Map<Long, Wanted>> wanted = new HashMap<>(); // by partition and map
+  private final Set<Long> partlyMerged = new HashSet<>(); // map ids
+  private MergedReads reads;
+
+  ReadPlanner(NodeMount mount, String app, int shuffle, Counts counts) {
+    this.mount = mount;
+    this.app = app;
+    this.shuffle = shuffle;
+    this.counts = counts;
+  }
+
+  /** Reads the indexes of [startPartition, endPartition) and fills `reads`. */
+  void plan(
+      Iterator<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> blocksByAddress,
+      int startPartition,
+      int endPartition,
+      MergedReads into) {
+    reads = into;
+    collect(blocksByAddress);
+    boolean isReadable = true;
+    for (int partition = startPartition; partition < endPartition; ++partition) {
+      Map<Long, Wanted> blocks = wanted.get(partition);
+      if (blocks != null && isReadable) {
+        isReadable = planPartition(partition, blocks);
+      }
+    }
+    wanted.forEach((partition, blocks) -> blocks.forEach((map, block) -> note(partition, map, block)));
+  }
+
+  private void collect(
+      Iterator<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> blocksByAddress) {
+    while (blocksByAddress.hasNext()) {
+      Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>> address = blocksByAddress.next();
+      addresses.add(address);
+      Iterator<Tuple3<BlockId, Object, Object>> blocks = address._2().iterator();
+      while (blocks.hasNext()) {
+        Tuple3<BlockId, Object, Object> block = blocks.next();
+        ShuffleBlockId id = (ShuffleBlockId) block._1();
+        wanted
+            .computeIfAbsent(id.reduceId(), partition -> new HashMap<>())
+            .put(id.mapId(), new Wanted(address._1(), (Integer) block._3(), (Long) block._2()));
+      }
+    }
+  }
+
+  /** False: the mount does not answer as it should, so that asking for more is of no use. */
+  private boolean planPartition(int partition, Map<Long, Wanted> blocks) {
+    try {
+      List<PartitionIndex.Entry> entries =
+          PartitionIndex.read(mount.index(app, shuffle, partition), shuffle, partition);
+      for (PartitionIndex.Entry entry : entries) {
+        Wanted block = blocks.get(entry.mapId);
+        if (block != null) {
+          reads.add(new MergedBlock(shuffle, block.mapIndex, entry, partition, block.origin));
+        }
+      }
+      return true;
+    } catch (NoSuchFileException e) {
+      return true; // nobody has heard of the shuffle yet
+    } catch (IOException e) {
+      LOG.warn("the index of a partition cannot be read, its blocks come from their origins", e);
+      return false;
+    }
+  }
+
+  private void note(int partition, long map, Wanted block) {
+    if (reads.find(map, partition) == null) {
+      counts.fallback(Fallback.UNMERGED, block.approximateBytes);
+    } else {
+      partlyMerged.add(map);
+    }
+  }
+
+  /** Of what was not merged, some map output has merged blocks too: a range would span them. */
+  boolean hasGaps() {
+    for (Map<Long, Wanted> blocks : wanted.values()) {
+      for (long map : blocks.keySet()) {
+        if (partlyMerged.contains(map) && !isMergedWhole(map)) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  private boolean isMergedWhole(long map) {
+    for (Map.Entry<Integer, Map<Long, Wanted>> partition : wanted.entrySet()) {
+      if (partition.getValue().containsKey(map) && reads.find(map, partition.getKey()) == null) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** What Spark's reader is to read: merged blocks at `merged`, in file order; the rest where it is. */
+  Iterator<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> divided(
+      BlockManagerId merged) {
+    List<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> divided = new ArrayList<>();
+    for (Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>> address : addresses) {
+      List<Tuple3<BlockId, Object, Object>> left = new ArrayList<>();
+      Iterator<Tuple3<BlockId, Object, Object>> blocks = address._2().iterator();
+      while (blocks.hasNext()) {
+        Tuple3<BlockId, Object, Object> block = blocks.next();
+        ShuffleBlockId id = (ShuffleBlockId) block._1();
+        if (reads.find(id.mapId(), id.reduceId()) == null) {
+          left.add(block);
+        }
+      }
+      if (!left.isEmpty()) {
+        divided.add(new Tuple2<>(address._1(), seq(left)));
+      }
+    }
+    List<Tuple3<BlockId, Object, Object>> ours = new ArrayList<>();
+    for (MergedBlock block : reads.inFileOrder()) {
+      ours.add(
+          new Tuple3<>(
+              new ShuffleBlockId(shuffle, block.mapId, block.partition),
+              block.length,
+              block.mapIndex));
+    }
+    divided.add(new Tuple2<>(merged, seq(ours)));
+    return JavaConverters.asScalaIteratorConverter(divided.iterator()).asScala();
+  }
+
+  /** As the tracker gave it. */
+  Iterator<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> undivided() {
+    return JavaConverters.asScalaIteratorConverter(addresses.iterator()).asScala();
+  }
+
+  private static <T> Seq<T> seq(List<T> list) {
+    return JavaConverters.asScalaBufferConverter(list).asScala();
+  }
+}

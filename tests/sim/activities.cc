@@ -1,0 +1,381 @@
+// What happens in a simulation: the work of an application, and what goes wrong meanwhile.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "merge/map_output.h"
+#include "sim/world.h"
+
+namespace shufflefs::sim {
+namespace {
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+// Where an executor keeps its files: a directory below local/ that names its application.
+std::string spark_directory(const std::string& data_dir, const merge::AppId& app) {
+  return fmt::format("{}/local/blockmgr-{}", data_dir, app.str());
+}
+
+}  // namespace
+
+void World::plan_activities() {
+  const Scenario& s = scenario_;
+  repeat(s.maps, &World::write_map);
+  repeat(s.reads, &World::read_something);
+  repeat(s.removals, &World::remove_map);
+  repeat(s.rewrites, &World::rewrite_map);
+  repeat(s.drops, &World::drop_shuffle);
+  repeat(s.crashes, &World::crash_some_node);
+  repeat(s.stops, &World::stop_some_node);
+  repeat(s.cuts, &World::cut_something);
+  repeat(s.slow_nodes, &World::slow_some_node);
+  repeat(s.sick_disks, &World::sicken_disk);
+  repeat(s.full_disks, &World::fill_disk);
+  repeat(s.flipped_bits, &World::flip_bit);
+  repeat(s.joins, &World::join_node);
+  repeat(s.leaves, &World::leave_node);
+}
+
+void World::after(Duration delay, std::function<void()> what) {
+  schedule_.after(delay, Action([this, what = std::move(what)] {
+                    if (active_) what();
+                  }));
+}
+
+void World::repeat(uint64_t times, void (World::*activity)()) {
+  for (uint64_t i = 0; i < times; ++i)
+    after(Duration(random_.below(static_cast<uint64_t>(scenario_.active.count()))),
+          [this, activity] { (this->*activity)(); });
+}
+
+// ---- map outputs -----------------------------------------------------------------------------------
+
+void World::write_map() {
+  if (SimNode* node = any_working_node())
+    write_output(*node, any_shuffle(), static_cast<merge::MapId>(next_map_++));
+}
+
+void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map) {
+  WrittenMap written;
+  written.shuffle = shuffle;
+  written.map = map;
+  written.origin = node.index();
+  // Spark does not use the number of a shuffle again.
+  written.is_spark = random_.chance(0.4) && !dropped_.contains(shuffle);
+  // Some outputs of a directory's form have fewer partitions than others.
+  const uint32_t partitions = written.is_spark || random_.chance(0.9)
+                                  ? scenario_.partitions
+                                  : static_cast<uint32_t>(random_.between(1, scenario_.partitions));
+  const bool skewed = random_.chance(0.2);
+  for (uint32_t p = 0; p < partitions; ++p) {
+    uint64_t length = random_.chance(0.3) ? 0 : random_.between(1, scenario_.block_bytes);
+    if (skewed && p == 0) length = random_.between(1, 20U << 10U);  // may be too large to push
+    written.lengths.push_back(length);
+  }
+  if (written.lengths.back() == 0) written.lengths.back() = 1;
+  WrittenMap& known = truth_.add(std::move(written));
+  const bool whole = put_files(node, known);
+  const bool sound = !node.disk().frozen();
+  // A task whose writes failed has not committed; what a crash left half-way may come to light
+  // after the restart, and is whole then.
+  known.committed = whole && sound;
+  known.uncertain = !known.committed || murky_.contains(shuffle);
+  note(fmt::format("{} writes map {} of {}{}: {}", node.name().str(), number(map),
+                   to_string(shuffle), known.is_spark ? " (Spark)" : "",
+                   known.committed ? "committed" : "failed"));
+}
+
+bool World::put_files(SimNode& node, WrittenMap& written) {
+  std::string data;
+  for (uint32_t p = 0; p < written.lengths.size(); ++p)
+    data += Truth::block(written, static_cast<merge::PartitionId>(p));
+  const std::vector<std::byte> index = merge::make_spark_index(written.lengths);
+  merge::CommitSink& commits = node.engine().commits();
+  SimDisk& disk = node.disk();
+  if (written.is_spark) {
+    const std::string place = spark_directory(
+        node.data_dirs()[random_.below(node.data_dirs().size())], written.shuffle.app);
+    if (!disk.make_directories(place)) return false;
+    disk.set_attribute(place, merge::kAppAttribute, written.shuffle.app.str());
+    const std::string base = fmt::format("{}/shuffle_{}_{}_0", place,
+                                         number(written.shuffle.shuffle), number(written.map));
+    if (!replace_file(disk, base + ".index", index)) return false;
+    commits.spark_file_appeared(base + ".index");
+    if (!replace_file(disk, base + ".data", bytes_of(data))) return false;
+    commits.spark_file_appeared(base + ".data");
+    return true;
+  }
+  const auto place = commits.generic_directory(written.shuffle, true);
+  if (!place) return false;
+  const std::string name = std::to_string(number(written.map));
+  if (random_.chance(0.5)) {  // a pair
+    if (!replace_file(disk, *place + "/" + name + ".index", index)) return false;
+    commits.generic_appeared(written.shuffle, name + ".index");
+    if (!replace_file(disk, *place + "/" + name + ".data", bytes_of(data))) return false;
+    commits.generic_appeared(written.shuffle, name + ".data");
+    return commits.is_committed(written.shuffle, written.map);
+  }
+  const std::string temporary = *place + "/.tmp-" + name;
+  if (!disk.make_directories(temporary)) return false;
+  for (uint32_t p = 0; p < written.lengths.size(); ++p) {
+    const std::string block = Truth::block(written, static_cast<merge::PartitionId>(p));
+    if (block.empty() && p + 1 < written.lengths.size()) continue;
+    if (!replace_file(disk, fmt::format("{}/{}", temporary, p), bytes_of(block))) return false;
+  }
+  if (!disk.rename(temporary, *place + "/" + name)) return false;
+  commits.generic_appeared(written.shuffle, name);
+  return commits.is_committed(written.shuffle, written.map);
+}
+
+bool World::remove_output(WrittenMap& written) {
+  SimNode& node = *nodes_[written.origin];
+  if (!node.works() || !written.is_live()) return false;
+  merge::CommitSink& commits = node.engine().commits();
+  SimDisk& disk = node.disk();
+  const std::string pair = fmt::format("shuffle_{}_{}_0", number(written.shuffle.shuffle),
+                                       number(written.map));
+  const std::string name = std::to_string(number(written.map));
+  written.removed = true;
+  for (const std::string& data_dir : node.data_dirs()) {
+    const std::string spark = spark_directory(data_dir, written.shuffle.app) + "/" + pair;
+    const std::string generic = fmt::format("{}/maps/{}/{}/{}", data_dir, written.shuffle.app.str(),
+                                            number(written.shuffle.shuffle), name);
+    for (const char* suffix : {".data", ".index"}) {
+      if (disk.peek(spark + suffix) != nullptr) {
+        if (!disk.remove_file(spark + suffix)) written.uncertain = true;
+        commits.spark_file_removed(spark + suffix);
+      }
+      if (disk.peek(generic + suffix) != nullptr) {
+        if (!disk.remove_file(generic + suffix)) written.uncertain = true;
+        commits.generic_removed(written.shuffle, name + suffix);
+      }
+    }
+    if (disk.files_below(generic).empty()) continue;
+    if (!disk.remove_tree(generic)) written.uncertain = true;
+    commits.generic_removed(written.shuffle, name);
+  }
+  note(fmt::format("{} removes map {} of {}", node.name().str(), number(written.map),
+                   to_string(written.shuffle)));
+  return !written.uncertain && !disk.frozen();
+}
+
+void World::remove_map() {
+  std::vector<WrittenMap*> live;
+  for (auto& [writing, written] : truth_.all()) {
+    if (written.is_live() && nodes_[written.origin]->works()) live.push_back(&written);
+  }
+  if (!live.empty()) (void)remove_output(*live[random_.below(live.size())]);
+}
+
+void World::rewrite_map() {
+  std::vector<WrittenMap*> live;
+  for (auto& [writing, written] : truth_.all()) {
+    if (written.is_live() && !written.is_spark && nodes_[written.origin]->works())
+      live.push_back(&written);
+  }
+  if (live.empty()) return;
+  WrittenMap& written = *live[random_.below(live.size())];
+  if (!remove_output(written)) return;
+  const merge::ShuffleKey shuffle = written.shuffle;
+  const merge::MapId map = written.map;
+  after(std::chrono::milliseconds(random_.below(3000)),
+        [this, origin = written.origin, shuffle, map] {
+          if (nodes_[origin]->works()) write_output(*nodes_[origin], shuffle, map);
+        });
+}
+
+void World::drop_shuffle() {
+  SimNode* node = any_working_node();
+  if (node == nullptr) return;
+  const merge::ShuffleKey shuffle = any_shuffle();
+  std::vector<uint64_t> writings;
+  for (WrittenMap* written : truth_.of(shuffle)) {
+    written->uncertain = written->uncertain || !written->removed;
+    writings.push_back(written->writing);
+  }
+  note(fmt::format("{} drops {}", node->name().str(), to_string(shuffle)));
+  dropped_.insert(shuffle);
+  node->spawn(drop(*this, *node, shuffle, std::move(writings)));
+}
+
+Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
+                       std::vector<uint64_t> writings) {
+  const Status dropped = co_await node.engine().catalog().drop(shuffle.app, shuffle.shuffle);
+  world.note(fmt::format("{} has dropped {}: {}", node.name().str(), to_string(shuffle),
+                         dropped ? "everywhere" : dropped.error().message));
+  if (!dropped) {
+    // Some node has not heard of it, and holds on to what it has until it does.
+    world.murky_.insert(shuffle);
+    for (WrittenMap* written : world.truth_.of(shuffle)) written->uncertain = true;
+    co_return;
+  }
+  for (WrittenMap* written : world.truth_.of(shuffle)) {
+    if (written->removed) continue;
+    const bool was_there = std::ranges::binary_search(writings, written->writing);
+    if (!was_there) {  // written meanwhile: before or after the drop came by
+      written->uncertain = true;
+      continue;
+    }
+    written->removed = true;
+    // Spark's files are not ours to remove: a restarted node tells them by their time.
+    written->uncertain = !written->committed || written->is_spark;
+  }
+}
+
+// ---- nodes -----------------------------------------------------------------------------------------
+
+void World::crash_some_node() {
+  SimNode* node = any_working_node();
+  if (node == nullptr) return;
+  // At some disk operation soon, or right now between two steps.
+  if (random_.chance(0.7))
+    node->disk().crash_after(random_.between(1, 60));
+  else
+    crash(*node);
+}
+
+void World::crash(SimNode& node) {
+  node.disk().freeze();
+  node.crash();
+  ++outcome_.crashes;
+  note(node.name().str() + " has crashed");
+  for (const auto& other : nodes_) {
+    if (other->lives() && other->cluster().knows(node.name()))
+      other->cluster().look_at(node.name());
+  }
+  after(std::chrono::milliseconds(random_.between(10, 15'000)), [this, &node] { restart(node); });
+}
+
+void World::restart(SimNode& node) {
+  if (node.lives() || has_left_[node.index()]) return;
+  const bool power_lost = scenario_.power_losses && random_.chance(0.5);
+  if (power_lost) merged_check_.excuse_all(node.disk());
+  node.disk().thaw(power_lost);
+  // Recovery too may be interrupted.
+  if (scenario_.crashes > 0 && random_.chance(0.1)) node.disk().crash_after(random_.between(1, 40));
+  const bool started = node.start(members());
+  note(fmt::format("{} starts again{}: {}", node.name().str(),
+                   power_lost ? " after a loss of power" : "", started ? "fine" : "in vain"));
+  if (!started) {
+    node.disk().freeze();
+    after(std::chrono::seconds(3), [this, &node] { restart(node); });
+    return;
+  }
+  for (const auto& other : nodes_) {
+    if (other->lives() && other->cluster().knows(node.name()))
+      other->cluster().look_at(node.name());
+  }
+}
+
+void World::stop_some_node() {
+  SimNode* node = any_working_node();
+  if (node == nullptr) return;
+  note(node->name().str() + " is stopped");
+  node->begin_stop();
+  after(std::chrono::milliseconds(random_.between(3000, 12'000)), [this, node] { restart(*node); });
+}
+
+// ---- network ---------------------------------------------------------------------------------------
+
+void World::cut_something() {
+  if (nodes_.size() < 2) return;
+  const std::size_t a = random_.below(nodes_.size());
+  const bool all_links = random_.chance(0.3);
+  std::vector<std::pair<std::size_t, std::size_t>> cut;
+  for (std::size_t b = 0; b < nodes_.size(); ++b) {
+    if (b != a) cut.emplace_back(a, b);
+  }
+  if (!all_links) cut = {cut[random_.below(cut.size())]};
+  for (const auto& [x, y] : cut) network_.cut(x, y);
+  note(fmt::format("{} is cut from {}", nodes_[a]->name().str(),
+                   all_links ? "all" : nodes_[cut[0].second]->name().str()));
+  after(std::chrono::milliseconds(random_.between(100, 30'000)), [this, cut] {
+    for (const auto& [x, y] : cut) network_.mend(x, y);
+  });
+}
+
+void World::slow_some_node() {
+  const std::size_t node = random_.below(nodes_.size());
+  note(nodes_[node]->name().str() + " is slow");
+  network_.slow_down(node, 200);
+  disk_slowness_[node] = static_cast<uint32_t>(random_.between(10, 3000));
+  after(std::chrono::milliseconds(random_.between(1000, 20'000)), [this, node] {
+    network_.slow_down(node, 1);
+    disk_slowness_[node] = 1;
+  });
+}
+
+// ---- disks -----------------------------------------------------------------------------------------
+
+void World::sicken_disk() {
+  SimNode& node = *nodes_[random_.below(nodes_.size())];
+  const std::string& directory = node.data_dirs()[random_.below(node.data_dirs().size())];
+  DiskFaults& faults = node.disk().faults(directory);
+  if (random_.chance(0.3))
+    faults.gone = true;
+  else
+    faults.error_chance = 0.02 + 0.01 * static_cast<double>(random_.below(30));
+  note(fmt::format("{} has I/O errors", directory));
+  after(std::chrono::milliseconds(random_.between(500, 20'000)), [&faults] {
+    faults.gone = false;
+    faults.error_chance = 0;
+  });
+}
+
+void World::fill_disk() {
+  SimNode& node = *nodes_[random_.below(nodes_.size())];
+  const std::string& directory = node.data_dirs()[random_.below(node.data_dirs().size())];
+  DiskFaults& faults = node.disk().faults(directory);
+  faults.capacity = random_.between(0, 100'000);
+  note(fmt::format("{} is nearly full", directory));
+  after(std::chrono::milliseconds(random_.between(500, 20'000)),
+        [&faults] { faults.capacity = UINT64_MAX; });
+}
+
+void World::flip_bit() {
+  SimNode& node = *nodes_[random_.below(nodes_.size())];
+  const auto path = node.disk().corrupt_one([](const std::string& candidate) {
+    return candidate.find("/merged/") != std::string::npos && candidate.ends_with(".data");
+  });
+  if (!path) return;
+  merged_check_.excuse(*path);
+  note("a bit is flipped in " + *path);
+}
+
+// ---- members ---------------------------------------------------------------------------------------
+
+void World::tell_members() {
+  for (const auto& node : nodes_) {
+    // As a lookup of the members each few seconds would find it.
+    schedule_.after(std::chrono::milliseconds(active_ ? random_.below(6000) : 0),
+                    Action([this, node = node.get()] {
+                      if (node->works() && is_member_[node->index()])
+                        node->learn_members(members());
+                    }));
+  }
+}
+
+void World::join_node() {
+  add_node();
+  note(nodes_.back()->name().str() + " joins");
+  (void)nodes_.back()->start(members());
+  tell_members();
+}
+
+void World::leave_node() {
+  SimNode* node = any_working_node();
+  const auto staying = std::ranges::count(is_member_, true);
+  if (node == nullptr || staying < 3) return;
+  note(node->name().str() + " leaves for good");
+  is_member_[node->index()] = false;
+  has_left_[node->index()] = true;
+  if (random_.chance(0.5))
+    node->begin_stop();
+  else
+    node->crash();
+  tell_members();
+}
+
+}  // namespace shufflefs::sim

@@ -1,0 +1,77 @@
+// What must hold when every fault has ended and nothing is under way.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/world.h"
+
+namespace shufflefs::sim {
+
+bool World::check_rest() {
+  check_disks();
+  read_everything();
+  check_all_merged();
+  check_memory();
+  return !outcome_.violation;
+}
+
+void World::check_disks() {
+  for (const auto& node : nodes_) {
+    for (const std::string& directory : node->data_dirs()) {
+      if (const auto wrong = merged_check_.whole(node->disk(), directory)) violate(*wrong);
+    }
+  }
+}
+
+// Each partition from some node; of a large cluster some of them.
+void World::read_everything() {
+  for (const merge::ShuffleKey& shuffle : shuffles_) {
+    for (uint32_t p = 0; p < scenario_.partitions; ++p) {
+      if (nodes_.size() > 16 && !random_.chance(0.1)) continue;
+      SimNode* node = any_working_node();
+      if (node == nullptr) return;
+      node->spawn(
+          read_partition(*this, *node, shuffle, static_cast<merge::PartitionId>(p), true));
+      if (!advance_until([this] { return reads_open_ == 0; }, std::chrono::minutes(2)))
+        violate(fmt::format("{}/{} is being read without end", to_string(shuffle), p));
+      if (outcome_.violation) return;
+    }
+  }
+}
+
+// After a restart in good health everything has been offered again, so everything that may be
+// merged is.
+void World::check_all_merged() {
+  if (!scenario_.restart_at_end) return;
+  if (outcome_.chunks_given_up > 0)
+    violate(fmt::format("{} chunks were given up although nothing was wrong",
+                        outcome_.chunks_given_up));
+  for (const auto& [writing, written] : truth_.all()) {
+    if (!written.is_live() || has_left_[written.origin]) continue;
+    for (uint32_t p = 0; p < written.lengths.size(); ++p) {
+      const auto partition = static_cast<merge::PartitionId>(p);
+      const uint64_t length = written.length(partition);
+      if (length == 0 || length > kMaxBlockBytes) continue;
+      const bool merged = std::ranges::any_of(nodes_, [&](const auto& node) {
+        return merged_check_.holds(node->disk(), node->data_dirs(), written, partition);
+      });
+      if (!merged)
+        violate(fmt::format("map {} of {}/{} is not merged anywhere", number(written.map),
+                            to_string(written.shuffle), p));
+    }
+  }
+}
+
+void World::check_memory() {
+  for (const auto& node : nodes_) {
+    if (!node->works()) continue;
+    for (const MemoryPurpose purpose : MemoryBudget::kPurposes) {
+      const ByteBudget& share = node->memory().of(purpose);
+      if (share.used_bytes() > 0)
+        violate(fmt::format("{} has not given back {} bytes of its memory for {}",
+                            node->name().str(), share.used_bytes(), to_string(purpose)));
+    }
+  }
+}
+
+}  // namespace shufflefs::sim

@@ -1,0 +1,77 @@
+#include "sim/scenario.h"
+
+#include <fmt/format.h>
+
+#include "sim/random.h"
+
+namespace shufflefs::sim {
+namespace {
+
+// Most clusters are small: that is where everything meets everything. Few are large.
+std::size_t draw_nodes(Random& random) {
+  const uint64_t kind = random.below(100);
+  if (kind < 80) return random.between(1, 6);
+  if (kind < 99) return random.between(7, 16);
+  return random.between(40, 120);
+}
+
+void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
+  const auto some = [&](const char* kind, uint64_t most, double chance) -> uint64_t {
+    const bool drawn = random.chance(chance);
+    const uint64_t count = random.between(1, most);
+    if (!only.empty()) return only == kind ? count : 0;
+    return drawn ? count : 0;
+  };
+  const uint64_t nodes = scenario.nodes;
+  scenario.crashes = some("crashes", std::min<uint64_t>(nodes * 2, 12), 0.6);
+  scenario.stops = some("crashes", 3, 0.3);
+  scenario.removals = some("removals", 4, 0.3);
+  scenario.rewrites = some("removals", 2, 0.2);
+  scenario.drops = some("removals", 2, 0.2);
+  scenario.cuts = some("network", 4, 0.4);
+  scenario.slow_nodes = some("network", 2, 0.2);
+  scenario.sick_disks = some("disks", 3, 0.25);
+  scenario.full_disks = some("disks", 2, 0.2);
+  scenario.flipped_bits = some("disks", 3, 0.15);
+  scenario.joins = some("members", 2, 0.15);
+  scenario.leaves = nodes > 2 ? some("members", 2, 0.15) : 0;
+  scenario.lossy_network = some("network", 1, 0.4) > 0;
+  scenario.power_losses = some("crashes", 1, 0.3) > 0;
+  scenario.skewed_clocks = some("network", 1, 0.3) > 0;
+}
+
+}  // namespace
+
+Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only) {
+  Random random(seed);
+  Scenario scenario;
+  scenario.seed = seed;
+  const std::size_t drawn = draw_nodes(random);
+  scenario.nodes = nodes.value_or(drawn);
+  const bool large = scenario.nodes > 16;
+  scenario.disks = random.between(1, 3);
+  scenario.shuffles = random.between(1, 3);
+  scenario.partitions = static_cast<uint32_t>(random.between(1, large ? 64 : 24));
+  scenario.maps = large ? random.between(10, 40) : random.between(1, 30);
+  scenario.reads = large ? 5 : random.between(0, 12);
+  scenario.block_bytes = random.chance(0.2) ? random.between(1, 40) : random.between(100, 6000);
+  // An eighth of it is the least that a purpose has: a unit of a stream must fit.
+  scenario.memory = random.between(64, 1024) << 13U;
+  draw_faults(scenario, random, only);
+  scenario.restart_at_end = random.chance(0.4);
+  return scenario;
+}
+
+std::string to_string(const Scenario& s) {
+  return fmt::format(
+      "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, memory "
+      "{} and {} KiB, {} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts {}, "
+      "slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}{}{}{}",
+      s.nodes, s.disks, s.shuffles, s.partitions, s.maps, s.block_bytes, s.memory >> 10U,
+      s.push_memory >> 10U, s.reads, s.crashes, s.power_losses ? " (with power losses)" : "",
+      s.stops, s.removals, s.rewrites, s.drops, s.cuts, s.slow_nodes, s.sick_disks, s.full_disks,
+      s.flipped_bits, s.joins, s.leaves, s.lossy_network ? ", lossy network" : "",
+      s.skewed_clocks ? ", skewed clocks" : "", s.restart_at_end ? ", all restarted at the end" : "");
+}
+
+}  // namespace shufflefs::sim

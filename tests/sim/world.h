@@ -1,0 +1,136 @@
+// One simulation: the nodes, the network, what happens to them, and what must hold all the time.
+// run() plays a scenario to its end:
+//
+//   1. active: map outputs are written, removed and read while things go wrong;
+//   2. healed: every fault ends, whoever is down comes back;
+//   3. settled: within kSettleBound of virtual time every chunk is merged, given up or refused, and
+//      everybody who has to be told is told;
+//   4. checked: all disks, all partitions on a node, all memory given back; then a stop in order.
+//
+// Threads: none; several Worlds may run in several threads. Failure: the first violation ends the
+// run.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/merged_check.h"
+#include "sim/network.h"
+#include "sim/scenario.h"
+#include "sim/sim_node.h"
+#include "sim/truth.h"
+
+namespace shufflefs::sim {
+
+struct Outcome {
+  std::optional<std::string> violation;
+  uint64_t history = 0;  // a hash of all that happened: equal for equal runs
+  uint64_t steps = 0;
+  Duration virtual_time{};
+  uint64_t requests = 0;
+  uint64_t crashes = 0;
+  uint64_t reads_right = 0;
+  uint64_t reads_failed = 0;  // with an error, as they may while something is wrong
+  uint64_t reads_forgetful = 0;  // short, as all who had been told have been restarted
+  uint64_t chunks_given_up = 0;
+};
+
+class World {
+ public:
+  World(Scenario scenario, bool verbose);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  [[nodiscard]] Outcome run();
+
+ private:
+  static constexpr Duration kSettleBound = std::chrono::minutes(10);
+  static constexpr uint64_t kMaxBlockBytes = 16U << 10U;  // push.max-block-bytes of all nodes
+  static constexpr uint64_t kStepBound = 50'000'000;  // more is a loop that does not end
+
+  // ---- world.cc: building and running ------------------------------------------------------------
+  void build();
+  void add_node();
+  bool advance(Duration most);  // until the time has passed; false at a violation
+  bool advance_until(const std::function<bool()>& condition, Duration most);
+  bool step();
+  void heal();
+  bool settle();
+  struct Survey;
+  static Task<void> ask_node(World& world, SimNode& node, std::shared_ptr<Survey> survey);
+  [[nodiscard]] bool is_settled();
+  void stop_all();
+  void note(const std::string& line);
+  void violate(const std::string& what);
+  [[nodiscard]] std::vector<SimNode::Member> members() const;
+  [[nodiscard]] SimNode* any_working_node();
+  [[nodiscard]] merge::ShuffleKey any_shuffle();
+
+  // ---- activities.cc: what happens ---------------------------------------------------------------
+  void plan_activities();
+  void repeat(uint64_t times, void (World::*activity)());
+  void after(Duration delay, std::function<void()> what);
+  void write_map();
+  void write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map);
+  [[nodiscard]] bool put_files(SimNode& node, WrittenMap& written);
+  void remove_map();
+  void rewrite_map();
+  bool remove_output(WrittenMap& written);
+  void drop_shuffle();
+  static Task<void> drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
+                         std::vector<uint64_t> writings);
+  void crash_some_node();
+  void crash(SimNode& node);
+  void stop_some_node();
+  void restart(SimNode& node);
+  void cut_something();
+  void slow_some_node();
+  void sicken_disk();
+  void fill_disk();
+  void flip_bit();
+  void join_node();
+  void leave_node();
+  void tell_members();
+
+  // ---- read_check.cc -----------------------------------------------------------------------------
+  struct Expectation;
+  void read_something();
+  static Task<void> read_partition(World& world, SimNode& node, merge::ShuffleKey shuffle,
+                                   merge::PartitionId partition, bool at_rest);
+  [[nodiscard]] Expectation expect(SimNode& node, const merge::ShuffleKey& shuffle,
+                                   merge::PartitionId partition);
+  void check_plan(const Expectation& before, SimNode& node, const merge::PartitionPlan& plan,
+                  bool at_rest);
+  void check_bytes(SimNode& node, const merge::PartitionPlan& plan, std::string_view bytes);
+
+  // ---- final_check.cc ----------------------------------------------------------------------------
+  bool check_rest();
+  void check_disks();
+  void check_memory();
+  void check_all_merged();
+  void read_everything();
+
+  const Scenario scenario_;
+  const bool verbose_;
+  Random random_;
+  Schedule schedule_;
+  Network network_;
+  Truth truth_;
+  MergedCheck merged_check_;
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::vector<bool> is_member_;    // by node
+  std::vector<bool> has_left_;     // for good, with its disks
+  std::vector<uint32_t> disk_slowness_;
+  std::vector<std::size_t> crashing_;  // nodes whose disks have frozen in this step
+  std::vector<merge::ShuffleKey> shuffles_;
+  uint64_t next_map_ = 0;
+  bool active_ = true;
+  std::set<merge::ShuffleKey> dropped_;  // at least once
+  std::set<merge::ShuffleKey> murky_;    // by a drop that has not reached everybody
+  std::size_t reads_open_ = 0;
+  Outcome outcome_;
+};
+
+}  // namespace shufflefs::sim

@@ -1,0 +1,150 @@
+"""An application with our client: daemons, a standalone Spark and a session on it, all in this process's own network.
+
+A Frozen is a plan above one shuffle whose map outputs stay: each read() of it runs the reduce stage again, so that something
+can be broken in between. To be used by the Python of scripts/spark-setup.
+"""
+
+import contextlib
+import os
+import tempfile
+import shutil
+
+from shuffle_cluster import Cluster, until
+from standalone import MASTER, Node, Standalone, spark_environment, spark_home
+
+PATIENCE = 120
+SHORT_LIVED = "-Djava.net.preferIPv4Stack=true -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+HERE = os.path.dirname(os.path.abspath(__file__))
+READ = ("shuffleReadBytes", "shuffleMergedLocalBytesRead", "shuffleMergedLocalBlocksFetched", "shuffleRemoteBytesRead",
+        "shuffleMergedFetchFallbackCount", "shuffleCorruptMergedBlockChunks")
+
+
+class ClientApp:
+    """Context manager. `flags` are the daemons', `conf` the application's."""
+
+    def __init__(self, python, nodes=3, flags=(), conf=None, client=True, memory_mib=1024, cores=1):
+        self.python = python
+        self.count = nodes
+        self.flags = flags
+        self.client = client
+        self.extra = conf or {}
+        self.memory_mib = memory_mib
+        self.cores = cores
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def start(self):
+        self.directory = tempfile.mkdtemp(prefix="shufflefs-client-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        if not os.environ.get("SHUFFLEFS_TEST_KEEP"):
+            self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self.cluster = self.stack.enter_context(Cluster(self.count, *self.flags))
+        nodes = [Node(node["address"], self.cluster.path(i, "local", "disk0", "spark"))
+                 for i, node in enumerate(self.cluster.nodes)]
+        self.spark_cluster = self.stack.enter_context(Standalone(self.python, nodes, self.directory, self.memory_mib))
+        self.session = self.make_session()
+        self.stack.callback(self.stop_session)
+        self.app = self.session.sparkContext.applicationId
+
+    def stop_session(self):
+        self.session.stop()
+        gateway = self.session.sparkContext._gateway  # pylint: disable=protected-access
+        gateway.shutdown()
+        with contextlib.suppress(Exception):
+            gateway.proc.stdin.close()
+            gateway.proc.wait(PATIENCE)
+
+    def make_session(self):
+        environment = spark_environment(spark_home(self.python), MASTER)
+        local = os.path.join(self.directory, "driver")
+        os.makedirs(local, exist_ok=True)
+        os.environ.update(environment | {"SPARK_LOCAL_DIRS": local})
+        from pyspark.sql import SparkSession  # pylint: disable=import-outside-toplevel,import-error
+        jar = self.cluster.path(0, ".shufflefs", "client", "shufflefs-spark_2.12.jar")
+        log = f"-Dlog4j.configurationFile=file:{HERE}/log4j2-client.properties"
+        conf = {
+            "spark.shuffle.service.enabled": "true",
+            "spark.executor.memory": "512m",
+            "spark.executor.cores": "1",
+            "spark.executor.extraJavaOptions": f"{SHORT_LIVED} {log}",
+            "spark.driver.extraJavaOptions": f"{SHORT_LIVED} {log}",
+            "spark.driver.memory": "700m",
+            "spark.driver.host": MASTER,
+            "spark.driver.bindAddress": MASTER,
+            "spark.ui.enabled": "false",
+            "spark.shuffle.io.retryWait": "1s",
+            "spark.sql.adaptive.enabled": "false",
+            "spark.sql.shuffle.partitions": "12",
+            "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+        }
+        if self.client:
+            conf |= {
+                "spark.shuffle.manager": "org.shufflefs.spark.ShufflefsManager",
+                "spark.driver.extraClassPath": jar,
+                "spark.executor.extraClassPath": jar,
+            }
+        builder = SparkSession.builder.master(self.spark_cluster.url).appName("client")
+        for key, value in (conf | self.extra).items():
+            builder = builder.config(key, value)
+        session = builder.getOrCreate()
+        until(lambda: len(self.spark_cluster.executors()) == self.count, "all executors run", PATIENCE)
+        return session
+
+    # ---- What Spark says it has done
+
+    def context(self):
+        return self.session.sparkContext._jsc.sc()  # pylint: disable=protected-access
+
+    def stages(self):
+        """{stage id: its last attempt}, of those that have run."""
+        context = self.context()
+        context.listenerBus().waitUntilEmpty()
+        gateway = self.session.sparkContext._gateway  # pylint: disable=protected-access
+        none = gateway.jvm.java.util.ArrayList()
+        quantiles = gateway.new_array(gateway.jvm.double, 0)
+        found = context.statusStore().stageList(None, False, False, quantiles, none)
+        return {found.apply(i).stageId(): found.apply(i) for i in range(found.size())
+                if found.apply(i).status().toString() != "SKIPPED"}
+
+    def reading(self, action):
+        """(the action's result, {what was read in the stages that it ran}, those stages)."""
+        before = set(self.stages())
+        result = action()
+        stages = {number: stage for number, stage in self.stages().items() if number not in before}
+        return result, {name: sum(getattr(stage, name)() for stage in stages.values()) for name in READ}, stages
+
+    # ---- A shuffle to play with
+
+    def freeze(self, frame):
+        """A frame whose shuffles are run once and kept."""
+        frame.createOrReplaceTempView("frozen")
+        rows = frame._jdf.queryExecution().toRdd()  # pylint: disable=protected-access
+        from pyspark.sql import DataFrame  # pylint: disable=import-outside-toplevel,import-error
+        java = self.session._jsparkSession.internalCreateDataFrame(rows, frame._jdf.schema(), False)  # pylint: disable=protected-access
+        return DataFrame(java, self.session)
+
+    def shuffles(self):
+        path = self.cluster.path(0, "shuffles", self.app)
+        return sorted(int(name) for name in os.listdir(path)) if os.path.isdir(path) else []
+
+    def wait_merged(self, shuffle, maps):
+        self.cluster.wait_for_maps(0, f"{self.app}/{shuffle}", maps)
+
+    def merged_files(self, shuffle):
+        """[(node number, partition, path of its data file)] of what is merged."""
+        found = []
+        for number, node in enumerate(self.cluster.nodes):
+            directory = os.path.join(self.cluster.directory, node["name"], "data", "merged", self.app, str(shuffle))
+            if os.path.isdir(directory):
+                found += [(number, int(name.split(".")[0]), os.path.join(directory, name))
+                          for name in os.listdir(directory) if name.endswith(".data")]
+        return sorted(found, key=lambda entry: entry[1])
