@@ -108,6 +108,17 @@ const std::array kKeys = {
               .price = "Too short takes the blocks of an application that is only idle; never "
                        "leaves those of workers that were killed.",
               .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, spark.app_ttl)},
+    ConfigKey{.name = "app-quota",
+              .kind = ValueKind::kBytes,
+              .default_text = "0",
+              .least = 0,
+              .most = 1024 * kTiB,
+              .help = "How many bytes of committed map outputs an application may have on this "
+                      "node. Above it, it can make no new file below local/ or maps/ (EDQUOT); "
+                      "others are not concerned. 0 means no quota.",
+              .price = "Files that are open already go on growing, and what is merged for the "
+                       "application is not counted: that gives way by itself.",
+              .target = SHUFFLEFS_TARGET(uint64_t, app_quota_bytes)},
     ConfigKey{.name = "spark.connections",
               .kind = ValueKind::kCount,
               .default_text = "8192",
@@ -219,7 +230,7 @@ const std::array kKeys = {
               .help = "How much of each disk is kept free of merged data. Below it pushes are "
                       "refused; below twice as much merged data is evicted until three times as "
                       "much is free. 0 means 5 % of each disk, at most 10G.",
-              .price = "More merges less; less lets Spark's own writes meet a full disk earlier.",
+              .price = "Less lets Spark's own writes meet a full disk earlier; more merges less.",
               .target = SHUFFLEFS_TARGET(uint64_t, disk_reserve_bytes)},
     ConfigKey{.name = "read.peer-timeout",
               .kind = ValueKind::kDuration,

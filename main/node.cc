@@ -41,6 +41,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.per_owner = settings.push.per_owner;
   options.split_bytes = settings.merge_split_bytes;
   options.disk.reserve_bytes = settings.disk_reserve_bytes;
+  options.app_quota = settings.app_quota_bytes;
   options.verify_merged = !ran_on_since(options.data_dirs);
   options.stream.lost_patience = settings.read.lost_patience;
   options.stream.ahead_bytes = settings.read.ahead_bytes;

@@ -56,6 +56,7 @@ struct Settings {
   bool fuse_io_uring = false;
   std::chrono::milliseconds trash_grace{};
   uint64_t merge_split_bytes = 0;
+  uint64_t app_quota_bytes = 0;     // 0: none
   uint64_t disk_reserve_bytes = 0;  // 0: by the size of each disk
   std::string client_dir;  // absolute; empty: no client is shown
   SparkSettings spark;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.h"
 #include "base/parse.h"
@@ -265,6 +266,28 @@ std::vector<ShuffleKey> Committer::generic_shuffles() const {
   }
   return keys;
 }
+
+// ---- quotas ------------------------------------------------------------------------------------------------------
+
+Status Committer::check_quota_of(const AppId& app) {
+  if (!has_quotas()) return ok();
+  const uint64_t used = parts_.maps.bytes_of(app);
+  if (used < parts_.app_quota) return ok();
+  Error error = make_error(
+      Code::kPermission, fmt::format("application {} has {} of map outputs on this node, its quota is {}",
+                                app.str(), format_bytes(used), format_bytes(parts_.app_quota)));
+  error.sys_errno = EDQUOT;
+  log_limited(LogLevel::kWarning, "app.over_quota",
+              {{"app", app.str()}, {"bytes", used}, {"quota", parts_.app_quota}});
+  return error;
+}
+
+Status Committer::check_quota(const std::string& path) {
+  const auto app = application_of(path);
+  return app ? check_quota_of(*app) : ok();
+}
+
+Status Committer::check_quota(const ShuffleKey& shuffle) { return check_quota_of(shuffle.app); }
 
 // ---- all ---------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Committer final : public CommitSink {
     std::function<void(const MapOutput&)> on_removed;
     // The application whose executor has registered exactly this directory. Any thread.
     std::function<std::optional<AppId>(const std::string&)> registered = {};
+    uint64_t app_quota = 0;  // bytes of committed map outputs of an application; 0: no quota
   };
   explicit Committer(Parts parts);
 
@@ -55,6 +56,9 @@ class Committer final : public CommitSink {
   void generic_appeared(const ShuffleKey& shuffle, std::string name) override;
   void generic_removed(const ShuffleKey& shuffle, std::string name) override;
   [[nodiscard]] bool is_committed(const ShuffleKey& shuffle, MapId map) const override;
+  [[nodiscard]] bool has_quotas() const override { return parts_.app_quota > 0; }
+  Status check_quota(const std::string& path) override;
+  Status check_quota(const ShuffleKey& shuffle) override;
 
   // Finds what is committed on the disks. Blocks; before the mount is up, or on a disk thread.
   void scan();
@@ -75,6 +79,7 @@ class Committer final : public CommitSink {
   void look_at_spark_file(const std::string& path, bool during_scan);
   void scan_tree(const std::string& directory);
   [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
+  [[nodiscard]] Status check_quota_of(const AppId& app);
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
   void commit(MapOutput output);
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);

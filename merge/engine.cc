@@ -55,7 +55,8 @@ struct Engine::Impl {
         committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
                    [this](const MapOutput& output) { removed(output); },
-                   [this](const std::string& path) { return executors.application_of(path); }}),
+                   [this](const std::string& path) { return executors.application_of(path); },
+                   options.app_quota}),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
@@ -86,6 +87,15 @@ struct Engine::Impl {
                  if (announcer) announcer->removed(shuffle, map, commit);
                  if (pusher) gate.spawn(forget_or_end(shuffle, map));
                });
+  }
+  Task<void> release_idle_streams() {
+    while (true) {
+      co_await sleep_for(runtime, std::chrono::seconds(1));
+      std::erase_if(streams, [](const auto& stream) { return stream.expired(); });
+      for (const auto& open : streams) {
+        if (const auto stream = open.lock()) stream->release_if_idle();
+      }
+    }
   }
   // Takes the map output out of what is merged here; or ends the shuffle, if that was its last map
   // output in the whole cluster as far as this node knows.
@@ -134,6 +144,7 @@ struct Engine::Impl {
   std::unique_ptr<Announcer> announcer;
   std::unique_ptr<Pusher> pusher;
   std::unique_ptr<Catalog> catalog;
+  std::vector<std::weak_ptr<PartitionStream>> streams;  // reactor
   Gate gate;
 };
 
@@ -187,6 +198,7 @@ void Engine::start(Cluster& cluster) {
   cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
   impl.gate.spawn(impl.trash.run());
   impl.gate.spawn(impl.disk_keeper.run());
+  impl.gate.spawn(impl.release_idle_streams());
   impl.gate.spawn(impl.reaper.run());
   impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
@@ -240,10 +252,12 @@ std::optional<Fd> Engine::seal_for_passthrough(const ShuffleKey& shuffle, Partit
 }
 
 std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
-  return std::make_shared<PartitionStream>(impl_->runtime, *impl_->cluster,
-                                           impl_->memory.of(MemoryPurpose::kRead),
-                                           impl_->memory.of(MemoryPurpose::kAnswer), impl_->metrics,
-                                           impl_->options.stream, std::move(plan));
+  auto stream = std::make_shared<PartitionStream>(
+      impl_->runtime, *impl_->cluster, impl_->memory.of(MemoryPurpose::kRead),
+      impl_->memory.of(MemoryPurpose::kAnswer), impl_->metrics, impl_->options.stream,
+      std::move(plan));
+  impl_->streams.push_back(stream);
+  return stream;
 }
 
 void Engine::drain(bool on) {

@@ -58,6 +58,7 @@ struct EngineOptions {
   std::vector<std::string> mounts;        // the names of the mount
   std::vector<std::string> allowed_dirs;  // outside of it; absolute
   Duration app_ttl{};                     // 0: never
+  uint64_t app_quota = 0;                 // bytes of an application on this node; 0: none
   // Makes the kernel forget names on the mount whose files were removed below it. Disk threads.
   std::function<void(const std::vector<std::string>&)> forget_names;
 };

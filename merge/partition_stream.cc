@@ -73,8 +73,6 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   void evict(std::size_t current);
   [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
   Task<Status> wait_for(std::size_t index, std::shared_ptr<Loading> loading);
-  void note_use(const std::shared_ptr<Impl>& self);
-  static Task<void> release_when_idle(std::shared_ptr<Impl> self);
 
   Runtime& runtime;
   Cluster& cluster;
@@ -94,7 +92,6 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   std::optional<std::map<MapId, NodeName>> origins;
   std::size_t last_unit = 0;
   TimePoint last_use;
-  bool watched = false;
   Gate gate;
 };
 
@@ -109,6 +106,11 @@ PartitionStream::~PartitionStream() = default;
 const PartitionPlan& PartitionStream::plan() const { return impl_->plan; }
 
 Task<void> PartitionStream::close() { return impl_->gate.close(); }
+
+void PartitionStream::release_if_idle() {
+  if (impl_->runtime.now() - impl_->last_use < kIdle) return;
+  std::erase_if(impl_->loads, [](const auto& entry) { return entry.second->done.has_value(); });
+}
 
 Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
   const std::shared_ptr<Impl> impl = impl_;
@@ -130,7 +132,7 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
       (void)impl->load(i);
   }
   impl->last_unit = last;
-  impl->note_use(impl);
+  impl->last_use = impl->runtime.now();
   for (std::size_t index = first; index <= last; ++index)
     CO_TRY(co_await impl->wait_for(index, loading[index - first]));
   // Last, so that nobody holds it who waits for anything else.
@@ -171,20 +173,6 @@ Task<Status> PartitionStream::Impl::wait_for(std::size_t index, std::shared_ptr<
   const auto it = loads.find(index);
   if (it != loads.end() && it->second == loading) loads.erase(it);  // the next read tries again
   co_return loading->done->error();
-}
-
-void PartitionStream::Impl::note_use(const std::shared_ptr<Impl>& self) {
-  last_use = runtime.now();
-  if (watched) return;
-  watched = true;
-  gate.spawn(release_when_idle(self));
-}
-
-// A file that is open and not read must not keep memory from those who read.
-Task<void> PartitionStream::Impl::release_when_idle(std::shared_ptr<Impl> self) {
-  while (self->runtime.now() - self->last_use < kIdle) co_await sleep_for(self->runtime, kIdle);
-  std::erase_if(self->loads, [](const auto& entry) { return entry.second->done.has_value(); });
-  self->watched = false;
 }
 
 void PartitionStream::Impl::evict(std::size_t current) {

@@ -171,7 +171,8 @@ class TestCluster {
  public:
   explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick(),
                        Duration lost_patience = std::chrono::milliseconds(30),
-                       uint64_t memory_bytes = 256U << 20U)
+                       uint64_t memory_bytes = 256U << 20U,
+                       Duration trash_grace = std::chrono::seconds(60))
       : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
@@ -181,6 +182,7 @@ class TestCluster {
       options.data_dirs = {data_dir(i)};
       options.mounts = {"/mnt"};
       options.push = push;
+      options.trash_grace = trash_grace;
       options.disk.reserve_bytes = 1;  // whatever the machine that runs the test has left
       options.stream.lost_patience = lost_patience;
       node->engine =
