@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 
+#include "base/recent_events.h"
+
 namespace shufflefs {
 namespace {
 
@@ -72,6 +74,7 @@ std::string format_log_line(std::string_view code, LogFields fields) {
 }
 
 void log_event(LogLevel level, std::string_view code, LogFields fields) {
+  if (level != LogLevel::kDebug) recent_events().add(level, code, fields);
   if (log_enabled(level)) logger().log(spdlog_level(level), "{}", format_log_line(code, fields));
 }
 

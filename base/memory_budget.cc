@@ -1,7 +1,5 @@
 #include "base/memory_budget.h"
 
-#include <fmt/format.h>
-
 namespace shufflefs {
 namespace {
 
@@ -38,16 +36,20 @@ uint64_t MemoryBudget::used_bytes() const {
 }
 
 void MemoryBudget::show(Metrics& metrics) const {
-  for (const MemoryPurpose purpose : kPurposes) {
-    const std::string_view name = to_string(purpose);
-    const ByteBudget& share = *shares_[static_cast<std::size_t>(purpose)];
-    metrics.gauge(fmt::format("shufflefs_memory_{}_used_bytes", name),
-                  fmt::format("Bytes leased from the memory budget's share for {}.", name),
-                  [&share] { return static_cast<double>(share.used_bytes()); });
-    metrics.gauge(fmt::format("shufflefs_memory_{}_budget_bytes", name),
-                  fmt::format("The memory budget's share for {}.", name),
-                  [&share] { return static_cast<double>(share.total_bytes()); });
-  }
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    metrics.gauges(name, help, "purpose", [this, value] {
+      Metrics::Samples samples;
+      for (const MemoryPurpose purpose : kPurposes)
+        samples.emplace_back(
+            to_string(purpose),
+            static_cast<double>(value(*shares_[static_cast<std::size_t>(purpose)])));
+      return samples;
+    });
+  };
+  gauge("shufflefs_memory_share_used_bytes", "Bytes leased from each share of the memory budget.",
+        [](const ByteBudget& share) { return share.used_bytes(); });
+  gauge("shufflefs_memory_share_bytes", "The shares of the memory budget.",
+        [](const ByteBudget& share) { return share.total_bytes(); });
 }
 
 }  // namespace shufflefs

@@ -48,8 +48,7 @@ class MemoryBudget {
   [[nodiscard]] uint64_t caches_bytes() const;
   [[nodiscard]] uint64_t total_bytes() const { return total_; }
   [[nodiscard]] uint64_t used_bytes() const;
-  // Registers shufflefs_memory_<purpose>_used_bytes and ..._budget_bytes. The budget outlives the
-  // rendering.
+  // Registers the shares and what is used of them. The budget outlives the rendering.
   void show(Metrics& metrics) const;
 
  private:

@@ -16,13 +16,14 @@ Operations::Operations(NativeFs& native_fs, HandleTable& handle_table, Passthrou
       space(space_cache),
       virtual_ops(virtual_operations),
       exchanges(std::move(saved_exchanges)),
+      times(metrics),
       ordinary_reads(
-          metrics.counter("shufflefs_ordinary_reads_total", "Reads that went through the daemon")),
+          metrics.counter("shufflefs_ordinary_reads_total", "Reads that went through the daemon.")),
       ordinary_writes(metrics.counter("shufflefs_ordinary_writes_total",
-                                      "Writes that went through the daemon")) {
-  metrics.gauge("shufflefs_known_inodes", "Files and directories that the kernel remembers",
+                                      "Writes that went through the daemon.")) {
+  metrics.gauge("shufflefs_known_inodes", "Files and directories that the kernel remembers.",
                 [&native_fs] { return static_cast<double>(native_fs.known_inodes()); });
-  metrics.gauge("shufflefs_open_files", "Open files and directories below local/ and maps/",
+  metrics.gauge("shufflefs_open_files", "Open files and directories below local/ and maps/.",
                 [&handle_table] { return static_cast<double>(handle_table.size()); });
 }
 

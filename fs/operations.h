@@ -25,6 +25,7 @@
 #include "fs/handle_table.h"
 #include "fs/native_trees.h"
 #include "fs/passthrough.h"
+#include "fs/request_times.h"
 #include "fs/space_cache.h"
 #include "fs/virtual_ops.h"
 
@@ -41,6 +42,7 @@ struct Operations {
   SpaceCache& space;
   VirtualOps& virtual_ops;
   ExchangeJournal exchanges;
+  RequestTimes times;
   Counter& ordinary_reads;
   Counter& ordinary_writes;
   // No answer reaches the kernel any more: the next worker will be asked again.

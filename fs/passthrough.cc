@@ -23,7 +23,7 @@ constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
 constexpr unsigned long kBackingClose = _IOW(229, 2, uint32_t);
 
 struct Reason {
-  std::string_view name;  // part of the metric's name
+  std::string_view name;  // the metric's label
   std::string_view text;
 };
 
@@ -43,12 +43,20 @@ Reason reason_of(int error) {
 
 Passthrough::Passthrough(Metrics& metrics, bool wanted, Fd saved)
     : wanted_(wanted),
-      metrics_(metrics),
       on_(metrics.counter("shufflefs_passthrough_opens_total",
-                          "Opens whose reads and writes the kernel does itself")),
+                          "Opens whose reads and writes the kernel does itself.")),
       off_(metrics.counter("shufflefs_ordinary_opens_total",
-                           "Opens whose reads and writes go through the daemon")),
+                           "Opens whose reads and writes go through the daemon.")),
+      refused_(metrics.counters(
+          "shufflefs_passthrough_refused_total",
+          "First opens that the kernel refused to pass through. stacked: the backing file system "
+          "is "
+          "overlayfs or FUSE; privilege: CAP_SYS_ADMIN is missing; unsupported: the backing file "
+          "system cannot do it; other: the log says.",
+          "reason")),
       saved_(std::move(saved), "backing-ids") {
+  for (const char* const reason : {"stacked", "privilege", "unsupported", "other"})
+    refused_.with(reason);
   for (const uint32_t at : saved_.all()) {
     inodes_[saved_[at].nodeid] = {.opens = 0, .backing_id = saved_[at].backing_id, .record = at};
   }
@@ -122,10 +130,7 @@ void Passthrough::register_backing(uint64_t nodeid, Inode& inode, int fd) {
 
 void Passthrough::count_refusal(int error) {
   const Reason reason = reason_of(error);
-  metrics_
-      .counter("shufflefs_passthrough_refused_" + std::string(reason.name) + "_total",
-               "First opens that the kernel refused to pass through: " + std::string(reason.text))
-      .add();
+  refused_.with(std::string(reason.name)).add();
   if (!reported_.insert(error).second) return;
   log_warning(
       "passthrough.refused",

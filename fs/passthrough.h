@@ -70,9 +70,9 @@ class Passthrough {
 
   // Constant after construction.
   const bool wanted_;
-  Metrics& metrics_;
   Counter& on_;
   Counter& off_;
+  Labelled<Counter>& refused_;  // by reason
 
   std::atomic<int> session_fd_{-1};
   std::atomic<bool> negotiated_{false};

@@ -16,6 +16,10 @@ namespace shufflefs::fs {
 struct RequestId {
   uint64_t number = 0;  // without the bit; never given out twice in the life of a mount
   bool resent = false;
+  // As the kernel has sent it, and wants it back in the answer.
+  [[nodiscard]] uint64_t unique() const { return number | (resent ? kResentBit : 0); }
+
+  static constexpr uint64_t kResentBit = uint64_t{1} << 63U;
 };
 
 [[nodiscard]] RequestId current_request();

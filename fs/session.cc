@@ -123,20 +123,37 @@ void on_init(void* userdata, fuse_conn_info* connection) {
   static_cast<Operations*>(userdata)->on_init(*connection);
 }
 
+// struct fuse_out_header, in front of every answer and notice.
+struct AnswerHeader {
+  uint32_t length;
+  int32_t error;
+  uint64_t unique;  // 0: a notice
+};
+
 ssize_t write_answer(int fd, iovec* parts, int count, void* userdata) {
-  if (static_cast<Operations*>(userdata)->silent) {
+  Operations& operations = *static_cast<Operations*>(userdata);
+  if (operations.silent) {
     ssize_t bytes = 0;
     for (const iovec& part : std::span(parts, static_cast<std::size_t>(count)))
       bytes += static_cast<ssize_t>(part.iov_len);
     return bytes;
   }
-  return ::writev(fd, parts, count);
+  const ssize_t written = ::writev(fd, parts, count);
+  if (parts->iov_len >= sizeof(AnswerHeader)) {
+    const auto* header = static_cast<const AnswerHeader*>(parts->iov_base);
+    if (header->unique != 0) operations.times.end(header->unique, header->error);
+  }
+  return written;
 }
 
 ssize_t splice_answer(int from, off_t* from_at, int to, off_t* to_at, std::size_t size,
                       unsigned flags, void* userdata) {
-  if (static_cast<Operations*>(userdata)->silent) return static_cast<ssize_t>(size);
-  return ::splice(from, from_at, to, to_at, size, flags);
+  Operations& operations = *static_cast<Operations*>(userdata);
+  if (operations.silent) return static_cast<ssize_t>(size);
+  const ssize_t sent = ::splice(from, from_at, to, to_at, size, flags);
+  // Only data of ordinary reads is spliced, on the thread that has read the request.
+  operations.times.end(current_request().unique(), 0);
+  return sent;
 }
 
 // A request is lost to its caller (EIO) if we are killed while the kernel makes room for a page of
@@ -154,11 +171,14 @@ void populate_once(void* buffer, std::size_t size) {
   ::madvise(static_cast<char*>(buffer) - before, before + std::min(size, kMost), kPopulateWrite);
 }
 
-ssize_t read_request(int fd, void* to, std::size_t size, void* /*userdata*/) {
+ssize_t read_request(int fd, void* to, std::size_t size, void* userdata) {
   populate_once(to, size);
   const ssize_t got = ::read(fd, to, size);
-  if (got >= static_cast<ssize_t>(sizeof(RequestHeader)))
-    note_request(static_cast<const RequestHeader*>(to)->unique);
+  if (got >= static_cast<ssize_t>(sizeof(RequestHeader))) {
+    const auto* header = static_cast<const RequestHeader*>(to);
+    note_request(header->unique);
+    static_cast<Operations*>(userdata)->times.begin(header->unique, header->opcode);
+  }
   return got;
 }
 
@@ -186,11 +206,6 @@ fuse_lowlevel_ops all_operations() {
 
 // As in <linux/fuse.h>, of which Debian 12 has an older version.
 constexpr int32_t kNotifyResend = 7;
-struct AnswerHeader {
-  uint32_t length;
-  int32_t error;
-  uint64_t unique;
-};
 
 void ask_again(int fd) {
   const AnswerHeader notice{sizeof(AnswerHeader), kNotifyResend, 0};

@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 #include <cstdlib>
 
+#include "main/http_access.h"
 #include "net/http_client.h"
 
 namespace shufflefs {
@@ -40,7 +41,14 @@ Result<HostPort> api_address(const std::string& flag) {
 
 Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
                                     const std::string& path, std::chrono::milliseconds deadline) {
-  TRY_ASSIGN(const net::HttpAnswer answer, net::http_call(method, address, path, deadline));
+  std::string token;
+  const char* const token_file = std::getenv("SHUFFLEFS_HTTP_TOKEN_FILE");
+  if (token_file != nullptr && *token_file != '\0') {
+    auto read = read_token_file(token_file);
+    if (!read) return std::move(read).error().with_context("SHUFFLEFS_HTTP_TOKEN_FILE");
+    token = std::move(*read);
+  }
+  TRY_ASSIGN(const net::HttpAnswer answer, net::http_call(method, address, path, deadline, token));
   boost::system::error_code error;
   boost::json::value body = boost::json::parse(answer.body, error);
   if (answer.status >= 400) {

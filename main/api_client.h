@@ -16,7 +16,8 @@ namespace shufflefs {
 // The --http flag if it is given, else SHUFFLEFS_HTTP, else 127.0.0.1:7340.
 [[nodiscard]] Result<HostPort> api_address(const std::string& flag);
 
-// The answer's JSON. Its error message and kNotFound for 404, kRefused for other error answers.
+// With the token in the file that SHUFFLEFS_HTTP_TOKEN_FILE names, if it does. The answer's JSON.
+// Its error message and kNotFound for 404, kRefused for other error answers.
 [[nodiscard]] Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
                                                   const std::string& path,
                                                   std::chrono::milliseconds deadline);

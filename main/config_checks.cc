@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "main/config_keys.h"
+#include "main/http_access.h"
 #include "main/mounts.h"
 #include "net/members.h"
 
@@ -33,6 +34,12 @@ class Checker {
     listen_address("http-listen", settings_.http_listen);
     if (!settings_.spark.listen.host.empty())
       listen_address("spark-listen", settings_.spark.listen);
+    if (is_good_("http-listen") && is_good_("http-token-file") &&
+        settings_.http_token_file.empty() && !is_loopback(settings_.http_listen.host)) {
+      mistake("http-listen", to_string(settings_.http_listen),
+              "other machines reach it there, and there is no http-token-file",
+              "give --http-token-file FILE, or listen on 127.0.0.1");
+    }
     const bool both = is_good_("peer-listen") && is_good_("http-listen");
     if (both && settings_.peer_listen == settings_.http_listen) {
       mistake("http-listen", to_string(settings_.http_listen),

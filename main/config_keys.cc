@@ -61,10 +61,21 @@ const std::array kKeys = {
         .name = "http-listen",
         .kind = ValueKind::kAddress,
         .default_text = "127.0.0.1:7340",
-        .help = "Where status, health and the client commands are answered.",
-        .price =
-            "It is not authenticated: beyond loopback, anyone who reaches it can drop shuffles.",
+        .help = "Where the page, the API, metrics, health and the client commands are answered. "
+                "Beyond loopback it needs http-token-file.",
+        .price = "On loopback whoever is on this machine can read everything, and drop shuffles "
+                 "unless http-token-file is given.",
         .target = SHUFFLEFS_TARGET(HostPort, http_listen)},
+    ConfigKey{
+        .name = "http-token-file",
+        .kind = ValueKind::kPath,
+        .default_note = "none",
+        .help = "A file with a token, readable by its owner alone. Who sends it (Authorization: "
+                "Bearer TOKEN) may do everything over HTTP; without it nothing can be dropped, "
+                "and beyond loopback nothing but /healthz and /readyz is answered.",
+        .price = "Commands need the file too (SHUFFLEFS_HTTP_TOKEN_FILE), and a scraper of the "
+                 "metrics its text.",
+        .target = SHUFFLEFS_TARGET(std::string, http_token_file)},
     ConfigKey{.name = "spark-listen",
               .kind = ValueKind::kAddress,
               .default_text = "0.0.0.0:7337",

@@ -160,7 +160,7 @@ Status check_node(const ClusterNode& node) {
     return make_error(Code::kNotFound, fmt::format("its process {} is gone; see {}",
                                                    node.process->pid, node.log_file()));
   }
-  const auto answer = net::http_call(net::HttpMethod::kGet, {node.address, kHttpPort}, "/healthz",
+  const auto answer = net::http_call(net::HttpMethod::kGet, {node.address, kHttpPort}, "/readyz",
                                      std::chrono::seconds(2));
   if (answer && answer->status == 200) return ok();
   const std::string why = answer

@@ -21,6 +21,8 @@ class MountProbe {
   MountProbe(Runtime& runtime, std::string mount) : runtime_(runtime), mount_(std::move(mount)) {}
 
   [[nodiscard]] Task<Status> check();
+  // False also before the first check and while one hangs.
+  [[nodiscard]] bool last_was_good() const { return !is_late_ && last_ && last_->has_value(); }
 
  private:
   [[nodiscard]] Status start();

@@ -142,7 +142,7 @@ struct Node::Parts {
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, memory, metrics, *io}),
+        api({settings, runtime, engine, membership, memory, metrics, *io, saved.generation + 1}),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
              client_directory(settings)) {}
 
@@ -181,6 +181,7 @@ struct Node::Parts {
     // First whoever asks peers, then the peers, then who answers them.
     co_await tree.stop();
     co_await http.stop();
+    co_await api.stop();
     if (spark) co_await spark->stop();
     co_await engine.stop();
     co_await membership.stop();
@@ -220,8 +221,7 @@ Status Node::Parts::start(std::function<void()> on_unable) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
     api.show_spark([this] { return spark->status(); });
   }
-  memory.show(metrics);
-  api.add_routes(http);
+  TRY(api.add_routes(http));
   add_drain_routes(http, engine);
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());

@@ -45,6 +45,7 @@ struct Settings {
   HostPort peer_listen;
   std::string members;  // for net::parse_members; empty: this node alone
   HostPort http_listen;
+  std::string http_token_file;  // absolute; empty: no token
   uint64_t memory_bytes = 0;
   LogLevel log_level = LogLevel::kInfo;
   PushSettings push;

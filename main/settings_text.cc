@@ -66,6 +66,7 @@ std::string settings_as_toml(const Settings& settings) {
   // What is not given is left out: the worker reads this text again (main/worker.h).
   if (!settings.members.empty()) table.insert("members", settings.members);
   if (!allow_dirs.empty()) table.insert("spark-allow-dir", std::move(allow_dirs));
+  if (!settings.http_token_file.empty()) table.insert("http-token-file", settings.http_token_file);
   if (!settings.spark.secret_file.empty())
     table.insert("spark-secret-file", settings.spark.secret_file);
   if (!settings.client_dir.empty()) table.insert("client-dir", settings.client_dir);

@@ -26,7 +26,7 @@ void add_small_commands(CLI::App& app, CommandContext& context) {
   worker->allow_extras();  // the node's name, for ps
   worker->callback([&context] { context.exit_code = run_worker(); });
 
-  CLI::App* const probe = app.add_subcommand("probe", "What /healthz runs")->group("");
+  CLI::App* const probe = app.add_subcommand("probe", "What /readyz runs")->group("");
   probe->allow_extras();
   probe->callback([&context, probe] {
     const std::vector<std::string> mounts = probe->remaining();

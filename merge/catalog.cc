@@ -9,9 +9,10 @@
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience)
+Catalog::Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience)
     : runtime_(runtime),
       cluster_(cluster),
+      epochs_(epochs),
       lost_patience_(lost_patience),
       placements_(cluster),
       gate_(runtime, "catalog") {}
@@ -153,11 +154,18 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
   co_return make_merged_plan(shuffle, partition, good);
 }
 
+Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std::string about) {
+  auto answers =
+      co_await ask_all<std::string>([about](NodeApi& node) { return node.report(about); });
+  std::vector<std::pair<NodeName, Result<std::string>>> reports;
+  for (auto& [name, text] : answers.good) reports.emplace_back(name, std::move(text));
+  for (auto& [name, reason] : answers.bad)
+    reports.emplace_back(name, make_error(Code::kPeerUnreachable, reason));
+  co_return reports;
+}
+
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
-  // Wall-clock milliseconds: above every epoch that was used for the name before, on any node whose
-  // clock is sane.
-  const auto epoch = static_cast<uint64_t>(runtime_.wall_clock().time_since_epoch() /
-                                           std::chrono::milliseconds(1));
+  const uint64_t epoch = epochs_.next(app, runtime_.wall_clock());
   const auto answers = co_await ask_all<bool>(
       [app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
   if (answers.bad.empty()) co_return ok();

@@ -13,6 +13,7 @@
 
 #include "base/gate.h"
 #include "merge/cluster.h"
+#include "merge/epochs.h"
 #include "merge/partition_plan.h"
 #include "merge/placement_cache.h"
 
@@ -36,7 +37,7 @@ struct ShuffleTotals {
 class Catalog {
  public:
   // `lost_patience` as in StreamOptions.
-  Catalog(Runtime& runtime, Cluster& cluster, Duration lost_patience);
+  Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -56,6 +57,9 @@ class Catalog {
   // then the two candidates; all others only if those have nothing. No map output is looked at, so
   // the blocks' origins are left open.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
+  // What every node reports (NodeApi::report), by name; an error says why one does not.
+  [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
+      std::string about);
   // Drops on every node. An error names the nodes that could not be told (they are told when they
   // come back, by the epoch of the next push that they see).
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
@@ -75,6 +79,7 @@ class Catalog {
 
   Runtime& runtime_;
   Cluster& cluster_;
+  const Epochs& epochs_;
   const Duration lost_patience_;
   PlacementCache placements_;
   Gate gate_;

@@ -88,6 +88,7 @@ std::optional<AppId> Committer::application_of(const std::string& path) {
       if (auto app = parts_.registered(directory)) return app;
     }
     const auto name = parts_.io.extended_attribute(directory, kAppAttribute);
+    if (!name) note_failure(name.error());
     if (name && *name) {
       auto app = AppId::parse(**name);
       if (app) return std::move(*app);
@@ -122,6 +123,7 @@ void Committer::look_at_spark_file(const std::string& path, bool during_scan) {
   auto output = inspect_files(parts_.io, shuffle, name->map, data_path, halves.index_path);
   if (!output && output.error().code == Code::kNotFound) return;
   if (!output) {
+    note_failure(output.error());
     refuse(shuffle, name_of(path), output.error());
     return;
   }
@@ -152,9 +154,7 @@ void Committer::application_named(std::string directory) {
 }
 
 void Committer::scan_tree(const std::string& directory) {
-  const auto entries = parts_.io.list(directory);
-  if (!entries) return;  // gone meanwhile
-  for (const DirectoryEntry& entry : *entries) {
+  for (const DirectoryEntry& entry : list_for_scan(directory)) {
     const std::string path = directory + "/" + entry.name;
     if (entry.is_directory)
       scan_tree(path);
@@ -234,6 +234,7 @@ void Committer::generic_appeared(const ShuffleKey& shuffle, std::string name) {
           : inspect_files(parts_.io, shuffle, parsed.map, base + ".data", base + ".index");
   if (!output && output.error().code == Code::kNotFound)
     return;  // its other half has still to come
+  if (!output) note_failure(output.error());
   if (!output)
     refuse(shuffle, name, output.error());
   else
@@ -250,15 +251,16 @@ bool Committer::is_committed(const ShuffleKey& shuffle, MapId map) const {
   return parts_.maps.find(shuffle, map).has_value();
 }
 
-std::vector<ShuffleKey> Committer::generic_shuffles() const {
+namespace {
+
+// What is below maps/ of the data directories, as `list` sees them.
+std::vector<ShuffleKey> shuffles_below(
+    const std::vector<std::string>& data_dirs,
+    const std::function<std::vector<DirectoryEntry>(const std::string&)>& list) {
   std::vector<ShuffleKey> keys;
-  for (const std::string& data_dir : parts_.data_dirs) {
-    const auto apps = parts_.io.list(data_dir + "/maps");
-    if (!apps) continue;
-    for (const DirectoryEntry& app : *apps) {
-      const auto shuffles = parts_.io.list(fmt::format("{}/maps/{}", data_dir, app.name));
-      if (!shuffles) continue;
-      for (const DirectoryEntry& shuffle : *shuffles) {
+  for (const std::string& data_dir : data_dirs) {
+    for (const DirectoryEntry& app : list(data_dir + "/maps")) {
+      for (const DirectoryEntry& shuffle : list(fmt::format("{}/maps/{}", data_dir, app.name))) {
         const auto key = parse_shuffle_key(app.name + "/" + shuffle.name);
         if (key) keys.push_back(*key);
       }
@@ -267,15 +269,25 @@ std::vector<ShuffleKey> Committer::generic_shuffles() const {
   return keys;
 }
 
+}  // namespace
+
+std::vector<ShuffleKey> Committer::generic_shuffles() const {
+  return shuffles_below(parts_.data_dirs, [this](const std::string& path) {
+    auto entries = parts_.io.list(path);
+    return entries ? std::move(*entries) : std::vector<DirectoryEntry>();
+  });
+}
+
 // ---- quotas ------------------------------------------------------------------------------------------------------
 
 Status Committer::check_quota_of(const AppId& app) {
   if (!has_quotas()) return ok();
   const uint64_t used = parts_.maps.bytes_of(app);
   if (used < parts_.app_quota) return ok();
-  Error error = make_error(
-      Code::kPermission, fmt::format("application {} has {} of map outputs on this node, its quota is {}",
-                                app.str(), format_bytes(used), format_bytes(parts_.app_quota)));
+  Error error =
+      make_error(Code::kPermission,
+                 fmt::format("application {} has {} of map outputs on this node, its quota is {}",
+                             app.str(), format_bytes(used), format_bytes(parts_.app_quota)));
   error.sys_errno = EDQUOT;
   log_limited(LogLevel::kWarning, "app.over_quota",
               {{"app", app.str()}, {"bytes", used}, {"quota", parts_.app_quota}});
@@ -291,17 +303,31 @@ Status Committer::check_quota(const ShuffleKey& shuffle) { return check_quota_of
 
 // ---- all ---------------------------------------------------------------------------------------------------------
 
-void Committer::scan() {
-  for (const ShuffleKey& shuffle : generic_shuffles()) {
-    const auto names = parts_.io.list(generic_path(shuffle));
-    if (!names) continue;
-    for (const DirectoryEntry& entry : *names) {
+void Committer::note_failure(const Error& error) {
+  if (error.code != Code::kIo) return;
+  complete_ = false;
+  log_limited(LogLevel::kWarning, "commit.disk_unreadable", {{"reason", error.message}});
+}
+
+std::vector<DirectoryEntry> Committer::list_for_scan(const std::string& directory) {
+  auto entries = parts_.io.list(directory);
+  if (entries) return std::move(*entries);
+  note_failure(entries.error());
+  return {};
+}
+
+bool Committer::scan() {
+  complete_ = true;
+  const auto list = [this](const std::string& path) { return list_for_scan(path); };
+  for (const ShuffleKey& shuffle : shuffles_below(parts_.data_dirs, list)) {
+    for (const DirectoryEntry& entry : list_for_scan(generic_path(shuffle))) {
       const ParsedGenericName parsed = parse_generic_name(entry.name);
       if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex)
         generic_appeared(shuffle, entry.name);
     }
   }
   for (const std::string& data_dir : parts_.data_dirs) scan_tree(data_dir + "/local");
+  return complete_;
 }
 
 Status Committer::drop(const ShuffleKey& shuffle) {

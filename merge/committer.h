@@ -7,6 +7,7 @@
 // logged (commit.refused), remembered for the shuffle's status, and left where it is.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -61,7 +62,10 @@ class Committer final : public CommitSink {
   Status check_quota(const ShuffleKey& shuffle) override;
 
   // Finds what is committed on the disks. Blocks; before the mount is up, or on a disk thread.
-  void scan();
+  bool scan();
+  // False if the disk could not be read when the scan, or something new, was looked at: the list of
+  // map outputs must not be taken for all of them then. True again after a scan() that reads all.
+  [[nodiscard]] bool is_complete() const { return complete_.load(); }
   // Forgets the shuffle's map outputs and moves the generic ones into the trash. Blocks.
   [[nodiscard]] Status drop(const ShuffleKey& shuffle);
   // The last few refusals, newest last.
@@ -78,6 +82,10 @@ class Committer final : public CommitSink {
 
   void look_at_spark_file(const std::string& path, bool during_scan);
   void scan_tree(const std::string& directory);
+  // A directory as the scan sees it. One that is not there is empty.
+  [[nodiscard]] std::vector<DirectoryEntry> list_for_scan(const std::string& directory);
+  // If the disk could not be read, there may be a map output that is not listed.
+  void note_failure(const Error& error);
   [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
   [[nodiscard]] Status check_quota_of(const AppId& app);
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
@@ -90,6 +98,7 @@ class Committer final : public CommitSink {
   Counter& refusals_;
   std::mutex spark_mu_;                // one Spark file is looked at at a time
   std::map<SparkKey, Halves> halves_;  // GUARDED_BY(spark_mu_)
+  std::atomic<bool> complete_{true};
   mutable std::mutex refused_mu_;
   std::map<ShuffleKey, std::deque<std::string>> refused_;  // GUARDED_BY(refused_mu_)
 };

@@ -1,5 +1,7 @@
 #include "merge/disk_keeper.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -15,19 +17,18 @@ DiskKeeper::DiskKeeper(Runtime& runtime, Disks& disks, MergeStore& store, Metric
       evictions_(metrics.counter("shufflefs_merge_evictions_total",
                                  "Shuffles whose merged data on a disk was removed because the "
                                  "disk was running full.")) {
-  metrics.gauge("shufflefs_disks_failed", "Data disks that are not used after an I/O error.",
-                [this] {
-                  double failed = 0;
-                  for (std::size_t i = 0; i < disks_.size(); ++i)
-                    failed += disks_.is_well(i) ? 0 : 1;
-                  return failed;
-                });
-  metrics.gauge("shufflefs_disks_full", "Data disks that take no more merged data.", [this] {
-    double full = 0;
-    for (std::size_t i = 0; i < disks_.size(); ++i)
-      full += disks_.is_well(i) && !disks_.takes_merged(i) ? 1 : 0;
-    return full;
-  });
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    metrics.gauges(name, help, "disk", [this, value] {
+      Metrics::Samples samples;
+      for (std::size_t i = 0; i < disks_.size(); ++i)
+        samples.emplace_back(fmt::format("disk{}", i), value(disks_, i) ? 1.0 : 0.0);
+      return samples;
+    });
+  };
+  gauge("shufflefs_disk_failed", "1 if the disk is not used after an I/O error, else 0.",
+        [](const Disks& disks, std::size_t i) { return !disks.is_well(i); });
+  gauge("shufflefs_disk_takes_merged", "1 if the disk has room for merged data, else 0.",
+        [](const Disks& disks, std::size_t i) { return disks.takes_merged(i); });
 }
 
 bool DiskKeeper::is_complete(const Seen& seen) const {

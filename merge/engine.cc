@@ -65,7 +65,8 @@ struct Engine::Impl {
             metrics, maps, store, heard, epochs, ledger, lengths, options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
-            [this] { return draining; }})),
+            [this] { return committer.is_complete(); }, [this] { return draining; }})),
+        sizer(io, maps, store),
         gate(runtime, "engine") {}
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
@@ -116,6 +117,14 @@ struct Engine::Impl {
                   {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
   }
 
+  // Looks again for what could not be read.
+  Task<void> rescan() {
+    while (true) {
+      co_await sleep_for(runtime, std::chrono::seconds(5));
+      if (!committer.is_complete()) co_await offload(runtime, [&] { return committer.scan(); });
+    }
+  }
+
   Runtime& runtime;
   FileIo& io;
   MemoryBudget& memory;
@@ -135,6 +144,7 @@ struct Engine::Impl {
   SparkApps spark_apps;
   SparkReaper reaper;
   std::shared_ptr<LocalNode> node;
+  PartitionSizer sizer;
   std::atomic<bool> started{false};
   // Reactor. After it the node takes no pushes, and pushes what would be lost with it.
   bool draining = false;
@@ -185,8 +195,8 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog =
-      std::make_unique<Catalog>(impl.runtime, cluster, impl.options.stream.lost_patience);
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.epochs,
+                                           impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher = std::make_unique<Pusher>(
@@ -200,6 +210,7 @@ void Engine::start(Cluster& cluster) {
   impl.gate.spawn(impl.disk_keeper.run());
   impl.gate.spawn(impl.release_idle_streams());
   impl.gate.spawn(impl.reaper.run());
+  impl.gate.spawn(impl.rescan());
   impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
     for (const MapOutput& output : impl.maps.of(shuffle))
@@ -218,6 +229,12 @@ std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
 SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
+void Engine::set_reporter(std::function<Task<Result<std::string>>(std::string)> reporter) {
+  impl_->node->set_reporter(std::move(reporter));
+}
+Task<PartitionSizes> Engine::partition_sizes(PartitionSizesQuestion question) {
+  co_return co_await offload(impl_->runtime, [&] { return impl_->sizer.sizes(question); });
+}
 Runtime& Engine::runtime() { return impl_->runtime; }
 std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
 std::string Engine::local_root(std::size_t disk) const {

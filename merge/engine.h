@@ -21,6 +21,7 @@
 #include "merge/commits.h"
 #include "merge/disks.h"
 #include "merge/engine_options.h"
+#include "merge/partition_sizes.h"
 #include "merge/partition_stream.h"
 #include "merge/pusher.h"
 #include "merge/spark_apps.h"
@@ -78,6 +79,9 @@ class Engine {
   [[nodiscard]] std::optional<Fd> seal_for_passthrough(const ShuffleKey& shuffle,
                                                        PartitionId partition, uint64_t bytes);
 
+  // What LocalNode::report answers with; before the network is up.
+  void set_reporter(std::function<Task<Result<std::string>>(std::string about)> reporter);
+
   // ---- reactor ------------------------------------------------------------------------------------------------
   [[nodiscard]] std::shared_ptr<PartitionStream> open_stream(PartitionPlan plan);
   // The shuffle's partitions as far as this node knows by itself; 0 if it does not.
@@ -87,6 +91,8 @@ class Engine {
   [[nodiscard]] std::string owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const;
   // The text of shuffles/<app>/<shuffle>/status.
   [[nodiscard]] Task<std::string> status_text(ShuffleKey shuffle);
+  // Of this node alone.
+  [[nodiscard]] Task<PartitionSizes> partition_sizes(PartitionSizesQuestion question);
   [[nodiscard]] Runtime& runtime();
 
   // The node is about to leave: it takes no new pushes, and brings what exists only here to other

@@ -59,20 +59,31 @@ std::string Epochs::render() const {
   return text;
 }
 
-void Epochs::raise(const AppId& app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
+uint64_t Epochs::next(const AppId& app, WallTime now) const {
+  const std::lock_guard lock(mu_);
+  auto epoch = static_cast<uint64_t>(now.time_since_epoch() / std::chrono::milliseconds(1));
+  for (auto it = epochs_.lower_bound({app, std::nullopt});
+       it != epochs_.end() && it->first.first == app; ++it)
+    epoch = std::max(epoch, it->second + 1);
+  return epoch;
+}
+
+Status Epochs::raise(const AppId& app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
   const std::lock_guard lock(mu_);
   uint64_t& known = epochs_[{app, shuffle}];
-  if (known >= epoch) return;
-  known = epoch;
+  if (known >= epoch && !unwritten_) return ok();
+  known = std::max(known, epoch);
   if (epochs_.size() > kMost) {
     epochs_.erase(
         std::min_element(epochs_.begin(), epochs_.end(),
                          [](const auto& a, const auto& b) { return a.second < b.second; }));
   }
-  if (path_.empty()) return;
+  if (path_.empty()) return ok();
   const std::string text = render();
-  const auto written = replace_file(io_, path_, std::as_bytes(std::span(text)));
+  auto written = replace_file(io_, path_, std::as_bytes(std::span(text)));
+  unwritten_ = !written;
   if (!written) log_warning("epochs.not_written", {{"reason", written.error().message}});
+  return written;
 }
 
 }  // namespace shufflefs::merge

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/file_io.h"
+#include "base/runtime.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -26,9 +27,12 @@ class Epochs {
   // Reads the file; lines that do not parse are skipped with a warning.
   void load();
   [[nodiscard]] uint64_t of(const ShuffleKey& shuffle) const;
+  // An epoch for a drop that happens now: the time, but above every epoch that is known of the
+  // application, as another node's clock may be ahead of ours.
+  [[nodiscard]] uint64_t next(const AppId& app, WallTime now) const;
   // For the whole application if no shuffle is given. Never lowers. The new epoch is in force even
-  // if writing fails.
-  void raise(const AppId& app, std::optional<ShuffleId> shuffle, uint64_t epoch);
+  // if writing fails (the error), but only until the next restart.
+  Status raise(const AppId& app, std::optional<ShuffleId> shuffle, uint64_t epoch);
 
  private:
   [[nodiscard]] std::string render() const;
@@ -38,6 +42,7 @@ class Epochs {
   mutable std::mutex mu_;
   // GUARDED_BY(mu_). The shuffle is absent for the whole application.
   std::map<std::pair<AppId, std::optional<ShuffleId>>, uint64_t> epochs_;
+  bool unwritten_ = false;  // GUARDED_BY(mu_); the file is behind: the next raise() tries again
 };
 
 }  // namespace shufflefs::merge

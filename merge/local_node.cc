@@ -37,8 +37,7 @@ Task<Status> LocalNode::check_epoch(ShuffleKey shuffle, uint64_t epoch) {
   if (epoch < known) co_return dropped(shuffle);
   if (epoch > known) {  // we have missed a drop: what we hold is of before
     co_await offload(parts_.runtime, [&]() -> Status {
-      parts_.epochs.raise(shuffle.app, shuffle.shuffle, epoch);
-      return ok();
+      return parts_.epochs.raise(shuffle.app, shuffle.shuffle, epoch);
     });
     co_return co_await drop_one(shuffle);
   }
@@ -155,6 +154,10 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
 }
 
 Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, PartitionId partition) {
+  // "There is nothing" and "I cannot see" are different answers: after the first nobody would look
+  // for a block of ours any further.
+  if (!parts_.maps_complete())
+    co_return make_error(Code::kIo, "a disk could not be read: some map outputs are not known");
   PartitionInfo info;
   info.heard = parts_.heard.of(shuffle, partition);
   info.partition_count = parts_.heard.partition_count(shuffle);
@@ -304,6 +307,16 @@ Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, Map
   co_return bytes;
 }
 
+Task<Result<std::string>> NodeApi::report(std::string about) {
+  co_return make_error(Code::kInvalidArgument,
+                       fmt::format("this node has no report about '{}'", about));
+}
+
+Task<Result<std::string>> LocalNode::report(std::string about) {
+  if (!reporter_) co_return co_await NodeApi::report(std::move(about));
+  co_return co_await reporter_(std::move(about));
+}
+
 Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {
   parts_.heard.drop(shuffle);
   parts_.lengths.forget(shuffle);
@@ -314,10 +327,8 @@ Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {
 }
 
 Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
-  co_await offload(parts_.runtime, [&]() -> Status {
-    parts_.epochs.raise(app, shuffle, epoch);
-    return ok();
-  });
+  const Status remembered =
+      co_await offload(parts_.runtime, [&] { return parts_.epochs.raise(app, shuffle, epoch); });
   std::vector<ShuffleKey> keys;
   if (shuffle)
     keys.push_back({app, *shuffle});
@@ -328,7 +339,8 @@ Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64
   log_info("shuffle.dropped", {{"app", app.str()},
                                {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},
                                {"shuffles", keys.size()}});
-  co_return ok();
+  // Dropped it is, but a restart would forget that and refuse nothing: whoever drops must know.
+  co_return remembered;
 }
 
 }  // namespace shufflefs::merge

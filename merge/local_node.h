@@ -39,9 +39,12 @@ class LocalNode final : public NodeApi {
     std::function<std::vector<std::string>(const ShuffleKey&)> refused_commits;
     // Forgets and discards the map outputs of the shuffle that this node holds. On a disk thread.
     std::function<Status(const ShuffleKey&)> drop_maps;
+    // Whether `maps` is all that the disks hold. Any thread.
+    std::function<bool()> maps_complete;
     // May be absent.
     std::function<bool()> is_draining = {};
   };
+  using Reporter = std::function<Task<Result<std::string>>(std::string about)>;
   explicit LocalNode(Parts parts);
 
   Task<Result<PushReply>> push(PushRequest request) override;
@@ -59,6 +62,10 @@ class LocalNode final : public NodeApi {
   Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
                                      uint32_t length) override;
   Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) override;
+  Task<Result<std::string>> report(std::string about) override;
+
+  // Who answers report(); before the first question. An empty one takes it back.
+  void set_reporter(Reporter reporter) { reporter_ = std::move(reporter); }
 
   // The shuffle's partitions, from what this node wrote itself or was told of; 0 if that is
   // nothing. Reactor.
@@ -79,6 +86,7 @@ class LocalNode final : public NodeApi {
   std::vector<ShuffleKey> known_shuffles() const;
 
   Parts parts_;
+  Reporter reporter_;
   Counter& merged_blocks_;
   Counter& merged_bytes_;
   Counter& duplicates_;

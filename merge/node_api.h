@@ -187,7 +187,15 @@ class NodeApi {
   // knows of. An owner refuses what is older than the last drop it has seen (kDropped), and takes
   // what is newer as the news of a drop that it has missed.
   virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) = 0;
+
+  // What the node tells people of itself, for the status of the cluster: text that only whoever
+  // shows it understands (main/node_report.h), at most kMaxReportBytes. kInvalidArgument for an
+  // `about` that it does not know.
+  virtual Task<Result<std::string>> report(std::string about);
 };
+
+inline constexpr std::size_t kMaxReportBytes = std::size_t{512} << 10U;
+inline constexpr std::size_t kMaxReportNameBytes = 1024;  // of `about`
 
 inline constexpr uint32_t kMaxReadBytes = 4U << 20U;
 

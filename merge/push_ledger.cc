@@ -10,7 +10,7 @@ void PushLedger::planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks,
 
 void PushLedger::chunks_added(const ShuffleKey& shuffle, MapId map, uint64_t chunks) {
   const std::lock_guard lock(mu_);
-  entries_[shuffle][map].chunks_open += chunks;
+  if (Entry* const entry = find(shuffle, map); entry != nullptr) entry->chunks_open += chunks;
 }
 
 void PushLedger::unpushed(const ShuffleKey& shuffle, MapId map) {
@@ -18,18 +18,26 @@ void PushLedger::unpushed(const ShuffleKey& shuffle, MapId map) {
   entries_[shuffle][map].pushed_off = true;
 }
 
+PushLedger::Entry* PushLedger::find(const ShuffleKey& shuffle, MapId map) {
+  const auto of_shuffle = entries_.find(shuffle);
+  if (of_shuffle == entries_.end()) return nullptr;
+  const auto it = of_shuffle->second.find(map);
+  return it != of_shuffle->second.end() ? &it->second : nullptr;
+}
+
 void PushLedger::chunk_merged(const ShuffleKey& shuffle, MapId map) {
   const std::lock_guard lock(mu_);
-  Entry& entry = entries_[shuffle][map];
-  if (entry.chunks_open > 0) --entry.chunks_open;
+  Entry* entry = find(shuffle, map);
+  if (entry != nullptr && entry->chunks_open > 0) --entry->chunks_open;
 }
 
 void PushLedger::chunk_given_up(const ShuffleKey& shuffle, MapId map, const std::string& reason,
                                 uint64_t blocks, uint64_t bytes) {
   const std::lock_guard lock(mu_);
-  Entry& entry = entries_[shuffle][map];
-  if (entry.chunks_open > 0) --entry.chunks_open;
-  GivenUp& given_up = entry.given_up[reason];
+  Entry* entry = find(shuffle, map);
+  if (entry == nullptr) return;
+  if (entry->chunks_open > 0) --entry->chunks_open;
+  GivenUp& given_up = entry->given_up[reason];
   given_up.reason = reason;
   ++given_up.chunks;
   given_up.blocks += blocks;

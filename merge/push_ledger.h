@@ -20,6 +20,7 @@ class PushLedger {
   // Some of its chunks were cut further.
   void chunks_added(const ShuffleKey& shuffle, MapId map, uint64_t chunks);
   void unpushed(const ShuffleKey& shuffle, MapId map);  // pushing is switched off
+  // Both do nothing if the map output was forgotten while its chunk was under way.
   void chunk_merged(const ShuffleKey& shuffle, MapId map);
   void chunk_given_up(const ShuffleKey& shuffle, MapId map, const std::string& reason,
                       uint64_t blocks, uint64_t bytes);
@@ -35,6 +36,8 @@ class PushLedger {
     uint64_t bytes_left_home = 0;
     std::map<std::string, GivenUp> given_up;  // by reason
   };
+  [[nodiscard]] Entry* find(const ShuffleKey& shuffle, MapId map);  // REQUIRES: mu_ held
+
   mutable std::mutex mu_;
   std::map<ShuffleKey, std::map<MapId, Entry>> entries_;  // GUARDED_BY(mu_)
 };

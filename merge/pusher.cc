@@ -72,7 +72,8 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
                                     "Messages that an owner was too busy to take.")),
       left_alone_(metrics.counter("shufflefs_push_left_alone_total",
                                   "How often an owner was left alone for a while after failures.")),
-      reasons_(metrics),
+      given_up_chunks_(metrics.counters("shufflefs_push_given_up_chunks_total",
+                                        "Chunks that will not be merged.", "reason")),
       planning_(runtime.make_timer()),
       scheduling_(runtime.make_timer()),
       gate_(runtime, "pusher") {
@@ -152,7 +153,7 @@ Task<void> Pusher::plan_one(Submission submission) {
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
                                     {"reason", lengths.error().message}});
-    reasons_.count(lengths.error().code);
+    given_up_chunks_.with(std::string(to_string(lengths.error().code))).add();
     ledger_.planned(shuffle, map, 1, 0, 0);
     ledger_.chunk_given_up(shuffle, map,
                            "the map output cannot be read: " + lengths.error().message, 0,
@@ -448,7 +449,7 @@ Duration Pusher::backoff(uint32_t attempts) {
 void Pusher::give_up(const NodeName& name, const PushChunk& chunk, const Error& error) {
   const MapOutput& output = *chunk.output;
   if (!is_current(output)) return;  // dropped or unlinked: nobody wants it any more
-  reasons_.count(error.code);
+  given_up_chunks_.with(std::string(to_string(error.code))).add();
   log_limited(LogLevel::kWarning, "push.gave_up",
               {{"shuffle", to_string(output.shuffle)},
                {"map", number(output.map)},

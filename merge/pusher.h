@@ -32,7 +32,6 @@
 #include "merge/push_ledger.h"
 #include "merge/push_message.h"
 #include "merge/push_queue.h"
-#include "merge/push_reasons.h"
 #include "merge/push_window.h"
 
 namespace shufflefs::merge {
@@ -113,7 +112,7 @@ class Pusher {
   Counter& retries_;
   Counter& busy_answers_;
   Counter& left_alone_;
-  PushReasons reasons_;
+  Labelled<Counter>& given_up_chunks_;  // by reason
 
   std::map<AppId, std::deque<Submission>> submitted_;  // the applications in turn
   AppId last_app_;

@@ -109,6 +109,10 @@ Task<bool> write_answer(beast::tcp_stream& stream, HttpAnswer answer, bool keep_
   http::response<http::string_body> response{static_cast<http::status>(answer.status), 11};
   response.set(http::field::content_type, answer.content_type);
   response.set(http::field::cache_control, "no-store");
+  // What a browser would otherwise guess from the bytes, or hand to pages of other sites.
+  response.set("X-Content-Type-Options", "nosniff");
+  response.set("Cross-Origin-Resource-Policy", "same-origin");
+  for (const auto& [name, value] : answer.headers) response.set(name, value);
   if (answer.status == 405) response.set(http::field::allow, "GET, POST, DELETE");
   response.body() = std::move(answer.body);
   response.keep_alive(keep_alive);
@@ -147,6 +151,23 @@ class Counted {
 
  private:
   std::shared_ptr<std::size_t> counter_;
+};
+
+// A socket is in the list as long as it lives, or until somebody else takes it out.
+class Listed {
+ public:
+  using List = std::list<Tcp::socket*>;
+  Listed(std::shared_ptr<List> list, Tcp::socket& socket)
+      : list_(std::move(list)), socket_(socket) {
+    list_->push_back(&socket_);
+  }
+  Listed(const Listed&) = delete;
+  Listed& operator=(const Listed&) = delete;
+  ~Listed() { list_->remove(&socket_); }
+
+ private:
+  std::shared_ptr<List> list_;
+  Tcp::socket& socket_;
 };
 
 }  // namespace
@@ -208,7 +229,12 @@ Task<void> AdminHttp::accept_forever() {
       co_await sleep_for(runtime_, std::chrono::milliseconds(100));
       continue;
     }
-    if (*connections_ >= limits_.connections) {
+    if (*connections_ >= limits_.connections && !waiting_->empty()) {
+      // Its coroutine ends soon, and then the count is right again.
+      boost::system::error_code ignored;
+      waiting_->front()->close(ignored);
+      waiting_->pop_front();
+    } else if (*connections_ >= limits_.connections) {
       log_limited(LogLevel::kWarning, "http.too_many_connections",
                   {{"limit", limits_.connections}});
       boost::system::error_code ignored;
@@ -229,7 +255,9 @@ Task<void> AdminHttp::serve_connection(Tcp::socket socket) {
     parser.header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
     parser.body_limit(limits_.body_bytes);
     stream.expires_after(limits_.deadline);
+    std::optional<Listed> waits(std::in_place, waiting_, stream.socket());
     const auto [error, bytes] = co_await http::async_read(stream, buffer, parser, kAsTuple);
+    waits.reset();
     if (error) {
       auto answer = answer_to_bad_request(error, limits_);
       if (answer) co_await write_answer(stream, std::move(*answer), false, limits_.deadline);
@@ -243,6 +271,12 @@ Task<void> AdminHttp::serve_connection(Tcp::socket socket) {
         error_answer(405, "invalid_argument", "only GET, POST and DELETE are understood");
     if (method) {
       auto question = question_of(*method, request.target(), std::move(request.body()));
+      if (question) {
+        question->host = request[http::field::host];
+        question->origin = request[http::field::origin];
+        question->fetch_site = request["Sec-Fetch-Site"];
+        question->authorization = request[http::field::authorization];
+      }
       if (question)
         answer = co_await answer_to(std::move(*question));
       else
@@ -267,6 +301,9 @@ const AdminHttp::Handler* AdminHttp::route_for(std::string_view path) const {
 }
 
 Task<HttpAnswer> AdminHttp::answer_to(HttpQuestion question) {
+  if (guard_) {
+    if (auto refused = guard_(question)) co_return *std::move(refused);
+  }
   const Handler* const handler = route_for(question.path);
   if (handler != nullptr) co_return co_await call_with_deadline(*handler, std::move(question));
   if (question.path == "/healthz") co_return text_answer("ok\n");

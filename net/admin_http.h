@@ -5,14 +5,17 @@
 // Threads: reactor only; add_route() and listen() before the reactor runs or on it. Ownership:
 // handlers are kept until the server is destroyed; the Runtime outlives it. Failure: a peer that is
 // slow, silent or talks nonsense loses its connection after the deadline; a handler that throws or
-// exceeds its deadline is answered for (500, 504). Above the connection limit a caller gets 503.
-// Cost: one coroutine per connection.
+// exceeds its deadline is answered for (500, 504). Above the connection limit the connection that
+// has waited longest for a request of its client is closed, so that whoever holds many open keeps
+// nobody out; if all are being answered, a caller gets 503. Cost: one coroutine per connection.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +48,9 @@ class AdminHttp {
   // "/ab". The prefix "/" matches what nothing else does. /healthz answers "ok" until it is
   // registered otherwise.
   void add_route(std::string prefix, Handler handler);
+  // Asked before every route, what it answers is the answer. None: everybody may do everything.
+  using Guard = std::function<std::optional<HttpAnswer>(const HttpQuestion&)>;
+  void set_guard(Guard guard) { guard_ = std::move(guard); }
 
   // Binds and begins to accept. The host is an address or "localhost"; port 0 takes a free one (for
   // tests).
@@ -56,6 +62,10 @@ class AdminHttp {
   [[nodiscard]] Task<void> stop();
 
  private:
+  // The connections that wait for a request, the longest first. Shared with the connections'
+  // frames.
+  using Waiting = std::list<asio::ip::tcp::socket*>;
+
   struct Route {
     std::string prefix;
     Handler handler;
@@ -70,10 +80,12 @@ class AdminHttp {
   Runtime& runtime_;
   const HttpLimits limits_;
   std::vector<Route> routes_;  // longest prefix first
+  Guard guard_;
   asio::ip::tcp::acceptor acceptor_;
   uint16_t port_ = 0;
   std::shared_ptr<std::size_t> connections_ =
       std::make_shared<std::size_t>(0);  // shared with the connections
+  std::shared_ptr<Waiting> waiting_ = std::make_shared<Waiting>();
   Gate gate_;
 };
 

@@ -88,6 +88,12 @@ Task<Reply> answer_question(Local local, MessageType type, Frame request) {
                                                          question->map, question->file);
     co_return size ? reply_header(type, encode_number(*size)) : reply_error(size.error());
   }
+  if (type == MessageType::kReport) {
+    auto question = decode_report_question(request.header);
+    if (!question) co_return reply_malformed(std::move(question).error());
+    const auto text = co_await local.get().report(std::move(question->about));
+    co_return text ? reply_header(type, encode_report(*text)) : reply_error(text.error());
+  }
   auto question = decode_shuffle_question(request.header);
   if (!question) co_return reply_malformed(std::move(question).error());
   if (type == MessageType::kShuffleInfo) {
@@ -150,7 +156,7 @@ Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request) {
     case MessageType::kListShuffles:
     case MessageType::kListShuffle:
     case MessageType::kMapFileSize:
-      co_return co_await answer_question(local, type, std::move(request));
+    case MessageType::kReport: co_return co_await answer_question(local, type, std::move(request));
     case MessageType::kReadMerged:
     case MessageType::kReadBlock:
     case MessageType::kReadMapFile:

@@ -55,7 +55,8 @@ asio::awaitable<Result<std::vector<Tcp::endpoint>>> endpoints_of(HostPort addres
   co_return endpoints;
 }
 
-asio::awaitable<Result<HttpAnswer>> call(HttpMethod method, HostPort address, std::string target) {
+asio::awaitable<Result<HttpAnswer>> call(HttpMethod method, HostPort address, std::string target,
+                                         std::string token) {
   const auto endpoints = co_await endpoints_of(address);
   if (!endpoints) co_return endpoints.error();
   beast::tcp_stream stream(co_await asio::this_coro::executor);
@@ -65,6 +66,7 @@ asio::awaitable<Result<HttpAnswer>> call(HttpMethod method, HostPort address, st
   http::request<http::empty_body> request{verb_of(method), target, 11};
   request.set(http::field::host, to_string(address));
   request.set(http::field::user_agent, "shufflefs");
+  if (!token.empty()) request.set(http::field::authorization, "Bearer " + token);
   request.keep_alive(false);
   const auto [write_error, written] = co_await http::async_write(stream, request, kAsTuple);
   if (write_error) co_return unreachable(address, write_error.message());
@@ -94,11 +96,11 @@ asio::awaitable<Result<HttpAnswer>> call(HttpMethod method, HostPort address, st
 }  // namespace
 
 Result<HttpAnswer> http_call(HttpMethod method, const HostPort& address, const std::string& target,
-                             std::chrono::milliseconds deadline) {
+                             std::chrono::milliseconds deadline, const std::string& token) {
   // Declared before the context, whose destructor ends the coroutine that refers to it.
   std::optional<Result<HttpAnswer>> result;
   asio::io_context context(1);
-  asio::co_spawn(context, call(method, address, target),
+  asio::co_spawn(context, call(method, address, target, token),
                  [&result](const std::exception_ptr& failure, auto answer) {
                    if (!failure)
                      result.emplace(std::move(answer));

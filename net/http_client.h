@@ -15,9 +15,10 @@
 namespace shufflefs::net {
 
 // `target` is the path with its query, percent-encoded where necessary. Answers above 64 MiB are
-// refused.
+// refused. `token` is the node's --http-token-file, empty for none.
 [[nodiscard]] Result<HttpAnswer> http_call(HttpMethod method, const HostPort& address,
                                            const std::string& target,
-                                           std::chrono::milliseconds deadline);
+                                           std::chrono::milliseconds deadline,
+                                           const std::string& token = {});
 
 }  // namespace shufflefs::net

@@ -6,6 +6,8 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -21,12 +23,18 @@ struct HttpQuestion {
   std::map<std::string, std::string, std::less<>>
       query;  // percent-decoded; the last one of equal names
   std::string body;
+  // Of the headers, what decides who may ask (net/http_guard.h); empty where there is none.
+  std::string host;
+  std::string origin;
+  std::string fetch_site;     // Sec-Fetch-Site
+  std::string authorization;  // as sent: "Bearer ..."
 };
 
 struct HttpAnswer {
   unsigned status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
+  std::vector<std::pair<std::string, std::string>> headers{};  // further ones, not from outside
 };
 
 [[nodiscard]] HttpAnswer text_answer(std::string text);

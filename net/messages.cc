@@ -24,6 +24,7 @@ uint64_t max_answer_header_bytes(MessageType request) {
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
     case MessageType::kListShuffle: return kMaxHeaderBytes;
+    case MessageType::kReport: return merge::kMaxReportBytes + kTinyHeaderBytes;
     default: return kTinyHeaderBytes;
   }
 }
@@ -47,6 +48,7 @@ std::string_view name_of(MessageType type) {
     case MessageType::kReadMapFile: return "read_map_file";
     case MessageType::kDrop: return "drop";
     case MessageType::kMergedInfo: return "merged_info";
+    case MessageType::kReport: return "report";
   }
   return "unknown";
 }

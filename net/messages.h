@@ -34,6 +34,7 @@ enum class MessageType : uint16_t {
   kReadMapFile = 34,
   kDrop = 36,
   kMergedInfo = 38,
+  kReport = 64,
 };
 
 // Everything that may come after the hello.
@@ -42,7 +43,7 @@ inline constexpr std::array kRequestTypes = {
     MessageType::kPartitionInfo, MessageType::kShuffleInfo, MessageType::kListShuffles,
     MessageType::kListShuffle,   MessageType::kReadMerged,  MessageType::kReadBlock,
     MessageType::kMapFileSize,   MessageType::kReadMapFile, MessageType::kDrop,
-    MessageType::kMergedInfo};
+    MessageType::kMergedInfo,    MessageType::kReport};
 
 [[nodiscard]] std::string_view name_of(
     MessageType type);  // "push"; "unknown" for numbers of no request
@@ -124,6 +125,11 @@ struct DropRequest {
   uint64_t epoch = 0;
 };
 
+struct ReportQuestion {
+  std::string about;
+};
+
+[[nodiscard]] Bytes encode(const ReportQuestion& question);
 [[nodiscard]] Bytes encode(const PartitionQuestion& question);
 [[nodiscard]] Bytes encode(const ShuffleQuestion& question);
 [[nodiscard]] Bytes encode(const ReadMergedQuestion& question);
@@ -139,6 +145,7 @@ struct DropRequest {
 [[nodiscard]] Result<MapFileQuestion> decode_map_file_question(std::span<const std::byte> header);
 [[nodiscard]] Result<ReadMapFileQuestion> decode_read_map_file(std::span<const std::byte> header);
 [[nodiscard]] Result<DropRequest> decode_drop(std::span<const std::byte> header);
+[[nodiscard]] Result<ReportQuestion> decode_report_question(std::span<const std::byte> header);
 
 // ---- answers
 // --------------------------------------------------------------------------------------------------------
@@ -156,6 +163,8 @@ encode_nothing();  // requests without fields; the answers of announce, drop and
     std::span<const std::byte> header);
 [[nodiscard]] Result<merge::ShuffleListing> decode_shuffle_listing(
     std::span<const std::byte> header);
+[[nodiscard]] Bytes encode_report(std::string_view text);
+[[nodiscard]] Result<std::string> decode_report(std::span<const std::byte> header);
 [[nodiscard]] Result<uint64_t> decode_number(std::span<const std::byte> header);
 [[nodiscard]] Status decode_nothing(std::span<const std::byte> header);
 

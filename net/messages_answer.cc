@@ -187,6 +187,20 @@ Bytes encode(const merge::ShuffleListing& listing) {
   return writer.take();
 }
 
+Bytes encode_report(std::string_view text) {
+  MessageWriter writer;
+  writer.tuple(1);
+  writer.text(text, merge::kMaxReportBytes);
+  return writer.take();
+}
+
+Result<std::string> decode_report(std::span<const std::byte> header) {
+  MessageReader reader("report answer", header);
+  reader.tuple("fields", 1);
+  std::string text(reader.text("text", merge::kMaxReportBytes));
+  return reader.finish(std::move(text));
+}
+
 Result<merge::ShuffleListing> decode_shuffle_listing(std::span<const std::byte> header) {
   MessageReader reader("list_shuffle answer", header);
   merge::ShuffleListing listing;

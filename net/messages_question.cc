@@ -164,4 +164,19 @@ Result<DropRequest> decode_drop(std::span<const std::byte> header) {
   return reader.finish(std::move(request));
 }
 
+Bytes encode(const ReportQuestion& question) {
+  MessageWriter writer;
+  writer.tuple(1);
+  writer.text(question.about, merge::kMaxReportNameBytes);
+  return writer.take();
+}
+
+Result<ReportQuestion> decode_report_question(std::span<const std::byte> header) {
+  MessageReader reader("report", header);
+  ReportQuestion question;
+  reader.tuple("fields", 1);
+  question.about = reader.text("about", merge::kMaxReportNameBytes);
+  return reader.finish(std::move(question));
+}
+
 }  // namespace shufflefs::net

@@ -1,7 +1,5 @@
 #include "net/peer_metrics.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace shufflefs::net {
@@ -30,14 +28,25 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
                                "Requests and connections cut off by a deadline.")),
       protocol_errors(metrics.counter(
           "shufflefs_peer_protocol_errors_total",
-          "Frames that were garbage, too large, damaged or of an unknown version.")) {
+          "Frames that were garbage, too large, damaged or of an unknown version.")),
+      pushed_bytes(metrics.counters("shufflefs_peer_pushed_bytes_total",
+                                    "Bytes of blocks pushed to the peer.", "peer")),
+      fetched_bytes(metrics.counters("shufflefs_peer_fetched_bytes_total",
+                                     "Bytes of blocks read from the peer.", "peer")) {
+  auto& asked =
+      metrics.counters("shufflefs_peer_asked_total", "Requests sent to other nodes.", "type");
+  auto& answered = metrics.counters("shufflefs_peer_answered_total",
+                                    "Requests received from other nodes.", "type");
+  auto& times =
+      metrics.histograms("shufflefs_peer_request_seconds",
+                         "Requests to other nodes, from the call to the answer or failure, "
+                         "queueing included.",
+                         "type");
   for (std::size_t i = 0; i < kRequestTypes.size(); ++i) {
-    const std::string_view name = name_of(kRequestTypes.at(i));
-    asked_.at(i) = &metrics.counter(fmt::format("shufflefs_peer_asked_{}_total", name),
-                                    fmt::format("Requests of type {} sent to other nodes.", name));
-    answered_.at(i) =
-        &metrics.counter(fmt::format("shufflefs_peer_answered_{}_total", name),
-                         fmt::format("Requests of type {} received from other nodes.", name));
+    const std::string name(name_of(kRequestTypes.at(i)));
+    asked_.at(i) = &asked.with(name);
+    answered_.at(i) = &answered.with(name);
+    times_.at(i) = &times.with(name);
   }
 }
 

@@ -1,5 +1,5 @@
-// The counters of net/, all named shufflefs_peer_*. Two objects over the same Metrics share the
-// counters.
+// The counters and times of net/, all named shufflefs_peer_*. Two objects over the same Metrics
+// share them.
 //
 // Threads: any. Ownership: refers to the Metrics. Cost: one relaxed atomic add per event.
 #pragma once
@@ -27,11 +27,18 @@ struct PeerMetrics {
   // Requests sent to peers, and answered for them, by type. REQUIRES: a type of kRequestTypes.
   [[nodiscard]] Counter& asked(MessageType type) { return *asked_.at(index(type)); }
   [[nodiscard]] Counter& answered(MessageType type) { return *answered_.at(index(type)); }
+  // From the call to the answer or failure, queueing included.
+  [[nodiscard]] Histogram& request_time(MessageType type) { return *times_.at(index(type)); }
+
+  // Payloads only, counted by who asked: the sum over all nodes counts each transfer once.
+  Labelled<Counter>& pushed_bytes;   // to the peer
+  Labelled<Counter>& fetched_bytes;  // from the peer
 
  private:
   static std::size_t index(MessageType type);
   std::array<Counter*, kRequestTypes.size()> asked_{};
   std::array<Counter*, kRequestTypes.size()> answered_{};
+  std::array<Histogram*, kRequestTypes.size()> times_{};
 };
 
 }  // namespace shufflefs::net

@@ -50,6 +50,11 @@ void RemotePeer::heard_from(const NodeIdentity& who) {
   if (listener_) listener_(who);
 }
 
+void RemotePeer::count_payloads(uint64_t pushed, uint64_t fetched) {
+  if (pushed > 0) metrics_.pushed_bytes.with(expected_).add(pushed);
+  if (fetched > 0) metrics_.fetched_bytes.with(expected_).add(fetched);
+}
+
 void RemotePeer::mark_up() {
   if (health_.succeeded()) log_info("peer.up", {{"peer", label()}});
 }
@@ -89,7 +94,10 @@ Task<Result<RemotePeer::Answer>> RemotePeer::ask(Self self, Call call) {
   // them.
   if (auto down = refuse_if_down()) co_return *std::move(down);
   self->metrics_.asked(call.type).add();
-  co_return co_await ask_in(self, std::move(call), *std::move(slot), started);
+  const MessageType type = call.type;
+  auto answer = co_await ask_in(self, std::move(call), *std::move(slot), started);
+  self->metrics_.request_time(type).observe(self->context_.runtime.now() - started);
+  co_return answer;
 }
 
 Task<Result<RemotePeer::Answer>> RemotePeer::ask_in(Self self, Call call, ConnectionPool::Slot slot,
@@ -155,6 +163,7 @@ Task<Result<RemotePeer::Answer>> RemotePeer::exchange(Self self,
     if (refusal) co_return std::move(refusal->error);
     co_return std::move(refusal).error();
   }
+  self->count_payloads(call.get().payload.size(), frame.payload.size());
   co_return Answer{std::move(frame.header), std::move(frame.payload),
                    std::move(frame.header_lease)};
 }
@@ -312,6 +321,12 @@ Task<Status> RemotePeer::drop(merge::AppId app, std::optional<merge::ShuffleId> 
   return ask_to(
       shared_from_this(),
       Call{MessageType::kDrop, encode(DropRequest{std::move(app), shuffle, epoch}), {}, 0});
+}
+
+Task<Result<std::string>> RemotePeer::report(std::string about) {
+  return ask_for(shared_from_this(),
+                 Call{MessageType::kReport, encode(ReportQuestion{std::move(about)}), {}, 0},
+                 decode_report);
 }
 
 }  // namespace shufflefs::net

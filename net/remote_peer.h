@@ -52,6 +52,7 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
                                      uint32_t length) override;
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
                     uint64_t epoch) override;
+  Task<Result<std::string>> report(std::string about) override;
 
   // Asks for a sign of life whatever the health is, and closes connections that have been idle for
   // long.
@@ -99,6 +100,7 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
   [[nodiscard]] Duration timeout_of(MessageType type) const;
   [[nodiscard]] std::string label() const;
   void heard_from(const NodeIdentity& who);
+  void count_payloads(uint64_t pushed, uint64_t fetched);
   void mark_up();
   void mark_down(const Error& error, TimePoint started);
 

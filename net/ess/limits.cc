@@ -34,6 +34,11 @@ EssMetrics::EssMetrics(Metrics& metrics)
                                   "Reads that had to wait for a disk.")),
       read_ahead_bytes(metrics.counter(
           "shufflefs_spark_read_ahead_bytes_total",
-          "Bytes that disks were asked to read ahead for blocks that lie close together.")) {}
+          "Bytes that disks were asked to read ahead for blocks that lie close together.")),
+      rpc_seconds(metrics.histogram("shufflefs_spark_rpc_seconds",
+                                    "RPCs from their arrival to the answer.")),
+      chunk_seconds(metrics.histogram(
+          "shufflefs_spark_chunk_seconds",
+          "Blocks from their request to their first byte: waiting behind others, and the disk.")) {}
 
 }  // namespace shufflefs::net::ess

@@ -60,6 +60,8 @@ struct EssMetrics {
   Counter& chunk_bytes;
   Counter& cold_chunks;
   Counter& read_ahead_bytes;
+  Histogram& rpc_seconds;
+  Histogram& chunk_seconds;  // from the asking to the first byte
 };
 
 // A share of EssLimits::request_bytes, given back by the destructor. Move-only.

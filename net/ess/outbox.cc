@@ -52,14 +52,14 @@ void Outbox::push(Bytes frame) {
 void Outbox::push_chunk(std::shared_ptr<Stream> stream, uint32_t chunk, bool as_stream) {
   const std::lock_guard lock(mu_);
   note_work();
-  items_.push_back({std::move(stream), nullptr, chunk, as_stream});
+  items_.push_back({std::move(stream), nullptr, chunk, as_stream, parts_.runtime.now()});
 }
 
 void Outbox::push_in_order(Bytes frame) {
   const std::lock_guard lock(mu_);
   note_work();
   queued_bytes_ += frame.size();
-  items_.push_back({nullptr, std::make_unique<Bytes>(std::move(frame)), 0, false});
+  items_.push_back({nullptr, std::make_unique<Bytes>(std::move(frame)), 0, false, {}});
 }
 
 bool Outbox::has_work() const {
@@ -245,6 +245,7 @@ Outbox::Step Outbox::begin(Item& item, std::size_t lane, std::unique_lock<std::m
     body_ = block;
     warm_to_ = block.offset + std::min(block.length, kSliceBytes);
     parts_.metrics.chunks.add();
+    parts_.metrics.chunk_seconds.observe(parts_.runtime.now() - item.asked);
   }
   drop_first();
   return put;

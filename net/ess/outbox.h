@@ -9,7 +9,7 @@
 // in memory on another disk it asks to be called on that one's lane. Ownership: the connection's,
 // which outlives every pump. Failure: kFailed, after which the connection is to be closed; a block
 // that cannot be read is answered by a failure with the reason. Cost: memory for a queued chunk is
-// 40 bytes; nothing of the chunk itself is held (with a cipher, one piece of 64 KiB).
+// 48 bytes; nothing of the chunk itself is held (with a cipher, one piece of 64 KiB).
 #pragma once
 
 #include <atomic>
@@ -75,6 +75,7 @@ class Outbox {
     std::unique_ptr<Bytes> frame;  // instead of a stream
     uint32_t chunk = 0;
     bool as_stream = false;
+    TimePoint asked{};
   };
   enum class Step { kDone, kBlocked, kElsewhere, kFailed };
 

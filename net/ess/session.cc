@@ -36,12 +36,14 @@ Status Session::check_client(const std::string& app) const {
 
 Task<Status> Session::rpc(RpcRequest request) {
   services_.metrics.requests.add();
+  const TimePoint began = services_.runtime.now();
   auto decoded = decode_rpc(request.body);
   Result<Bytes> answered = Bytes();
   if (!decoded)
     answered = decoded.error();
   else
     answered = co_await answer(std::move(*decoded));
+  services_.metrics.rpc_seconds.observe(services_.runtime.now() - began);
   if (answered) {
     outbox_.push(rpc_response(request.id, *answered));
     co_return ok();

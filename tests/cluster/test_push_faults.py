@@ -86,7 +86,7 @@ class PushFaults(unittest.TestCase):
                 # Far more than the small disk has for node1 to merge, all written on node2.
                 sizes = [2 * MIB] * 8
                 self.write_maps(cluster, [1], range(10), sizes)
-                until(lambda: cluster.metric(0, "shufflefs_disks_full") > 0
+                until(lambda: cluster.metric(0, 'shufflefs_disk_takes_merged{disk="disk0"}') == 0
                       or cluster.metric(0, "shufflefs_merge_evictions_total") > 0, "node1 feels its full disk")
                 # An application's own writes on the small disk still find room.
                 own = cluster.path(0, "local", "disk0", "own")
@@ -113,7 +113,7 @@ class PushFaults(unittest.TestCase):
                 subprocess.run(["mount", "-o", "remount,ro", sick], check=True, timeout=60)
                 self.write_maps(cluster, [0], [4, 5])
                 cluster.wait_for_maps(0, SHUFFLE, 6)
-                self.assertEqual(cluster.metric(0, "shufflefs_disks_failed"), 1)
+                self.assertEqual(cluster.metric(0, 'shufflefs_disk_failed{disk="disk1"}'), 1)
                 self.assertIn("disk.failed", cluster.log(0))
                 self.check_all(cluster, [0], range(6))
         finally:

@@ -29,15 +29,15 @@ TEST_CASE("refused by the kernel: ordinary, counted by reason") {
   passthrough.attach(-1, true);  // the ioctl fails with EBADF
   fuse_file_info info{};
   CHECK_FALSE(passthrough.open(5, -1, info));
-  CHECK(metrics.value("shufflefs_passthrough_refused_other_total") == 1);
+  CHECK(metrics.value("shufflefs_passthrough_refused_total", "other") == 1);
   // The second open follows the first: the kernel is not asked again while the inode is open.
   CHECK_FALSE(passthrough.open(5, -1, info));
-  CHECK(metrics.value("shufflefs_passthrough_refused_other_total") == 1);
+  CHECK(metrics.value("shufflefs_passthrough_refused_total", "other") == 1);
   passthrough.close(5);
   passthrough.close(5);
   passthrough.close(5);
   CHECK_FALSE(passthrough.open(5, -1, info));
-  CHECK(metrics.value("shufflefs_passthrough_refused_other_total") == 2);
+  CHECK(metrics.value("shufflefs_passthrough_refused_total", "other") == 2);
 }
 
 TEST_CASE("inodes are counted apart") {

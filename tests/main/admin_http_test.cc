@@ -123,22 +123,81 @@ TEST_CASE("admin http: handlers that fail or hang are answered for") {
   CHECK(get(http, "/hang").status == 504);
 }
 
-TEST_CASE("admin http: above the connection limit a caller is told to come back") {
+TEST_CASE("admin http: at the connection limit who waits longest makes room") {
   net::HttpLimits limits;
   limits.connections = 2;
   HttpFixture http(limits);
   http.start();
   asio::io_context context;
   std::vector<tcp::socket> idle;
+  const auto ask = [](tcp::socket& socket) {
+    // An answer shows that this connection has been counted.
+    asio::write(socket, asio::buffer(std::string_view("GET /healthz HTTP/1.1\r\n\r\n")));
+    std::array<char, 12> start{};
+    asio::read(socket, asio::buffer(start));
+    return std::string_view(start.data(), start.size()) == "HTTP/1.1 200";
+  };
   for (int i = 0; i < 2; ++i) {
     idle.emplace_back(context).connect({asio::ip::make_address("127.0.0.1"), http.address().port});
-    // An answer shows that this connection has been counted.
-    asio::write(idle.back(), asio::buffer(std::string_view("GET /healthz HTTP/1.1\r\n\r\n")));
-    std::array<char, 12> start{};
-    asio::read(idle.back(), asio::buffer(start));
+    CHECK(ask(idle.back()));
   }
-  CHECK(send_raw(http, "").starts_with("HTTP/1.1 503"));
+  CHECK(get(http, "/healthz").status == 200);
+  // The first one has been closed, the second has not.
+  boost::system::error_code error;
+  std::string rest;
+  asio::read(idle[0], asio::dynamic_buffer(rest), error);
+  CHECK((error == asio::error::eof || error == asio::error::connection_reset));
+  rest.clear();
+  std::array<char, 4096> leftover{};
+  idle[1].non_blocking(true);
+  while (idle[1].read_some(asio::buffer(leftover), error) > 0) {
+  }
+  CHECK(error == asio::error::would_block);
   // The fixture's destructor shows that the server stops with idle connections open.
+}
+
+TEST_CASE("admin http: with all connections at work a caller is told to come back") {
+  net::HttpLimits limits;
+  limits.connections = 2;
+  HttpFixture http(limits);
+  std::atomic<int> working{0};
+  http.server.add_route("/work", [&working](HttpQuestion) -> Task<HttpAnswer> {
+    ++working;
+    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::hours(1));
+    co_await timer.async_wait(asio::use_awaitable);
+    co_return HttpAnswer{};
+  });
+  http.start();
+  asio::io_context context;
+  std::vector<tcp::socket> busy;
+  for (int i = 0; i < 2; ++i) {
+    busy.emplace_back(context).connect({asio::ip::make_address("127.0.0.1"), http.address().port});
+    asio::write(busy.back(), asio::buffer(std::string_view("GET /work HTTP/1.1\r\n\r\n")));
+  }
+  while (working < 2) std::this_thread::yield();
+  CHECK(send_raw(http, "").starts_with("HTTP/1.1 503"));
+}
+
+TEST_CASE("admin http: what the guard answers is the answer, and it sees who asks") {
+  HttpFixture http;
+  http.server.add_route("/", echo);
+  http.server.set_guard([](const HttpQuestion& question) -> std::optional<HttpAnswer> {
+    if (question.authorization == "Bearer x" && question.host == "h:1" &&
+        question.origin == "http://o" && question.fetch_site == "none")
+      return std::nullopt;
+    HttpAnswer answer = net::error_answer(401, "unauthorized", question.path);
+    answer.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return answer;
+  });
+  http.start();
+  const std::string refused = send_raw(http, "GET /a HTTP/1.1\r\nConnection: close\r\n\r\n");
+  CHECK(refused.starts_with("HTTP/1.1 401"));
+  CHECK(refused.find("WWW-Authenticate: Bearer\r\n") != std::string::npos);
+  CHECK(refused.find("X-Content-Type-Options: nosniff\r\n") != std::string::npos);
+  CHECK(send_raw(http,
+                 "GET /a HTTP/1.1\r\nHost: h:1\r\nOrigin: http://o\r\nSec-Fetch-Site: none\r\n"
+                 "Authorization: Bearer x\r\nConnection: close\r\n\r\n")
+            .starts_with("HTTP/1.1 200"));
 }
 
 TEST_CASE("admin http: a port that is taken is an error with the remedy") {

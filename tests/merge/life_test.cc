@@ -1,5 +1,5 @@
-// The ends of things: applications by the thousand leave nothing behind, and a node with many merged
-// partitions starts quickly.
+// The ends of things: applications by the thousand leave nothing behind, and a node with many
+// merged partitions starts quickly.
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 

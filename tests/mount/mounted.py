@@ -57,7 +57,7 @@ class NativeMount:
         return f"{self.data[number]}/local"
 
     def counters(self):
-        """The program's counters and gauges by name."""
+        """The program's counters and gauges by name; those with labels as name{label="value"}."""
         before = len(self.log())
         self.process.send_signal(signal.SIGUSR1)
         deadline = time.monotonic() + 10
@@ -65,7 +65,7 @@ class NativeMount:
             if time.monotonic() > deadline:
                 raise TimeoutError("no metrics")
             time.sleep(0.01)
-        lines = re.findall(r"^(shufflefs_\w+) ([0-9.e+]+)$", self.log()[before:], re.MULTILINE)
+        lines = re.findall(r"^(shufflefs_\w+(?:\{[^}]*\})?) ([0-9.e+-]+)$", self.log()[before:], re.MULTILINE)
         return {name: float(value) for name, value in lines}
 
     def descriptors(self):

@@ -127,7 +127,7 @@ class TestOverlay(Mounted):
                 self.assertEqual(operation(f"{self.node.disk()}/{name}"), operation(f"{self.native}/{name}"))
         counters = self.node.counters()
         self.assertEqual(counters["shufflefs_passthrough_opens_total"], 0)
-        self.assertGreater(counters["shufflefs_passthrough_refused_stacked_total"], 0)
+        self.assertGreater(counters['shufflefs_passthrough_refused_total{reason="stacked"}'], 0)
         self.assertEqual(self.node.log().count("passthrough.refused"), 1, "one line, not one per file")
 
 

@@ -286,7 +286,7 @@ class Takeover(unittest.TestCase):
 class Health(unittest.TestCase):
     def ask(self):
         try:
-            with urllib.request.urlopen(f"http://{ADDRESS}:7340/healthz", timeout=SHORT) as answer:
+            with urllib.request.urlopen(f"http://{ADDRESS}:7340/readyz", timeout=SHORT) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -32,6 +32,8 @@ inline int decode_as_header(std::span<const std::byte> bytes, std::size_t payloa
   count(decode_map_file_question(bytes));
   count(decode_read_map_file(bytes));
   count(decode_drop(bytes));
+  count(decode_report_question(bytes));
+  count(decode_report(bytes));
   count(decode_partition_info(bytes));
   count(decode_shuffle_info(bytes));
   count(decode_shuffles(bytes));

@@ -93,9 +93,9 @@ TEST_CASE("a restart of a peer is noticed, once", "[membership]") {
   served = std::make_unique<Served>(reactor, "node2", 6, "127.0.0.15", NetOptions{}, address.port);
   joined.until_up("node2");
   reactor.until([&] { return joined.seen.size() == 2; });
-  const uint64_t beats = reactor.metrics.value("shufflefs_peer_answered_ping_total");
+  const uint64_t beats = reactor.metrics.value("shufflefs_peer_answered_total", "ping");
   reactor.until(
-      [&] { return reactor.metrics.value("shufflefs_peer_answered_ping_total") > beats + 2; });
+      [&] { return reactor.metrics.value("shufflefs_peer_answered_total", "ping") > beats + 2; });
   CHECK(joined.seen == std::vector<std::string>{"node2", "node2"});
 }
 

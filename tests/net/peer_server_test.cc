@@ -200,14 +200,14 @@ TEST_CASE("a push waits while the budget is full, and goes on when there is room
                  });
   // The server has the prefix now, or will have it shortly, and must leave the payload in the
   // socket.
-  reactor.until([&] { return reactor.metrics.value("shufflefs_peer_asked_push_total") == 1; });
+  reactor.until([&] { return reactor.metrics.value("shufflefs_peer_asked_total", "push") == 1; });
   for (int i = 0; i < 20; ++i) reactor.runtime.context().run_one_for(5ms);
   CHECK(!answered);
   CHECK(served.node.calls.empty());
   all.reset();
   reactor.until([&] { return answered; });
   CHECK(served.node.calls.size() == 1);
-  CHECK(reactor.metrics.value("shufflefs_peer_answered_push_total") == 1);
+  CHECK(reactor.metrics.value("shufflefs_peer_answered_total", "push") == 1);
 }
 
 TEST_CASE("a push that finds no memory in time is told when to come, and the connection goes on",

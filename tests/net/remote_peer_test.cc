@@ -64,6 +64,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
             peer.read_map_file(shuffle_key(), map, merge::MapFile::kIndex, 1, 2))) == "ff");
   CHECK(reactor.run(peer.drop(app("app-1"), merge::ShuffleId{7}, 9)));
   CHECK(reactor.run(peer.drop(app("app-1"), std::nullopt, 10)));
+  CHECK(reactor.run(peer.report("node")).value() == "{}");
 
   const std::vector<std::string> expected = {"push app-1/7 map 9223372036854775807",
                                              "announce",
@@ -77,12 +78,15 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
                                              "map_file_size app-1/7 map 8 0",
                                              "read_map_file app-1/7 map 8 1 1+2",
                                              "drop app-1 7 9",
-                                             "drop app-1 all 10"};
+                                             "drop app-1 all 10",
+                                             "report node"};
   CHECK(served.node.calls == expected);
   // One connection for questions and one for pushes served all of that.
   CHECK(reactor.metrics.value("shufflefs_peer_connections_opened_total") == 2);
-  CHECK(reactor.metrics.value("shufflefs_peer_asked_push_total") == 1);
-  CHECK(reactor.metrics.value("shufflefs_peer_answered_drop_total") == 2);
+  CHECK(reactor.metrics.value("shufflefs_peer_asked_total", "push") == 1);
+  CHECK(reactor.metrics.value("shufflefs_peer_answered_total", "drop") == 2);
+  CHECK(reactor.metrics.value("shufflefs_peer_pushed_bytes_total", "node1") > 0);
+  CHECK(reactor.metrics.value("shufflefs_peer_fetched_bytes_total", "node1") >= 4194304);
 }
 
 TEST_CASE("the node's errors keep code, errno and message, and the peer stays up",

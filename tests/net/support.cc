@@ -184,6 +184,11 @@ Task<Status> FakeNode::drop(merge::AppId app, std::optional<merge::ShuffleId> sh
                              shuffle ? std::to_string(merge::number(*shuffle)) : "all", epoch));
 }
 
+Task<Result<std::string>> FakeNode::report(std::string about) {
+  CO_TRY(note("report " + about));
+  co_return "{}";
+}
+
 // ---- servers, askers, strangers
 // -------------------------------------------------------------------------------------
 

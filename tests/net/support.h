@@ -91,6 +91,7 @@ class FakeNode final : public merge::NodeApi {
                                      uint32_t length) override;
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
                     uint64_t epoch) override;
+  Task<Result<std::string>> report(std::string about) override;
 
   std::vector<std::string> calls;            // "push app-1/7 map 5 ..."
   std::optional<merge::PushRequest> pushed;  // the last one

@@ -134,8 +134,8 @@ bool World::remove_output(WrittenMap& written) {
   if (!node.works() || !written.is_live()) return false;
   merge::CommitSink& commits = node.engine().commits();
   SimDisk& disk = node.disk();
-  const std::string pair = fmt::format("shuffle_{}_{}_0", number(written.shuffle.shuffle),
-                                       number(written.map));
+  const std::string pair =
+      fmt::format("shuffle_{}_{}_0", number(written.shuffle.shuffle), number(written.map));
   const std::string name = std::to_string(number(written.map));
   written.removed = true;
   for (const std::string& data_dir : node.data_dirs()) {
@@ -360,6 +360,8 @@ void World::tell_members() {
 void World::join_node() {
   add_node();
   note(nodes_.back()->name().str() + " joins");
+  // It has not heard of the drops, so what it writes under such a name counts as of before them.
+  murky_.insert(dropped_.begin(), dropped_.end());
   (void)nodes_.back()->start(members());
   tell_members();
 }

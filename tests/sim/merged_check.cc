@@ -106,8 +106,8 @@ std::optional<std::string> MergedCheck::whole(const SimDisk& disk, const std::st
 bool MergedCheck::holds(const SimDisk& disk, const std::vector<std::string>& data_dirs,
                         const WrittenMap& written, merge::PartitionId partition) const {
   return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
-    const std::string base = fmt::format("{}/merged/{}/{}", data_dir, to_string(written.shuffle),
-                                         number(partition));
+    const std::string base =
+        fmt::format("{}/merged/{}/{}", data_dir, to_string(written.shuffle), number(partition));
     const auto* index = disk.peek(base + ".index");
     if (index == nullptr) return false;
     if (is_excused(base)) return true;

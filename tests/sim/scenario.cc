@@ -64,14 +64,17 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
 
 std::string to_string(const Scenario& s) {
   return fmt::format(
-      "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, memory "
-      "{} and {} KiB, {} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts {}, "
+      "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, "
+      "memory "
+      "{} and {} KiB, {} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts "
+      "{}, "
       "slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}{}{}{}",
       s.nodes, s.disks, s.shuffles, s.partitions, s.maps, s.block_bytes, s.memory >> 10U,
       s.push_memory >> 10U, s.reads, s.crashes, s.power_losses ? " (with power losses)" : "",
       s.stops, s.removals, s.rewrites, s.drops, s.cuts, s.slow_nodes, s.sick_disks, s.full_disks,
       s.flipped_bits, s.joins, s.leaves, s.lossy_network ? ", lossy network" : "",
-      s.skewed_clocks ? ", skewed clocks" : "", s.restart_at_end ? ", all restarted at the end" : "");
+      s.skewed_clocks ? ", skewed clocks" : "",
+      s.restart_at_end ? ", all restarted at the end" : "");
 }
 
 }  // namespace shufflefs::sim

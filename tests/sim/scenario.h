@@ -27,7 +27,7 @@ struct Scenario {
   uint64_t removals = 0;  // of map outputs
   uint64_t rewrites = 0;  // removals whose map id is written again
   uint64_t drops = 0;
-  uint64_t cuts = 0;       // of a link, or of a node from all others
+  uint64_t cuts = 0;  // of a link, or of a node from all others
   uint64_t slow_nodes = 0;
   uint64_t sick_disks = 0;  // a time of I/O errors, or of no answer but errors
   uint64_t full_disks = 0;
@@ -35,7 +35,7 @@ struct Scenario {
   uint64_t joins = 0;
   uint64_t leaves = 0;
   bool lossy_network = false;
-  bool power_losses = false;   // some crashes take what was written lately with them
+  bool power_losses = false;  // some crashes take what was written lately with them
   bool skewed_clocks = false;
   bool restart_at_end = false;  // of all nodes: whatever was given up is then offered again
 };

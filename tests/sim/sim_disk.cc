@@ -89,8 +89,7 @@ SimDisk::InodePtr SimDisk::find(const std::string& path) const {
 Result<std::unique_ptr<File>> SimDisk::open(const std::string& path, OpenMode mode) {
   TRY(admit(path, "open"));
   InodePtr inode = find(path);
-  if (inode && inode->is_directory)
-    return errno_error(fmt::format("cannot open {}", path), EISDIR);
+  if (inode && inode->is_directory) return errno_error(fmt::format("cannot open {}", path), EISDIR);
   if (!inode) {
     const InodePtr parent = find(parent_of(path));
     if (mode == OpenMode::kRead || !parent || !parent->is_directory)
@@ -189,8 +188,8 @@ Status SimDisk::rename(const std::string& from, const std::string& to) {
   if (!inode || !find(parent_of(to))) return refuse(ENOENT);
   if (const InodePtr target = find(to); target && target->is_directory) return refuse(ENOTEMPTY);
   std::vector<std::pair<std::string, InodePtr>> moved = {{to, inode}};
-  for (auto it = inodes_.lower_bound(from + "/"); it != inodes_.end() && is_below(it->first, from);)
-  {
+  for (auto it = inodes_.lower_bound(from + "/");
+       it != inodes_.end() && is_below(it->first, from);) {
     moved.emplace_back(to + it->first.substr(from.size()), it->second);
     it = inodes_.erase(it);
   }
@@ -242,8 +241,8 @@ Result<DiskSpace> SimDisk::space(const std::string& path) {
   TRY(admit(path, "statvfs"));
   constexpr uint64_t kHuge = uint64_t{1} << 40U;
   const std::string* directory = data_dir_of(path);
-  const uint64_t total = directory != nullptr ? std::min(kHuge, faults_.at(*directory).capacity)
-                                              : kHuge;
+  const uint64_t total =
+      directory != nullptr ? std::min(kHuge, faults_.at(*directory).capacity) : kHuge;
   const uint64_t used = directory != nullptr && total < kHuge ? used_below(*directory) : 0;
   return DiskSpace{total, total - std::min(total, used)};
 }
@@ -281,7 +280,8 @@ std::optional<std::string> SimDisk::corrupt_one(
   }
   if (found.empty()) return std::nullopt;
   const auto& [path, inode] = found[random_.below(found.size())];
-  inode->bytes[random_.below(inode->bytes.size())] ^= static_cast<std::byte>(1U << random_.below(8));
+  inode->bytes[random_.below(inode->bytes.size())] ^=
+      static_cast<std::byte>(1U << random_.below(8));
   return path;
 }
 

@@ -29,9 +29,9 @@ Task<Result<net::Frame>> take_in(ByteBudget& budget, WireFrame raw) {
   frame.type = prefix.type;
   frame.header.assign(raw.head.begin() + net::kPrefixBytes, raw.head.end());
   CO_TRY(net::check_header(prefix, frame.header));
-  CO_TRY_ASSIGN(ByteBudget::Lease lease,
-                co_await budget.acquire(frame.header.size() + raw.payload.size(),
-                                        kOptions.budget_patience));
+  CO_TRY_ASSIGN(
+      ByteBudget::Lease lease,
+      co_await budget.acquire(frame.header.size() + raw.payload.size(), kOptions.budget_patience));
   CO_TRY(net::check_payload(prefix, raw.payload));
   frame.payload = Buffer(raw.payload.size(), std::move(lease));
   std::ranges::copy(raw.payload, frame.payload.data());
@@ -51,8 +51,8 @@ Task<Result<WireFrame>> serve_frame(ByteBudget& budget, merge::NodeApi& node, ui
   }
   const net::Reply reply = co_await net::dispatch(node, incarnation, *std::move(frame));
   if (reply.malformed) co_return make_error(Code::kProtocol, reply.malformed->message);
-  co_return WireFrame{reply.head, {reply.payload.data(),
-                                   reply.payload.data() + reply.payload.size()}};
+  co_return WireFrame{reply.head,
+                      {reply.payload.data(), reply.payload.data() + reply.payload.size()}};
 }
 
 Task<Result<SimPeer::Answer>> SimPeer::ask(MessageType type, Bytes header,
@@ -90,8 +90,8 @@ Task<Result<Buffer>> SimPeer::ask_for_bytes(MessageType type, Bytes header, uint
 }
 
 Task<Result<merge::PushReply>> SimPeer::push(merge::PushRequest request) {
-  CO_TRY_ASSIGN(const Answer answer, co_await ask(MessageType::kPush, net::encode(request),
-                                                  request.payload.span()));
+  CO_TRY_ASSIGN(const Answer answer,
+                co_await ask(MessageType::kPush, net::encode(request), request.payload.span()));
   co_return net::decode_push_reply(answer.header);
 }
 
@@ -107,6 +107,13 @@ Task<Status> SimPeer::announce(merge::AnnounceRequest request) {
 Task<Result<merge::PartitionInfo>> SimPeer::partition_info(merge::ShuffleKey shuffle,
                                                            merge::PartitionId partition) {
   return ask_for(MessageType::kPartitionInfo,
+                 net::encode(net::PartitionQuestion{std::move(shuffle), partition}),
+                 net::decode_partition_info);
+}
+
+Task<Result<merge::PartitionInfo>> SimPeer::merged_info(merge::ShuffleKey shuffle,
+                                                        merge::PartitionId partition) {
+  return ask_for(MessageType::kMergedInfo,
                  net::encode(net::PartitionQuestion{std::move(shuffle), partition}),
                  net::decode_partition_info);
 }
@@ -149,8 +156,7 @@ Task<Result<uint64_t>> SimPeer::map_file_size(merge::ShuffleKey shuffle, merge::
 }
 
 Task<Result<Buffer>> SimPeer::read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
-                                            merge::MapFile file, uint64_t offset,
-                                            uint32_t length) {
+                                            merge::MapFile file, uint64_t offset, uint32_t length) {
   return ask_for_bytes(
       MessageType::kReadMapFile,
       net::encode(net::ReadMapFileQuestion{{std::move(shuffle), map, file}, offset, length}),

@@ -21,7 +21,7 @@ class SimPeer final : public merge::NodeApi {
     std::size_t to = 0;
     // Asked before each call: why to fail at once, as the peer is known to be down.
     std::function<std::optional<std::string>()> refusal;
-    std::function<void(bool answered)> heard;  // after each call
+    std::function<void(bool answered)> heard;                      // after each call
     std::function<void(const merge::AnnounceRequest&)> announced;  // acknowledged by the peer
   };
   explicit SimPeer(Link link) : link_(std::move(link)) {}
@@ -30,6 +30,8 @@ class SimPeer final : public merge::NodeApi {
   Task<Status> announce(merge::AnnounceRequest request) override;
   Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
                                                     merge::PartitionId partition) override;
+  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
+                                                 merge::PartitionId partition) override;
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;
   Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override;
   Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;

@@ -62,8 +62,7 @@ struct Sums {
 void run_seed(const Choice& choice, uint64_t seed, Sums& sums) {
   const Scenario scenario = make_scenario(seed, choice.nodes, choice.only);
   Outcome outcome = World(scenario, choice.verbose).run();
-  if (choice.twice && !outcome.violation &&
-      World(scenario, false).run().history != outcome.history)
+  if (choice.twice && !outcome.violation && World(scenario, false).run().history != outcome.history)
     outcome.violation = "the same seed has had two histories";
   const std::lock_guard lock(sums.mu);
   sums.add(outcome);
@@ -77,13 +76,13 @@ int run(const Choice& choice) {
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < choice.threads; ++i) {
     threads.emplace_back([&] {
-      for (uint64_t seed = next++; seed <= choice.last; seed = next++)
-        run_seed(choice, seed, sums);
+      for (uint64_t seed = next++; seed <= choice.last; seed = next++) run_seed(choice, seed, sums);
     });
   }
   for (std::thread& thread : threads) thread.join();
   fmt::print(
-      "{} seeds, {} failed; {} steps, {} requests, {} crashes, {} reads right, {} with an error, {} "
+      "{} seeds, {} failed; {} steps, {} requests, {} crashes, {} reads right, {} with an error, "
+      "{} "
       "forgetful, {} h of virtual time\n",
       sums.seeds, sums.failed, sums.steps, sums.requests, sums.crashes, sums.reads_right,
       sums.reads_failed, sums.reads_forgetful, sums.virtual_time / std::chrono::hours(1));

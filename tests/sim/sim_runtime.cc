@@ -72,8 +72,7 @@ class SimTimer final : public Timer {
     handler_ = std::move(handler);
     const auto slot = asio::get_associated_cancellation_slot(handler_);
     if (slot.is_connected()) {
-      asio::cancellation_slot(slot).assign(
-          [this](asio::cancellation_type /*kind*/) { wake(); });
+      asio::cancellation_slot(slot).assign([this](asio::cancellation_type /*kind*/) { wake(); });
     }
     ticket_ = runtime_.schedule_.after(duration, Action([this] { end(true); }));
     runtime_.waiting_.emplace(id_, this);
@@ -103,8 +102,8 @@ asio::any_io_executor SimRuntime::executor() { return SimExecutor(*this); }
 WallTime SimRuntime::wall_clock() const {
   // 2026-01-01 and then the virtual time.
   constexpr WallTime kBegin{std::chrono::seconds(1767225600)};
-  return kBegin + std::chrono::duration_cast<WallTime::duration>(schedule_.elapsed() +
-                                                                 options_.clock_skew);
+  return kBegin +
+         std::chrono::duration_cast<WallTime::duration>(schedule_.elapsed() + options_.clock_skew);
 }
 
 std::unique_ptr<Timer> SimRuntime::make_timer() { return std::make_unique<SimTimer>(*this); }

@@ -85,8 +85,7 @@ void World::add_node() {
   };
   hooks.disk.written = [this, index](const std::string& path, uint64_t offset, uint64_t length) {
     if (index >= nodes_.size()) return;
-    if (const auto wrong =
-            merged_check_.after_write(nodes_[index]->disk(), path, offset, length))
+    if (const auto wrong = merged_check_.after_write(nodes_[index]->disk(), path, offset, length))
       violate(*wrong);
   };
   hooks.probe = [this, index](std::size_t peer) -> std::optional<uint64_t> {
@@ -188,6 +187,7 @@ struct World::Survey {
   std::size_t to_answer = 0;
   uint64_t maps_open = 0;  // neither merged nor given up
   uint64_t given_up = 0;
+  std::string open;
 };
 
 Task<void> World::ask_node(World& world, SimNode& node, std::shared_ptr<Survey> survey) {
@@ -197,8 +197,12 @@ Task<void> World::ask_node(World& world, SimNode& node, std::shared_ptr<Survey> 
       ++survey->maps_open;
       continue;
     }
-    survey->maps_open +=
+    const uint64_t open =
         info->maps - info->maps_settled - info->maps_given_up - info->maps_unpushed;
+    survey->maps_open += open;
+    if (open > 0)
+      survey->open += fmt::format("{} has {} maps of {}; ", node.name().str(),
+                                  static_cast<int64_t>(open), to_string(shuffle));
     for (const merge::GivenUp& given_up : info->given_up) {
       survey->given_up += given_up.chunks;
       if (given_up.reason.empty()) world.violate("a chunk was given up without a reason");
@@ -220,6 +224,7 @@ bool World::is_settled() {
     if (!advance(std::chrono::milliseconds(50))) return false;
   }
   outcome_.chunks_given_up = survey->given_up;
+  open_ = survey->open;
   return survey->to_answer == 0 && survey->maps_open == 0 && reads_open_ == 0;
 }
 
@@ -229,7 +234,9 @@ bool World::settle() {
     if (is_settled()) return true;
     if (!advance(std::chrono::milliseconds(500))) return false;
   }
-  violate("not everything was merged, given up or refused within the bound after the faults ended");
+  violate(
+      "within the bound after the faults ended not everything was merged, given up or refused: " +
+      open_);
   return false;
 }
 

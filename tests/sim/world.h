@@ -31,7 +31,7 @@ struct Outcome {
   uint64_t requests = 0;
   uint64_t crashes = 0;
   uint64_t reads_right = 0;
-  uint64_t reads_failed = 0;  // with an error, as they may while something is wrong
+  uint64_t reads_failed = 0;     // with an error, as they may while something is wrong
   uint64_t reads_forgetful = 0;  // short, as all who had been told have been restarted
   uint64_t chunks_given_up = 0;
 };
@@ -48,7 +48,7 @@ class World {
  private:
   static constexpr Duration kSettleBound = std::chrono::minutes(10);
   static constexpr uint64_t kMaxBlockBytes = 16U << 10U;  // push.max-block-bytes of all nodes
-  static constexpr uint64_t kStepBound = 50'000'000;  // more is a loop that does not end
+  static constexpr uint64_t kStepBound = 50'000'000;      // more is a loop that does not end
 
   // ---- world.cc: building and running ------------------------------------------------------------
   void build();
@@ -103,7 +103,9 @@ class World {
                                    merge::PartitionId partition);
   void check_plan(const Expectation& before, SimNode& node, const merge::PartitionPlan& plan,
                   bool at_rest);
-  void check_bytes(SimNode& node, const merge::PartitionPlan& plan, std::string_view bytes);
+  // At rest what was replaced by another writing is wrong too.
+  void check_bytes(SimNode& node, const merge::PartitionPlan& plan, std::string_view bytes,
+                   bool at_rest);
 
   // ---- final_check.cc ----------------------------------------------------------------------------
   bool check_rest();
@@ -120,8 +122,8 @@ class World {
   Truth truth_;
   MergedCheck merged_check_;
   std::vector<std::unique_ptr<SimNode>> nodes_;
-  std::vector<bool> is_member_;    // by node
-  std::vector<bool> has_left_;     // for good, with its disks
+  std::vector<bool> is_member_;  // by node
+  std::vector<bool> has_left_;   // for good, with its disks
   std::vector<uint32_t> disk_slowness_;
   std::vector<std::size_t> crashing_;  // nodes whose disks have frozen in this step
   std::vector<merge::ShuffleKey> shuffles_;
@@ -130,6 +132,7 @@ class World {
   std::set<merge::ShuffleKey> dropped_;  // at least once
   std::set<merge::ShuffleKey> murky_;    // by a drop that has not reached everybody
   std::size_t reads_open_ = 0;
+  std::string open_;  // what kept the last look from being settled
   Outcome outcome_;
 };
 

@@ -55,9 +55,7 @@ Result<std::shared_ptr<const AuthSecret>> read_secret_file(const std::filesystem
   Result<std::shared_ptr<const AuthSecret>> secret =
       too_long ? secret_error(file, "is longer than 4096 bytes")
       : text.empty()
-          ? secret_error(file,
-                         "is empty; put the applications' "
-                         "spark.authenticate.secret into it")
+          ? secret_error(file, "is empty; put the secret into it")
           : Result<std::shared_ptr<const AuthSecret>>(std::make_shared<const AuthSecret>(text));
   OPENSSL_cleanse(buffer.data(), buffer.size());
   return secret;

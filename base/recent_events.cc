@@ -1,0 +1,48 @@
+#include "base/recent_events.h"
+
+namespace shufflefs {
+
+void RecentEvents::add(LogLevel level, std::string_view code, LogFields fields) {
+  RecentEvent event;
+  event.time = std::chrono::system_clock::now();
+  event.level = level;
+  event.code = code;
+  for (const LogField& field : fields) {
+    if (event.fields.size() == kMostFields) break;
+    event.fields.emplace_back(field.key, field.value.substr(0, kMostBytes));
+  }
+  const std::lock_guard lock(mu_);
+  event.number = ++count_;
+  ++counts_.at(static_cast<std::size_t>(level));
+  events_.push_back(std::move(event));
+  if (events_.size() > kMostEvents) events_.pop_front();
+}
+
+std::vector<RecentEvent> RecentEvents::last(std::size_t most) const {
+  const std::lock_guard lock(mu_);
+  const std::size_t skip = events_.size() > most ? events_.size() - most : 0;
+  return {events_.begin() + static_cast<std::ptrdiff_t>(skip), events_.end()};
+}
+
+std::array<uint64_t, 4> RecentEvents::counts() const {
+  const std::lock_guard lock(mu_);
+  return counts_;
+}
+
+RecentEvents& recent_events() {
+  // Process-wide, as the log is.
+  static RecentEvents events;
+  return events;
+}
+
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug: return "debug";
+    case LogLevel::kInfo: return "info";
+    case LogLevel::kWarning: return "warning";
+    case LogLevel::kError: return "error";
+  }
+  return "error";
+}
+
+}  // namespace shufflefs

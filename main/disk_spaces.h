@@ -1,0 +1,50 @@
+// Sizes and free space of the data disks as remembered numbers, refreshed when somebody asks: a
+// disk that hangs must hang neither the status nor the metrics, which are there to say so.
+//
+// Threads: refresh() on the reactor, the rest on any. Ownership: the Runtime and FileIo outlive it
+// and its jobs. Failure: a disk that errors or does not answer keeps its last numbers and has a
+// reason. Cost: one job on a disk thread for each disk and refresh; a hanging disk holds one.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/file_io.h"
+#include "base/runtime.h"
+
+namespace shufflefs {
+
+struct DataDisk {
+  std::string name;  // disk0
+  std::string path;
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+  std::string reason;  // why the numbers are not current; empty: they are
+};
+
+class DiskSpaces {
+ public:
+  DiskSpaces(Runtime& runtime, FileIo& io, const std::vector<std::string>& paths);
+
+  // Asks every disk that is not being asked still, and waits for the answers, a second at most.
+  [[nodiscard]] Task<void> refresh();
+  [[nodiscard]] std::vector<DataDisk> last() const;
+
+ private:
+  struct Disk {
+    std::mutex mu;
+    DataDisk space;        // GUARDED_BY(mu)
+    bool asking = false;   // GUARDED_BY(mu)
+    TimePoint asked_at{};  // GUARDED_BY(mu)
+  };
+  void ask(const std::shared_ptr<Disk>& disk);
+  [[nodiscard]] bool is_asking() const;
+
+  Runtime& runtime_;
+  FileIo& io_;
+  std::vector<std::shared_ptr<Disk>> disks_;  // constant after construction
+};
+
+}  // namespace shufflefs

@@ -1,0 +1,143 @@
+#include "main/node_metrics.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "base/recent_events.h"
+#include "main/version.h"
+
+namespace shufflefs {
+namespace {
+
+using Samples = Metrics::Samples;
+
+double seconds_of(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+}
+
+double open_descriptors() {
+  std::error_code error;
+  std::filesystem::directory_iterator entries("/proc/self/fd", error);
+  double count = 0;
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error))
+    ++count;
+  return count;
+}
+
+double most_descriptors() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<double>(limit.rlim_cur);
+}
+
+// The names are those that every Prometheus client library uses.
+void register_process(Metrics& metrics) {
+  const auto start =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  metrics.gauge("process_start_time_seconds", "When the worker started, since 1970.",
+                [start] { return start; });
+  metrics.counter_from("process_cpu_seconds_total", "CPU time of the worker.", cpu_seconds);
+  metrics.gauge("process_resident_memory_bytes", "Resident memory of the worker.",
+                [] { return static_cast<double>(resident_bytes()); });
+  metrics.gauge("process_open_fds", "Open descriptors of the worker.", open_descriptors);
+  metrics.gauge("process_max_fds", "How many descriptors the worker may have.", most_descriptors);
+  metrics.gauges("shufflefs_build_info", "1, with the version as a label.", "version",
+                 [] { return Samples{{kVersion, 1.0}}; });
+  metrics.counters_from(
+      "shufflefs_log_events_total",
+      "Events at each level since the worker started, not counting what was rate-limited.", "level",
+      [] {
+        Samples samples;
+        const auto counts = recent_events().counts();
+        for (const LogLevel level : {LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError})
+          samples.emplace_back(to_string(level),
+                               static_cast<double>(counts.at(static_cast<std::size_t>(level))));
+        return samples;
+      });
+}
+
+void register_disks(Metrics& metrics, const DiskSpaces& disks) {
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    metrics.gauges(name, help, "disk", [&disks, value] {
+      Samples samples;
+      for (const DataDisk& disk : disks.last()) samples.emplace_back(disk.name, value(disk));
+      return samples;
+    });
+  };
+  gauge("shufflefs_disk_size_bytes", "Size of the file system of each data directory.",
+        [](const DataDisk& disk) { return static_cast<double>(disk.total_bytes); });
+  gauge("shufflefs_disk_free_bytes", "Free bytes on the file system of each data directory.",
+        [](const DataDisk& disk) { return static_cast<double>(disk.free_bytes); });
+  gauge("shufflefs_disk_answers", "1 if the disk has said within a second how full it is, else 0.",
+        [](const DataDisk& disk) { return disk.reason.empty() ? 1.0 : 0.0; });
+}
+
+void register_peers(Metrics& metrics, merge::Cluster& cluster) {
+  metrics.gauges("shufflefs_peers", "The other members, by whether they answer.", "state",
+                 [&cluster] {
+                   double up = 0;
+                   double down = 0;
+                   for (const merge::PeerHealth& peer : cluster.health())
+                     if (!peer.self) ++(peer.up ? up : down);
+                   return Samples{{"down", down}, {"up", up}};
+                 });
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    metrics.gauges(name, help, "peer", [&cluster, value] {
+      Samples samples;
+      for (const merge::PeerHealth& peer : cluster.health()) {
+        if (peer.self) continue;
+        if (samples.size() == Labelled<Counter>::kMostSeries) break;
+        samples.emplace_back(peer.name.str().empty() ? peer.address : peer.name.str(), value(peer));
+      }
+      return samples;
+    });
+  };
+  gauge("shufflefs_peer_up", "1 if the peer answers heartbeats, else 0.",
+        [](const merge::PeerHealth& peer) { return peer.up ? 1.0 : 0.0; });
+  gauge("shufflefs_peer_round_trip_seconds", "Of the peer's last heartbeat.",
+        [](const merge::PeerHealth& peer) { return peer.round_trip_ms / 1e3; });
+}
+
+}  // namespace
+
+uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0;
+  uint64_t resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+void register_node_metrics(Metrics& metrics, const NodeMetricsSources& sources) {
+  register_process(metrics);
+  register_disks(metrics, sources.disks);
+  register_peers(metrics, sources.cluster);
+  metrics.gauge("shufflefs_memory_used_bytes", "Bytes of the memory budget that are leased.",
+                [&memory = sources.memory] { return static_cast<double>(memory.used_bytes()); });
+  sources.memory.show(metrics);
+  metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.",
+                [&memory = sources.memory] { return static_cast<double>(memory.total_bytes()); });
+  metrics.counter_from(
+      "shufflefs_workers_started_total",
+      "Workers that have served the mount, this one included: one more with each restart after a "
+      "worker's death and with each takeover.",
+      [workers = sources.workers] { return static_cast<double>(workers); });
+  metrics.gauge("shufflefs_mount_answers",
+                "1 if a stat and a read through the mount came back within 2 s, else 0.",
+                [&probe = sources.probe] { return probe.last_was_good() ? 1.0 : 0.0; });
+  metrics.gauge(
+      "shufflefs_shuffles", "Shuffles that this node has anything of.",
+      [&engine = sources.engine] { return static_cast<double>(engine.local_shuffles().size()); });
+}
+
+}  // namespace shufflefs

@@ -1,0 +1,63 @@
+#include "merge/partition_sizes.h"
+
+#include <algorithm>
+
+namespace shufflefs::merge {
+
+PartitionSizer::Counted& PartitionSizer::count(const ShuffleKey& shuffle,
+                                               const std::vector<MapOutput>& outputs) {
+  const auto found = std::find_if(counted_.begin(), counted_.end(),
+                                  [&](const Counted& c) { return c.shuffle == shuffle; });
+  if (found == counted_.end())
+    counted_.push_front({shuffle, {}, {}});
+  else
+    counted_.splice(counted_.begin(), counted_, found);
+  if (counted_.size() > kRemembered) counted_.pop_back();
+  Counted& counted = counted_.front();
+
+  std::set<MapId> there;
+  for (const MapOutput& output : outputs) there.insert(output.map);
+  // What was removed cannot be subtracted any more: its index is gone.
+  if (!std::includes(there.begin(), there.end(), counted.maps.begin(), counted.maps.end()))
+    counted = {shuffle, {}, {}};
+  std::size_t read = 0;
+  for (const MapOutput& output : outputs) {
+    if (counted.maps.contains(output.map)) continue;
+    if (read++ == kMostOutputs) break;
+    const auto lengths = block_lengths(io_, output);
+    if (!lengths) continue;  // removed meanwhile, or unreadable: whoever reads it will say so
+    if (counted.bytes.size() < lengths->size()) counted.bytes.resize(lengths->size());
+    for (std::size_t p = 0; p < lengths->size(); ++p) counted.bytes[p] += (*lengths)[p];
+    counted.maps.insert(output.map);
+  }
+  return counted;
+}
+
+PartitionSizes PartitionSizer::sizes(const PartitionSizesQuestion& question) {
+  const uint32_t cells = std::min(question.cells, PartitionSizesQuestion::kMostCells);
+  const uint64_t end = question.first + uint64_t{cells} * question.width;
+  PartitionSizes sizes;
+  sizes.committed_bytes.resize(cells);
+  sizes.merged_bytes.resize(cells);
+  const auto cell_of = [&](uint64_t partition) {
+    return (partition - question.first) / question.width;
+  };
+  const std::vector<MapOutput> outputs = maps_.of(question.shuffle);
+  sizes.maps = outputs.size();
+  {
+    const std::lock_guard lock(mu_);
+    const Counted& counted = count(question.shuffle, outputs);
+    sizes.maps_counted = counted.maps.size();
+    for (uint64_t p = question.first; p < std::min<uint64_t>(end, counted.bytes.size()); ++p)
+      sizes.committed_bytes[cell_of(p)] += counted.bytes[p];
+  }
+  for (const PartitionId partition : store_.partitions(question.shuffle)) {
+    const uint64_t p = number(partition);
+    if (p < question.first || p >= end) continue;
+    if (const auto merged = store_.find(question.shuffle, partition))
+      sizes.merged_bytes[cell_of(p)] += (*merged)->bytes();
+  }
+  return sizes;
+}
+
+}  // namespace shufflefs::merge

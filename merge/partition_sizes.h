@@ -1,0 +1,61 @@
+// How large the partitions of a shuffle are, as far as this node knows: what its own map outputs
+// hold of each, and what it has merged of each. For people who look for skew.
+//
+// Threads: any; blocks on the disk. Memory: 8 bytes for each partition of the kRemembered shuffles
+// that were asked for last. Cost: an index file is read once for each map output, at most
+// kMostOutputs in one question; the next question goes on from there.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "base/file_io.h"
+#include "merge/local_maps.h"
+#include "merge/merge_store.h"
+
+namespace shufflefs::merge {
+
+struct PartitionSizesQuestion {
+  static constexpr uint32_t kMostCells = 4096;
+  ShuffleKey shuffle;
+  uint32_t first = 0;  // partition
+  uint32_t cells = 0;  // at most kMostCells
+  uint32_t width = 1;  // partitions that are summed into one cell, > 0
+};
+
+struct PartitionSizes {
+  std::vector<uint64_t> committed_bytes;  // by cell
+  std::vector<uint64_t> merged_bytes;     // by cell
+  uint64_t maps = 0;
+  uint64_t maps_counted = 0;  // fewer than maps: ask again
+};
+
+class PartitionSizer {
+ public:
+  PartitionSizer(FileIo& io, LocalMaps& maps, MergeStore& store)
+      : io_(io), maps_(maps), store_(store) {}
+
+  [[nodiscard]] PartitionSizes sizes(const PartitionSizesQuestion& question);
+
+ private:
+  static constexpr std::size_t kRemembered = 4;
+  static constexpr std::size_t kMostOutputs = 500;
+  struct Counted {
+    ShuffleKey shuffle;
+    std::set<MapId> maps;
+    std::vector<uint64_t> bytes;  // by partition
+  };
+  // Brings the count up to date. REQUIRES: mu_ held.
+  Counted& count(const ShuffleKey& shuffle, const std::vector<MapOutput>& outputs);
+
+  FileIo& io_;
+  LocalMaps& maps_;
+  MergeStore& store_;
+  std::mutex mu_;
+  std::list<Counted> counted_;  // GUARDED_BY(mu_); the last asked for first
+};
+
+}  // namespace shufflefs::merge
