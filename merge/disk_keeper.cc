@@ -98,7 +98,10 @@ Task<void> DiskKeeper::try_failed_disks() {
     if (is_new || runtime_.now() - it->second < options_.try_again_after) continue;
     it->second = runtime_.now();
     co_await offload(runtime_, [&]() -> Status {
-      disks_.try_again(disk);
+      if (!disks_.works_again(disk)) return ok();
+      // Before anything new can be put there.
+      store_.finish_drops(disk);
+      disks_.recovered(disk);
       return ok();
     });
   }

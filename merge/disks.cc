@@ -103,15 +103,17 @@ void Disks::fail(std::size_t disk, const std::string& reason) {
                              "origins"}});
 }
 
-void Disks::try_again(std::size_t disk) {
-  Disk& d = *disks_[disk];
-  const std::string path = d.path + "/probe";
+bool Disks::works_again(std::size_t disk) {
+  const std::string path = disks_[disk]->path + "/probe";
   const std::string text = "is this disk well again?";
   const auto bytes = std::as_bytes(std::span(text));
-  if (!replace_file(io_, path, bytes)) return;
+  if (!replace_file(io_, path, bytes)) return false;
   const auto read = read_file(io_, path, bytes.size());
-  (void)io_.remove_file(path);
-  if (!read || !std::ranges::equal(*read, bytes)) return;
+  return io_.remove_file(path) && read && std::ranges::equal(*read, bytes);
+}
+
+void Disks::recovered(std::size_t disk) {
+  Disk& d = *disks_[disk];
   {
     const std::lock_guard lock(d.mu);
     d.reason.clear();

@@ -57,8 +57,9 @@ class Disks {
   // remembered until the next refresh.
   void note(std::size_t disk, const Error& error);
   void fail(std::size_t disk, const std::string& reason);
-  // Tries a disk that has failed. Blocks.
-  void try_again(std::size_t disk);
+  // Tries a disk that has failed; true if it works. It is used again after recovered(). Blocks.
+  [[nodiscard]] bool works_again(std::size_t disk);
+  void recovered(std::size_t disk);
   [[nodiscard]] std::vector<DiskStatus> status() const;
 
  private:

@@ -50,6 +50,10 @@ Status MergeStore::load_disk(std::size_t disk) {
 }
 
 Status MergeStore::load_shuffle(std::size_t disk, const ShuffleKey& key) {
+  if (options_.is_stale) {
+    TRY_ASSIGN(const FileInfo info, io_.stat(directory(disk, key)));
+    if (options_.is_stale(key, info.modified_ms)) return trash_.discard(directory(disk, key));
+  }
   TRY_ASSIGN(const std::vector<DirectoryEntry> files, io_.list(directory(disk, key)));
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, true);
   const std::lock_guard lock(shuffle->mu);
@@ -381,13 +385,17 @@ Status MergeStore::drop(const ShuffleKey& key) {
   const std::unique_lock alone(shuffle->gone_mu);
   shuffle->gone = true;
   for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
-    if (!disks_.is_well(disk)) continue;
     const std::string place = directory(disk, key);
     files_.forget_below(place);
+    if (!disks_.is_well(disk)) {
+      drop_later(disk, key);
+      continue;
+    }
     const Status discarded = trash_.discard(place);
     if (!discarded) {
       disks_.note(disk, discarded.error());
       if (disks_.is_well(disk)) return discarded;
+      drop_later(disk, key);
       continue;
     }
     // The application's directory goes with its last shuffle; until then this fails, as it should.
@@ -396,6 +404,27 @@ Status MergeStore::drop(const ShuffleKey& key) {
   const std::lock_guard lock(mu_);
   shuffles_.erase(key);
   return ok();
+}
+
+void MergeStore::drop_later(std::size_t disk, const ShuffleKey& key) {
+  const std::lock_guard lock(mu_);
+  undone_drops_[disk].push_back(key);
+}
+
+void MergeStore::finish_drops(std::size_t disk) {
+  std::vector<ShuffleKey> undone;
+  {
+    const std::lock_guard lock(mu_);
+    undone = std::move(undone_drops_[disk]);
+    undone_drops_.erase(disk);
+  }
+  for (const ShuffleKey& key : undone) {
+    // A later life of the name has not been on this disk yet: it was away.
+    const Status discarded = trash_.discard(directory(disk, key));
+    if (discarded) continue;
+    disks_.note(disk, discarded.error());
+    drop_later(disk, key);
+  }
 }
 
 bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {

@@ -40,6 +40,9 @@ struct MergeStoreOptions {
   std::size_t open_files = 1024;
   uint64_t split_bytes = UINT64_MAX;
   bool verify = true;  // MergedPartitionOptions::verify
+  // Whether the shuffle has been dropped since its directory was changed last: what a disk still
+  // has that was away when the shuffle was dropped. None by default.
+  std::function<bool(const ShuffleKey&, uint64_t modified_ms)> is_stale = {};
 };
 
 class MergeStore {
@@ -82,6 +85,8 @@ class MergeStore {
   [[nodiscard]] std::vector<Use> uses() const;
   // Removes the shuffle's partitions of the disk at once, past the trash. Whether there were any.
   [[nodiscard]] bool evict(const ShuffleKey& key, std::size_t disk);
+  // The disk is back: does what drops could not do on it.
+  void finish_drops(std::size_t disk);
   // Gives back what was preallocated for the shuffle and not used.
   void trim(const ShuffleKey& key);
 
@@ -129,6 +134,7 @@ class MergeStore {
   [[nodiscard]] Result<MergedPartition::Appended> append_to(
       const ShuffleKey& key, const std::shared_ptr<Shuffle>& shuffle, PartitionId partition,
       std::span<const MergedPartition::Block> blocks);
+  void drop_later(std::size_t disk, const ShuffleKey& key);
   void remember(const std::shared_ptr<Slot>& slot, std::size_t bytes);
 
   FileIo& io_;
@@ -137,7 +143,8 @@ class MergeStore {
   const MergeStoreOptions options_;
   OpenFiles files_;
   mutable std::mutex mu_;
-  std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;  // GUARDED_BY(mu_)
+  std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;      // GUARDED_BY(mu_)
+  std::map<std::size_t, std::vector<ShuffleKey>> undone_drops_;  // by failed disk; GUARDED_BY(mu_)
   struct Cached {
     std::weak_ptr<Slot> slot;
     std::size_t bytes = 0;

@@ -232,6 +232,7 @@ TimePoint Pusher::send_round() {
   auto it = active_.upper_bound(last_owner_);
   for (std::size_t i = 0; i < owners; ++i) {
     if (it == active_.end()) it = active_.begin();
+    if (it == active_.end()) break;
     const NodeName name = it->first;
     Owner& owner = *it->second;
     ++it;

@@ -109,6 +109,28 @@ TEST_CASE_METHOD(Fixture,
   CHECK(partitions_on(1) == 10);
 }
 
+TEST_CASE_METHOD(Fixture, "what was dropped while its disk was away is gone when that is back") {
+  for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
+  disks.fail(0, "pulled out");
+  REQUIRE(store.drop(kShuffle));
+  CHECK(partitions_on(0) == 2);
+  CHECK(disks.works_again(0));
+  store.finish_drops(0);
+  disks.recovered(0);
+  CHECK(partitions_on(0) == 0);
+  CHECK(disks.is_well(0));
+}
+
+TEST_CASE_METHOD(Fixture, "after a restart what is older than the last drop is not taken up") {
+  for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
+  MergeStoreOptions options;
+  options.is_stale = [](const ShuffleKey&, uint64_t modified_ms) { return modified_ms > 0; };
+  MergeStore restarted(io, trash, disks, options);
+  REQUIRE(restarted.load());
+  CHECK(restarted.shuffles().empty());
+  CHECK(partitions_on(0) + partitions_on(1) == 0);
+}
+
 TEST_CASE_METHOD(Fixture, "when the failed disk is back after a restart the longer copy counts") {
   for (uint64_t map = 0; map < 3; ++map) REQUIRE(append(0, map));
   io.fail_writes_below[paths[0]] = EIO;

@@ -65,8 +65,7 @@ void World::check_all_merged() {
 void World::check_memory() {
   const auto all_given_back = [this] {
     return std::ranges::all_of(nodes_, [](const auto& node) {
-      return !node->works() ||
-             (node->budget().used_bytes() == 0 && node->push_budget().used_bytes() == 0);
+      return !node->works() || node->memory().used_bytes() == 0;
     });
   };
   // Answers to questions of nodes that have gone may still be on their way.

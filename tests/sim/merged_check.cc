@@ -49,6 +49,12 @@ std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const 
   };
   const auto writings = truth_.find(place.shuffle, map);
   if (writings.empty()) return complain("names a map output that was never written");
+  if (load_le<uint32_t>(bytes.data() + 32) == 1) {  // a removal
+    const bool was_removed = std::ranges::any_of(
+        writings, [](const WrittenMap* w) { return w->removed || w->uncertain; });
+    if (!was_removed) return complain("takes out a map output that is there");
+    return std::nullopt;
+  }
   const auto* data = disk.peek(segment_path(place.base, segment));
   if (data == nullptr || offset > data->size() || length > data->size() - offset)
     return complain("names bytes beyond the end of the file");
