@@ -3,27 +3,36 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <chrono>
-#include <map>
+#include <atomic>
 #include <memory>
 #include <mutex>
 
+#include "base/journal.h"
 #include "base/recent_events.h"
 
 namespace shufflefs {
 namespace {
 
+constexpr const char* kTextPattern = "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
+constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})";
+
 // The one piece of process-wide state: a logger is what everything may use without being handed it.
-spdlog::logger& logger() {
-  static const std::shared_ptr<spdlog::logger> instance = [] {
-    auto made = std::make_shared<spdlog::logger>("shufflefs",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
-    made->flush_on(spdlog::level::trace);
-    made->set_level(spdlog::level::info);
-    return made;
-  }();
-  return *instance;
+struct Logging {
+  Logging() : logger("shufflefs", std::make_shared<spdlog::sinks::stderr_sink_mt>()) {
+    logger.set_pattern(kTextPattern, spdlog::pattern_time_type::utc);
+    logger.flush_on(spdlog::level::trace);
+    logger.set_level(spdlog::level::trace);  // ours decides
+  }
+  spdlog::logger logger;
+  std::atomic<LogLevel> level{LogLevel::kInfo};
+  std::atomic<LogFormat> format{LogFormat::kText};
+  std::mutex mu;
+  LogLimiter limiter;  // GUARDED_BY(mu)
+};
+
+Logging& logging() {
+  static Logging instance;
+  return instance;
 }
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
@@ -36,76 +45,63 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::err;
 }
 
-void append_value(std::string& line, std::string_view value) {
-  const bool plain = !value.empty() && value.find_first_of(" \"=\\") == std::string_view::npos &&
-                     std::all_of(value.begin(), value.end(),
-                                 [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
-  if (plain) {
-    line += value;
+void write(LogLevel level, std::string_view code, LogFields fields, uint64_t suppressed) {
+  Logging& log = logging();
+  const LogFormat format = log.format.load();
+  const LogFields extra = {{"suppressed", suppressed}};
+  if (format == LogFormat::kJson) {
+    std::string line = format_log_json(code, fields);
+    if (suppressed > 0) line += fmt::format(",\"suppressed\":\"{}\"", suppressed);
+    log.logger.log(spdlog_level(level), "{}", line);
     return;
   }
-  line += '"';
-  for (const char raw : value) {
-    const auto c = static_cast<unsigned char>(raw);
-    if (c == '"' || c == '\\') line += '\\';
-    if (c < 0x20 || c == 0x7F)
-      line += fmt::format("\\x{:02x}", c);
-    else
-      line += raw;
-  }
-  line += '"';
+  std::string line = format_log_line(code, fields);
+  if (suppressed > 0) line += format_log_line("", extra);
+  if (format == LogFormat::kJournald && journal_send(kJournalSocket, level, code, line, fields))
+    return;
+  log.logger.log(spdlog_level(level), "{}", line);
+}
+
+// What is logged, and what whoever looks at the node sees also where the level is above it.
+void emit(LogLevel level, std::string_view code, LogFields fields, uint64_t suppressed) {
+  if (level != LogLevel::kDebug) recent_events().add(level, code, fields);
+  if (log_enabled(level)) write(level, code, fields, suppressed);
 }
 
 }  // namespace
 
-void log_set_level(LogLevel level) { logger().set_level(spdlog_level(level)); }
+void log_set_level(LogLevel level) { logging().level.store(level); }
 
-bool log_enabled(LogLevel level) { return logger().should_log(spdlog_level(level)); }
-
-std::string format_log_line(std::string_view code, LogFields fields) {
-  std::string line(code);
-  for (const LogField& field : fields) {
-    line += ' ';
-    line += field.key;
-    line += '=';
-    append_value(line, field.value);
-  }
-  return line;
+void log_set_format(LogFormat format) {
+  logging().logger.set_pattern(format == LogFormat::kJson ? kJsonPattern : kTextPattern,
+                               spdlog::pattern_time_type::utc);
+  logging().format.store(format);
 }
 
+LogLevel log_level() { return logging().level.load(); }
+
+bool log_enabled(LogLevel level) { return level >= log_level(); }
+
 void log_event(LogLevel level, std::string_view code, LogFields fields) {
-  if (level != LogLevel::kDebug) recent_events().add(level, code, fields);
-  if (log_enabled(level)) logger().log(spdlog_level(level), "{}", format_log_line(code, fields));
+  emit(level, code, fields, 0);
 }
 
 void log_limited(LogLevel level, std::string_view code, LogFields fields) {
-  constexpr int kBurst = 10;
-  constexpr auto kWindow = std::chrono::seconds(10);
-  struct Window {
-    std::chrono::steady_clock::time_point start;
-    int passed = 0;
-    int suppressed = 0;
-  };
-  static std::mutex mu;
-  static std::map<std::string, Window, std::less<>> windows;
-  int suppressed = 0;
+  if (level == LogLevel::kDebug && !log_enabled(level)) return;
+  Logging& log = logging();
+  const auto now = std::chrono::steady_clock::now();
+  LogLimiter::Verdict verdict;
+  std::optional<std::pair<std::string, uint64_t>> untold;
   {
-    const std::lock_guard lock(mu);
-    const auto now = std::chrono::steady_clock::now();
-    auto it = windows.try_emplace(std::string(code), Window{now}).first;
-    Window& window = it->second;
-    if (now - window.start >= kWindow) {
-      suppressed = window.suppressed;
-      window = Window{now};
-    }
-    if (window.passed >= kBurst) {
-      ++window.suppressed;
-      return;
-    }
-    ++window.passed;
+    const std::lock_guard lock(log.mu);
+    verdict = log.limiter.ask(code, now);
+    untold = log.limiter.take_untold(now);
   }
-  log_event(level, code, fields);
-  if (suppressed > 0) log_event(level, code, {{"suppressed", suppressed}});
+  if (verdict.passes) emit(level, code, fields, verdict.suppressed);
+  if (untold) {
+    log_event(LogLevel::kWarning, "log.suppressed",
+              {{"event", untold->first}, {"events", untold->second}});
+  }
 }
 
 }  // namespace shufflefs

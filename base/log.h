@@ -1,23 +1,45 @@
 // One line per event: time, level, a stable dotted event code, key=value pairs. Values with spaces
-// are quoted, control characters are escaped, so that no name from the wire can forge a line.
+// are quoted, control characters are escaped, so that no name from the wire can forge a line. Every
+// code is in the table of main/events.cc, which says what it means; a test compares.
 //
-//   log_info("push.gave_up", {{"app", app}, {"map", map}, {"reason", error.message}});
+//   log_warning("push.gave_up", {{"app", app}, {"map", map}, {"reason", error.message}});
+//
+// Of a code, ten warnings or errors pass in ten seconds. The rest are counted: the next one that
+// passes carries suppressed=N, or an event log.suppressed does, so that a sick disk or peer cannot
+// fill the log.
 //
 // Threads: any. Never blocks on anything but stderr. Never one line per request at info.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <cstdint>
 #include <initializer_list>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "base/error.h"
 
 namespace shufflefs {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+// "debug", "info", "warning", "error".
+[[nodiscard]] std::string_view to_string(LogLevel level);
+[[nodiscard]] std::optional<LogLevel> parse_log_level(std::string_view text);
+
+// kText: lines for people; kJson: an object on each line, all values as text; both on stderr.
+// kJournald: the journal's own protocol (base/journal.h), stderr where the journal does not answer.
+enum class LogFormat { kText, kJson, kJournald };
+
+// "text", "json", "journald".
+[[nodiscard]] std::string_view to_string(LogFormat format);
+[[nodiscard]] std::optional<LogFormat> parse_log_format(std::string_view text);
 
 // A key with its value already turned into text.
 struct LogField {
@@ -34,11 +56,16 @@ struct LogField {
 };
 using LogFields = std::initializer_list<LogField>;
 
-// Sets the threshold and writes to stderr from now on. May be called again at any time.
+// Both may be called again at any time.
 void log_set_level(LogLevel level);
+void log_set_format(LogFormat format);
+[[nodiscard]] LogLevel log_level();
 [[nodiscard]] bool log_enabled(LogLevel level);
 
+// Not limited: for what happens once in the life of something.
 void log_event(LogLevel level, std::string_view code, LogFields fields);
+// Limited as above, at any level.
+void log_limited(LogLevel level, std::string_view code, LogFields fields);
 
 inline void log_debug(std::string_view code, LogFields fields = {}) {
   if (log_enabled(LogLevel::kDebug)) log_event(LogLevel::kDebug, code, fields);
@@ -47,18 +74,37 @@ inline void log_info(std::string_view code, LogFields fields = {}) {
   log_event(LogLevel::kInfo, code, fields);
 }
 inline void log_warning(std::string_view code, LogFields fields = {}) {
-  log_event(LogLevel::kWarning, code, fields);
+  log_limited(LogLevel::kWarning, code, fields);
 }
 inline void log_error(std::string_view code, LogFields fields = {}) {
-  log_event(LogLevel::kError, code, fields);
+  log_limited(LogLevel::kError, code, fields);
 }
 
-// Lets through the first `kBurst` events of a code in each ten-second window and counts the others;
-// the next one that passes carries suppressed=N. For events that a sick peer or disk could cause
-// thousands of times a second.
-void log_limited(LogLevel level, std::string_view code, LogFields fields);
-
-// The formatted line without time and level; for tests.
+// What a line says without its time and level: as text, and as the members of a JSON object
+// ("event":"...","key":"value"). Bytes that are not UTF-8 become U+FFFD in JSON.
 [[nodiscard]] std::string format_log_line(std::string_view code, LogFields fields);
+[[nodiscard]] std::string format_log_json(std::string_view code, LogFields fields);
+
+// Decides which events of a code pass; the clock is a parameter for tests. Not thread-safe.
+class LogLimiter {
+ public:
+  struct Verdict {
+    bool passes = true;
+    uint64_t suppressed = 0;  // before it, not told yet
+  };
+  [[nodiscard]] Verdict ask(std::string_view code, std::chrono::steady_clock::time_point now);
+  // A code whose window is over with events that nobody was told of; nothing if there is none.
+  [[nodiscard]] std::optional<std::pair<std::string, uint64_t>> take_untold(
+      std::chrono::steady_clock::time_point now);
+
+ private:
+  struct Window {
+    std::chrono::steady_clock::time_point start;
+    int passed = 0;
+    uint64_t suppressed = 0;
+  };
+  std::map<std::string, Window, std::less<>> windows_;  // one for each code, so bounded
+  bool any_suppressed_ = false;
+};
 
 }  // namespace shufflefs

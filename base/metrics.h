@@ -81,6 +81,7 @@ class Labelled {
   [[nodiscard]] std::vector<std::pair<std::string, const T*>> all() const {
     const std::lock_guard lock(mu_);
     std::vector<std::pair<std::string, const T*>> list;
+    list.reserve(series_.size());
     for (const auto& [value, series] : series_) list.emplace_back(value, series.get());
     return list;
   }

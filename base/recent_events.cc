@@ -35,14 +35,4 @@ RecentEvents& recent_events() {
   return events;
 }
 
-std::string_view to_string(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kError: return "error";
-  }
-  return "error";
-}
-
 }  // namespace shufflefs

@@ -50,6 +50,4 @@ class RecentEvents {
 // The log's own.
 [[nodiscard]] RecentEvents& recent_events();
 
-[[nodiscard]] std::string_view to_string(LogLevel level);
-
 }  // namespace shufflefs

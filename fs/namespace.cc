@@ -129,6 +129,7 @@ Result<VirtualNode> owners_of_in(const VirtualNode& parent, std::string_view nam
 
 Result<VirtualNode> info_child(const VirtualNode& parent, std::string_view name) {
   if (name == "client") return with_kind(parent, NodeKind::kClient);
+  if (name == "client-report") return with_kind(parent, NodeKind::kReport);
   if (name == "owners") return with_kind(parent, NodeKind::kOwners);
   // The names are given by main; they obey the rule of node names, which keeps them printable and
   // short.
@@ -193,6 +194,7 @@ Result<VirtualNode> child(const VirtualNode& parent, std::string_view name) {
     case NodeKind::kPeerIndex:
     case NodeKind::kInfoFile:
     case NodeKind::kJar:
+    case NodeKind::kReport:
     case NodeKind::kOwnersOf: return no_such_name(parent, name);
   }
   return no_such_name(parent, name);
@@ -232,6 +234,7 @@ std::string path_of(const VirtualNode& node) {
     case NodeKind::kInfoFile: return ".shufflefs/" + node.info;
     case NodeKind::kClient: return ".shufflefs/client";
     case NodeKind::kJar: return ".shufflefs/client/" + node.info;
+    case NodeKind::kReport: return ".shufflefs/client-report";
     case NodeKind::kOwners: return ".shufflefs/owners";
     case NodeKind::kOwnersOf:
       return fmt::format(".shufflefs/owners/{},{},{}", node.app.str(), merge::number(node.shuffle),
@@ -258,6 +261,7 @@ bool is_directory(NodeKind kind) {
     case NodeKind::kPeerIndex:
     case NodeKind::kInfoFile:
     case NodeKind::kJar:
+    case NodeKind::kReport:
     case NodeKind::kOwnersOf: return false;
     default: return true;
   }
@@ -278,6 +282,7 @@ mode_t mode_of(NodeKind kind) {
     case NodeKind::kShuffle:
     case NodeKind::kMaps:
     case NodeKind::kPartitions: return S_IFDIR | 0777;
+    case NodeKind::kReport: return S_IFREG | 0222;
     default: return is_directory(kind) ? (S_IFDIR | 0755) : (S_IFREG | 0444);
   }
 }

@@ -51,6 +51,7 @@ enum class NodeKind : uint8_t {
   kInfoFile,  // .shufflefs/<name>
   kClient,    // .shufflefs/client/
   kJar,       // .shufflefs/client/<name>: a file of this node's, shown as it is
+  kReport,    // .shufflefs/client-report: only to be written
   kOwners,    // .shufflefs/owners/: empty to look at
   kOwnersOf,  // .shufflefs/owners/<app>,<shuffle>,<partitions>: who would own which of them
 };

@@ -38,7 +38,7 @@ void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_f
 void write_buf(fuse_req_t req, fuse_ino_t ino, fuse_bufvec* in, off_t offset,
                fuse_file_info* info) {
   Operations& ops = operations(req);
-  if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
+  if (is_virtual(ino)) return ops.virtual_ops.write(req, ino, in, info);
   const auto file = find_open(req, info);
   if (!file) return;
   ops.ordinary_writes.add();

@@ -56,6 +56,7 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
     case NodeKind::kNodes:
     case NodeKind::kInfo:
     case NodeKind::kClient:
+    case NodeKind::kReport:
     case NodeKind::kOwners:
     case NodeKind::kPartitions:  // below here the kernel has just found the parent
     case NodeKind::kPeerShuffles:

@@ -69,6 +69,7 @@ class StreamFile final : public VirtualFile {
                  {"partition", merge::number(plan.partition)},
                  {"offset", offset},
                  {"code", to_string(error.code)},
+                 {"errno", error.sys_errno},
                  {"reason", plan.incomplete ? *plan.incomplete : error.message}});
   }
 

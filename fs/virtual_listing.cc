@@ -77,7 +77,7 @@ std::optional<Result<Listing>> VirtualContents::listing_now(const VirtualNode& d
     case NodeKind::kPeerShuffle: names = {"maps", "partitions"}; break;
     case NodeKind::kInfo:
       for (const auto& [name, text] : texts_) names.push_back(name);
-      names.insert(names.end(), {"client", "owners"});
+      names.insert(names.end(), {"client", "client-report", "owners"});
       break;
     case NodeKind::kClient: names = jar_names(); break;
     case NodeKind::kOwners: break;

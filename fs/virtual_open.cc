@@ -53,6 +53,7 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
       co_return open_text(std::move(text), node);
     }
     case NodeKind::kMapFile: co_return open_map_file(node);
+    case NodeKind::kReport: co_return open_text("", node);
     case NodeKind::kJar: co_return open_jar(node);
     case NodeKind::kPeerMapFile:
     case NodeKind::kPeerMerged:

@@ -32,6 +32,7 @@ class VirtualOps {
   virtual void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
   virtual void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
                     fuse_file_info* info) = 0;
+  virtual void write(fuse_req_t req, fuse_ino_t ino, fuse_bufvec* in, fuse_file_info* info) = 0;
   virtual void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
 
   virtual void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;

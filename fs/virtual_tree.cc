@@ -36,15 +36,16 @@ double cache_seconds(NodeKind kind) {
 
 VirtualTree::VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
                          Passthrough& passthrough, InfoTexts texts, SavedState& state,
-                         KeptFiles* kept, std::string client_dir)
+                         KeptFiles* kept, ClientFiles client)
     : runtime_(engine.runtime()),
       engine_(engine),
       cluster_(cluster),
       native_(native),
       passthrough_(passthrough),
+      report_(client.report),
       start_(now()),
       contents_(engine, cluster, std::move(texts), state.take(SavedPart::kEmptyApps),
-                std::move(client_dir)),
+                std::move(client.directory)),
       trees_(native, engine, [this](const merge::ShuffleKey& key) { changed(key); }),
       inodes_(state.take(SavedPart::kVirtualNames), state.take(SavedPart::kVirtualLongNames)),
       handles_(state.take(SavedPart::kVirtualOpens), kept),

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/gate.h"
+#include "fs/client_report.h"
 #include "fs/passthrough.h"
 #include "fs/request.h"
 #include "fs/saved_state.h"
@@ -23,13 +24,19 @@
 
 namespace shufflefs::fs {
 
+// What the mount has for the Spark client.
+struct ClientFiles {
+  std::string directory;           // whose files .shufflefs/client/ shows; empty: none
+  ClientReport* report = nullptr;  // takes what is written into .shufflefs/client-report
+};
+
 class VirtualTree final : public VirtualOps {
  public:
   // `engine` must have been started before the first request: its catalog is asked.
   // What `state` brings along becomes known; `kept` outlives the tree, nullptr in tests.
   VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeFs& native,
               Passthrough& passthrough, InfoTexts texts, SavedState& state, KeptFiles* kept,
-              std::string client_dir = {});
+              ClientFiles client = {});
 
   // Shows the disks under local/, and what a worker before us had shown. Before the mount is
   // served; blocks.
@@ -48,6 +55,7 @@ class VirtualTree final : public VirtualOps {
   void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
   void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
             fuse_file_info* info) override;
+  void write(fuse_req_t req, fuse_ino_t ino, fuse_bufvec* in, fuse_file_info* info) override;
   void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
 
   void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
@@ -107,6 +115,7 @@ class VirtualTree final : public VirtualOps {
   merge::Cluster& cluster_;
   NativeFs& native_;
   Passthrough& passthrough_;
+  ClientReport* const report_;
   const timespec start_;  // the time of everything that has none of its own
   VirtualContents contents_;
   VirtualTrees trees_;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 
 #include "fs/virtual_tree.h"
 
@@ -18,7 +19,8 @@ void VirtualTree::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   drop_first_execution(request);
   auto node = inodes_.find(ino);
   if (!node) return reply.error(ESTALE);
-  if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0)
+  if (node->kind != NodeKind::kReport &&
+      ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0))
     return reply.error(EROFS);
   gate_.spawn(open_later(std::move(reply), request.number, ino, std::move(*node)));
 }
@@ -97,6 +99,25 @@ Task<void> VirtualTree::read_later(Reply reply, std::shared_ptr<VirtualFile> fil
     reply.bytes(bytes->span());
   else
     reply.error(bytes.error());
+}
+
+// A write is one report, whatever its offset.
+void VirtualTree::write(fuse_req_t req, fuse_ino_t ino, fuse_bufvec* in, fuse_file_info* /*info*/) {
+  const auto node = inodes_.find(ino);
+  if (!node || node->kind != NodeKind::kReport || report_ == nullptr)
+    return void(fuse_reply_err(req, EROFS));
+  std::array<char, ClientReport::kMostBytes> text{};
+  const std::size_t size = fuse_buf_size(in);
+  if (size > text.size()) return void(fuse_reply_err(req, EINVAL));
+  fuse_bufvec out{};
+  out.count = 1;
+  out.buf[0].mem = text.data();
+  out.buf[0].size = size;
+  const ssize_t copied = fuse_buf_copy(&out, in, static_cast<fuse_buf_copy_flags>(0));
+  if (copied < 0) return void(fuse_reply_err(req, static_cast<int>(-copied)));
+  const Status taken = report_->take({text.data(), static_cast<std::size_t>(copied)});
+  if (!taken) return void(fuse_reply_err(req, taken.error().fuse_errno()));
+  fuse_reply_write(req, size);
 }
 
 void VirtualTree::release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* info) {

@@ -193,6 +193,9 @@ Task<std::string> constant_text(std::string text) { co_return text; }
 fs::InfoTexts Api::info_texts() {
   fs::InfoTexts texts;
   texts["node"] = [name = parts_.settings.node.str()] { return constant_text(name + "\n"); };
+  texts["replicate"] = [all = parts_.settings.push.replicate == Replicate::kAll] {
+    return constant_text(all ? "all\n" : "none\n");
+  };
   texts["version"] = [] { return constant_text(std::string(kVersion) + "\n"); };
   texts["config"] = [text = settings_as_toml(parts_.settings)] { return constant_text(text); };
   texts["status.json"] = [this] { return status_text(); };

@@ -39,8 +39,12 @@ Result<HostPort> api_address(const std::string& flag) {
   return std::move(address).error().with_context(!flag.empty() ? "--http" : "SHUFFLEFS_HTTP");
 }
 
-Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
-                                    const std::string& path, std::chrono::milliseconds deadline) {
+namespace {
+
+// With the token of SHUFFLEFS_HTTP_TOKEN_FILE.
+Result<net::HttpAnswer> call_with_token(net::HttpMethod method, const HostPort& address,
+                                        const std::string& path,
+                                        std::chrono::milliseconds deadline) {
   std::string token;
   const char* const token_file = std::getenv("SHUFFLEFS_HTTP_TOKEN_FILE");
   if (token_file != nullptr && *token_file != '\0') {
@@ -48,7 +52,14 @@ Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& addr
     if (!read) return std::move(read).error().with_context("SHUFFLEFS_HTTP_TOKEN_FILE");
     token = std::move(*read);
   }
-  TRY_ASSIGN(const net::HttpAnswer answer, net::http_call(method, address, path, deadline, token));
+  return net::http_call(method, address, path, deadline, token);
+}
+
+}  // namespace
+
+Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
+                                    const std::string& path, std::chrono::milliseconds deadline) {
+  TRY_ASSIGN(const net::HttpAnswer answer, call_with_token(method, address, path, deadline));
   boost::system::error_code error;
   boost::json::value body = boost::json::parse(answer.body, error);
   if (answer.status >= 400) {
@@ -64,6 +75,16 @@ Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& addr
                     to_string(address), path));
   }
   return body;
+}
+
+Result<std::string> api_text(const HostPort& address, const std::string& path,
+                             std::chrono::milliseconds deadline) {
+  TRY_ASSIGN(net::HttpAnswer answer,
+             call_with_token(net::HttpMethod::kGet, address, path, deadline));
+  if (answer.status < 400) return std::move(answer.body);
+  return make_error(answer.status == 404 ? Code::kNotFound : Code::kRefused,
+                    fmt::format("{} answers {}: {}", to_string(address), answer.status,
+                                answer.body.substr(0, 200)));
 }
 
 }  // namespace shufflefs

@@ -21,5 +21,8 @@ namespace shufflefs {
 [[nodiscard]] Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
                                                   const std::string& path,
                                                   std::chrono::milliseconds deadline);
+// The same for what is no JSON, such as /metrics.
+[[nodiscard]] Result<std::string> api_text(const HostPort& address, const std::string& path,
+                                           std::chrono::milliseconds deadline);
 
 }  // namespace shufflefs

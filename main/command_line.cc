@@ -23,10 +23,13 @@ constexpr const char* kFooter =
     "  cat /tmp/shuffle/node3/mnt/shuffles/demo/0/partitions/0     the whole partition, on any "
     "node\n"
     "  shufflefs cluster down --dir /tmp/shuffle\n\n"
-    "status, wait and drop ask the node at --http ADDR:PORT, else SHUFFLEFS_HTTP, else "
-    "127.0.0.1:7340.\n"
+    "status, top, ls, show, verify, wait, drop and log-level ask the node at --http ADDR:PORT, "
+    "else\n"
+    "SHUFFLEFS_HTTP, else 127.0.0.1:7340.\n"
     "Exit codes: 0 done; 1 it did not work, the message says why; 2 usage or configuration;\n"
-    "wait also: 3 it cannot succeed any more; 4 not within the timeout.\n"
+    "3 the answer is bad: doctor found a problem, verify a bad copy, wait that it cannot succeed "
+    "any more;\n"
+    "4 wait: not within the timeout.\n"
     "'shufflefs help COMMAND' explains a command.";
 
 // "shufflefs help cluster up" is "shufflefs cluster up --help".
@@ -63,24 +66,35 @@ int usage_error(const CLI::App& app, const std::vector<std::string>& arguments,
 
 }  // namespace
 
-int run_command_line(std::vector<std::string> arguments) {
-  CommandContext context;
-  CLI::App app(
+void add_all_commands(CLI::App& app, CommandContext& context) {
+  app.description(
       "shufflefs: a shuffle filesystem. Map outputs written through its mount become merged "
       "partitions\n"
-      "that every node reads.",
-      "shufflefs");
+      "that every node reads.");
+  app.name("shufflefs");
   app.require_subcommand(1);
   app.footer(kFooter);
   app.get_formatter()->column_width(36);
   add_serve_command(app, context);
+  add_doctor_command(app, context);
   add_cluster_command(app, context);
   add_status_command(app, context);
+  add_top_command(app, context);
+  add_ls_command(app, context);
+  add_show_command(app, context);
+  add_verify_command(app, context);
   add_wait_command(app, context);
   add_drain_command(app, context);
   add_drop_command(app, context);
+  add_log_level_command(app, context);
   add_small_commands(app, context);
   app.add_subcommand("help", "Explain a command: shufflefs help COMMAND");
+}
+
+int run_command_line(std::vector<std::string> arguments) {
+  CommandContext context;
+  CLI::App app;
+  add_all_commands(app, context);
 
   turn_help_into_flag(arguments);
   const auto dashes = std::find(arguments.begin(), arguments.end(), "--");

@@ -19,6 +19,7 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;     // it did not work: the message says why
 inline constexpr int kExitUsage = 2;       // wrong command line or configuration
 inline constexpr int kExitImpossible = 3;  // wait: it can no longer succeed
+inline constexpr int kExitBad = 3;         // verify, doctor: it worked, and something is wrong
 inline constexpr int kExitTimeout = 4;     // wait: not yet
 inline constexpr int kExitUnmounted = 5;   // worker: somebody has unmounted us
 
@@ -29,11 +30,22 @@ struct CommandContext {
 
 void add_serve_command(CLI::App& app, CommandContext& context);
 void add_cluster_command(CLI::App& app, CommandContext& context);
+void add_doctor_command(CLI::App& app, CommandContext& context);
 void add_status_command(CLI::App& app, CommandContext& context);
+void add_top_command(CLI::App& app, CommandContext& context);
+void add_ls_command(CLI::App& app, CommandContext& context);
+void add_show_command(CLI::App& app, CommandContext& context);
+void add_verify_command(CLI::App& app, CommandContext& context);
 void add_wait_command(CLI::App& app, CommandContext& context);
 void add_drain_command(CLI::App& app, CommandContext& context);
 void add_drop_command(CLI::App& app, CommandContext& context);
-void add_small_commands(CLI::App& app, CommandContext& context);  // version, help, generate-docs
+void add_log_level_command(CLI::App& app, CommandContext& context);
+// version, help, generate-docs
+void add_small_commands(CLI::App& app, CommandContext& context);
+
+// All of them, with the program's own help: what the parser, the manual pages and the completion
+// are made from.
+void add_all_commands(CLI::App& app, CommandContext& context);
 
 // "shufflefs: <message>" to stderr; returns `exit_code`.
 int complain(const std::string& message, int exit_code);

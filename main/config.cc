@@ -73,15 +73,22 @@ struct Assign {
     place(settings) = text == "true";
     return ok();
   }
+  Status operator()(Replicate& (*place)(Settings&)) const {
+    if (text != "none" && text != "all")
+      return make_error(Code::kConfig, fmt::format("'{}' is neither none nor all", text));
+    place(settings) = text == "all" ? Replicate::kAll : Replicate::kNone;
+    return ok();
+  }
   Status operator()(LogLevel& (*place)(Settings&)) const {
-    constexpr std::array kLevels = {
-        std::pair{"debug", LogLevel::kDebug}, std::pair{"info", LogLevel::kInfo},
-        std::pair{"warning", LogLevel::kWarning}, std::pair{"error", LogLevel::kError}};
-    const auto* const found = std::find_if(kLevels.begin(), kLevels.end(),
-                                           [&](const auto& level) { return text == level.first; });
-    if (found == kLevels.end())
-      return make_error(Code::kConfig, fmt::format("'{}' is not a log level", text));
-    place(settings) = found->second;
+    const auto level = parse_log_level(text);
+    if (!level) return make_error(Code::kConfig, fmt::format("'{}' is not a log level", text));
+    place(settings) = *level;
+    return ok();
+  }
+  Status operator()(LogFormat& (*place)(Settings&)) const {
+    const auto format = parse_log_format(text);
+    if (!format) return make_error(Code::kConfig, fmt::format("'{}' is not a log format", text));
+    place(settings) = *format;
     return ok();
   }
 };
@@ -122,7 +129,9 @@ class Loader {
     Settings& settings = config_.settings;
     if (!given_.contains("push.max-block-bytes")) {
       settings.push.max_block_bytes =
-          std::min<uint64_t>(uint64_t{64} << 20U, settings.memory_bytes / 8);
+          settings.push.replicate == Replicate::kAll
+              ? std::min<uint64_t>(uint64_t{1} << 30U, settings.memory_bytes / 4)
+              : std::min<uint64_t>(uint64_t{64} << 20U, settings.memory_bytes / 8);
     }
   }
 

@@ -168,8 +168,18 @@ const std::array kKeys = {
               .kind = ValueKind::kLevel,
               .default_text = "info",
               .help = "What is logged: debug, info, warning or error, and all that is worse.",
-              .price = "debug writes several lines per map output.",
+              .price =
+                  "debug writes several lines per map output. 'shufflefs log-level' changes it "
+                  "while the node runs.",
               .target = SHUFFLEFS_TARGET(LogLevel, log_level)},
+    ConfigKey{.name = "log-format",
+              .kind = ValueKind::kLogFormat,
+              .default_text = "text",
+              .help = "How events are logged: lines of text or of JSON on the standard error, or "
+                      "entries with fields in systemd's journal (SHUFFLEFS_EVENT and others).",
+              .price = "With journald nothing is on the standard error but what the journal does "
+                       "not take.",
+              .target = SHUFFLEFS_TARGET(LogFormat, log_format)},
     ConfigKey{.name = "push.enabled",
               .kind = ValueKind::kSwitch,
               .default_text = "true",
@@ -188,7 +198,8 @@ const std::array kKeys = {
               .target = SHUFFLEFS_TARGET(uint64_t, push.chunk_bytes)},
     ConfigKey{.name = "push.max-block-bytes",
               .kind = ValueKind::kBytes,
-              .default_note = "64M, or an eighth of memory if that is less",
+              .default_note = "64M, or an eighth of memory if that is less; with push.replicate = "
+                              "all a quarter of memory",
               .least = 4 * kKiB,
               .most = 1 * kGiB,
               .help = "A larger block of one map output stays at its origin: reading it there is "
@@ -196,6 +207,15 @@ const std::array kKeys = {
               .price = "Raising it needs memory (four times as much) and merges more; lowering it "
                        "leaves more at home.",
               .target = SHUFFLEFS_TARGET(uint64_t, push.max_block_bytes)},
+    ConfigKey{.name = "push.replicate",
+              .kind = ValueKind::kReplicate,
+              .default_text = "none",
+              .help = "all: every block goes to a second node, also those that this node owns "
+                      "itself, and Spark's client tells its driver that map outputs survive the "
+                      "loss of a node (docs/spark-client.md). The same on all nodes.",
+              .price = "The blocks that a node owns itself (one in as many as there are nodes) are "
+                       "pushed and stored once more.",
+              .target = SHUFFLEFS_TARGET(Replicate, push.replicate)},
     ConfigKey{.name = "push.max-retries",
               .kind = ValueKind::kCount,
               .default_text = "6",
@@ -338,6 +358,8 @@ std::string_view placeholder(ValueKind kind) {
     case ValueKind::kCount: return "NUMBER";
     case ValueKind::kSwitch: return "true|false";
     case ValueKind::kLevel: return "LEVEL";
+    case ValueKind::kLogFormat: return "FORMAT";
+    case ValueKind::kReplicate: return "none|all";
   }
   return "VALUE";
 }
@@ -373,6 +395,8 @@ std::string range_text(const ConfigKey& key) {
       return fmt::format("{} to {}", bound_text(key, key.least), bound_text(key, key.most));
     case ValueKind::kSwitch: return "true, false";
     case ValueKind::kLevel: return "debug, info, warning, error";
+    case ValueKind::kLogFormat: return "text, json, journald";
+    case ValueKind::kReplicate: return "none or all";
     case ValueKind::kAddress: return "an IP address and a port";
     case ValueKind::kName: return "1 to 100 of A-Z a-z 0-9 . _ -";
     case ValueKind::kPath:

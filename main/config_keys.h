@@ -25,7 +25,9 @@ enum class ValueKind {
   kDuration,
   kCount,
   kSwitch,
-  kLevel
+  kLevel,
+  kLogFormat,
+  kReplicate
 };
 
 // "SIZE", "DURATION", ...: for --help and the documentation.
@@ -36,7 +38,8 @@ using Target =
     std::variant<merge::NodeName& (*)(Settings&), std::string& (*)(Settings&),
                  std::vector<std::string>& (*)(Settings&), HostPort& (*)(Settings&),
                  uint64_t& (*)(Settings&), uint32_t& (*)(Settings&), bool& (*)(Settings&),
-                 LogLevel& (*)(Settings&), std::chrono::milliseconds& (*)(Settings&)>;
+                 LogLevel& (*)(Settings&), LogFormat& (*)(Settings&), Replicate& (*)(Settings&),
+                 std::chrono::milliseconds& (*)(Settings&)>;
 
 struct ConfigKey {
   std::string_view

@@ -13,7 +13,10 @@
 #include "fs/space_cache.h"
 #include "fs/virtual_tree.h"
 #include "main/api.h"
+#include "main/api_clock.h"
 #include "main/api_drain.h"
+#include "main/api_log.h"
+#include "main/api_shuffles.h"
 #include "main/boot_mark.h"
 #include "main/mount_names.h"
 #include "main/process.h"
@@ -36,6 +39,7 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.enabled = settings.push.enabled;
   options.push.chunk_bytes = settings.push.chunk_bytes;
   options.push.max_block_bytes = settings.push.max_block_bytes;
+  options.push.replicate = settings.push.replicate == Replicate::kAll;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
   options.push.per_owner = settings.push.per_owner;
@@ -143,8 +147,9 @@ struct Node::Parts {
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
         api({settings, runtime, engine, membership, memory, metrics, *io, saved.generation + 1}),
+        shuffle_api(runtime, engine, membership),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
-             client_directory(settings)) {}
+             {client_directory(settings), &client_report}) {}
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
@@ -153,7 +158,7 @@ struct Node::Parts {
     stop();
   }
 
-  Status start(std::function<void()> on_unable);
+  Status start(Listeners listeners);
   void stop();
   void hand_over();
   void stop_parts();
@@ -205,6 +210,8 @@ struct Node::Parts {
   fs::Passthrough passthrough;
   fs::NativeFs native;
   Api api;
+  ShuffleApi shuffle_api;
+  fs::ClientReport client_report{metrics};
   fs::VirtualTree tree;
   std::unique_ptr<fs::SpaceCache> space;
   std::unique_ptr<fs::Operations> operations;
@@ -212,7 +219,7 @@ struct Node::Parts {
   std::thread reactor;
 };
 
-Status Node::Parts::start(std::function<void()> on_unable) {
+Status Node::Parts::start(Listeners listeners) {
   fs::raise_file_limit();
   TRY(engine.prepare());
   TRY(tree.prepare());
@@ -223,6 +230,9 @@ Status Node::Parts::start(std::function<void()> on_unable) {
   }
   TRY(api.add_routes(http));
   add_drain_routes(http, engine);
+  shuffle_api.add_routes(http);
+  add_clock_route(http);
+  add_log_level_route(http, std::move(listeners.on_log_level));
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());
   tree.restore_open_files(saved);
@@ -237,7 +247,7 @@ Status Node::Parts::start(std::function<void()> on_unable) {
   options.io_uring = settings.fuse_io_uring;
   options.init_message = mount_state.init;
   options.resend = mount_state.can_resend && saved.generation > 0;
-  options.on_ended = std::move(on_unable);
+  options.on_ended = std::move(listeners.on_unable);
   TRY_ASSIGN(session, fs::Session::start(std::move(mount), *operations, std::move(options)));
   on_reactor(start_spark());
   // Last: who gets an answer here finds everything else working.
@@ -271,10 +281,10 @@ Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Node::~Node() = default;
 
 Result<std::unique_ptr<Node>> Node::start(const Settings& settings, MountState state,
-                                          fs::KeptFiles& kept, std::function<void()> on_unable) {
+                                          fs::KeptFiles& kept, Listeners listeners) {
   TRY_ASSIGN(net::MemberSpec spec, members_of(settings));
   auto parts = std::make_unique<Parts>(settings, std::move(spec), std::move(state), kept);
-  TRY(parts->start(std::move(on_unable)));
+  TRY(parts->start(std::move(listeners)));
   return std::unique_ptr<Node>(new Node(std::move(parts)));
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/log.h"
 #include "base/result.h"
 #include "main/mount_state.h"
 #include "main/settings.h"
@@ -17,11 +18,16 @@ namespace shufflefs {
 
 class Node {
  public:
+  // Called on some thread of the node.
+  struct Listeners {
+    std::function<void()> on_unable;             // the mount has ended: somebody unmounted it
+    std::function<void(LogLevel)> on_log_level;  // somebody has changed it
+  };
+
   // Serves the mount that `state` stands for, from its beginning or where a worker before us was
-  // killed. `kept` outlives the node. `on_unable` is called, on some thread, if the mount ends by
-  // itself (somebody unmounted it).
+  // killed. `kept` outlives the node.
   static Result<std::unique_ptr<Node>> start(const Settings& settings, MountState state,
-                                             fs::KeptFiles& kept, std::function<void()> on_unable);
+                                             fs::KeptFiles& kept, Listeners listeners);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;

@@ -105,6 +105,10 @@ json::array NodeReport::traffic() const {
 }
 
 Task<void> NodeReport::look() {
+  struct Done {
+    bool& looking;
+    ~Done() { looking = false; }  // also after an exception, else nobody would look again
+  } const done{looking_};
   co_await parts_.disks.refresh();
   mounted_ = co_await parts_.probe.check();
   json::array shuffles;
@@ -119,7 +123,6 @@ Task<void> NodeReport::look() {
   shuffles_ = std::move(shuffles);
   shuffles_left_out_ = keys.size() - std::min(keys.size(), kMostShuffles);
   looked_at_ = parts_.runtime.now();
-  looking_ = false;
 }
 
 Task<json::object> NodeReport::node() {

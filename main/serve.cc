@@ -31,6 +31,7 @@ bool listens_everywhere(const HostPort& address) {
 
 int run_serve(const Settings& settings, Start start) {
   log_set_level(settings.log_level);
+  log_set_format(settings.log_format);
   log_info("serve.starting",
            {{"version", kVersion}, {"node", settings.node.str()}, {"mount", settings.mount}});
   if (listens_everywhere(settings.peer_listen)) {

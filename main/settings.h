@@ -13,10 +13,14 @@
 
 namespace shufflefs {
 
+// Which blocks are to be on a second node, so that the loss of one loses no map output.
+enum class Replicate : uint8_t { kNone, kAll };
+
 struct PushSettings {
   bool enabled = true;
   uint64_t chunk_bytes = 0;
   uint64_t max_block_bytes = 0;  // a block above it stays at its origin
+  Replicate replicate = Replicate::kNone;
   uint32_t max_retries = 0;
   std::chrono::milliseconds jitter{};
   uint32_t per_owner = 0;
@@ -48,6 +52,7 @@ struct Settings {
   std::string http_token_file;  // absolute; empty: no token
   uint64_t memory_bytes = 0;
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   PushSettings push;
   ReadSettings read;
   uint32_t disk_threads = 0;

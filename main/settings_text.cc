@@ -12,16 +12,6 @@ std::string duration_text(std::chrono::milliseconds duration) {
   return fmt::format("{}ms", duration.count());
 }
 
-std::string_view level_text(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kError: return "error";
-  }
-  return "info";
-}
-
 }  // namespace
 
 std::string settings_as_toml(const Settings& settings) {
@@ -41,15 +31,15 @@ std::string settings_as_toml(const Settings& settings) {
       {"app-ttl", duration_text(settings.spark.app_ttl)},
       {"app-quota", std::to_string(settings.app_quota_bytes)},
       {"memory", std::to_string(settings.memory_bytes)},
-      {"log-level", std::string(level_text(settings.log_level))},
-      {"push", toml::table{{"enabled", settings.push.enabled},
-                           {"chunk-bytes", std::to_string(settings.push.chunk_bytes)},
-                           {"max-block-bytes", std::to_string(settings.push.max_block_bytes)},
-                           {"max-retries", static_cast<int64_t>(settings.push.max_retries)},
-                           {"jitter", duration_text(settings.push.jitter)},
-                           {"per-owner", static_cast<int64_t>(settings.push.per_owner)}}},
-      {"merge", toml::table{{"split-bytes", std::to_string(settings.merge_split_bytes)}}},
-      {"disk", toml::table{{"reserve", std::to_string(settings.disk_reserve_bytes)}}},
+      {"log-level", std::string(to_string(settings.log_level))},
+      {"log-format", std::string(to_string(settings.log_format))},
+      {"push",
+       toml::table{{"enabled", settings.push.enabled},
+                   {"chunk-bytes", std::to_string(settings.push.chunk_bytes)},
+                   {"max-block-bytes", std::to_string(settings.push.max_block_bytes)},
+                   {"replicate", settings.push.replicate == Replicate::kAll ? "all" : "none"},
+                   {"max-retries", static_cast<int64_t>(settings.push.max_retries)},
+                   {"jitter", duration_text(settings.push.jitter)}}},
       {"read", toml::table{{"peer-timeout", duration_text(settings.read.peer_timeout)},
                            {"lost-patience", duration_text(settings.read.lost_patience)},
                            {"ahead-bytes", std::to_string(settings.read.ahead_bytes)}}},

@@ -49,8 +49,32 @@ std::string spark_text(const StatusView& status, const Terminal& terminal) {
   return fmt::format("{}\n  {}\n", terminal.paint(Colour::kBold, "Spark's shuffle service"), text);
 }
 
-// What an operator must know of a shuffle beyond its line in the table.
-std::string remarks(const ShuffleView& shuffle, const Terminal& terminal) {
+std::string shuffles_text(const StatusView& status, const Terminal& terminal) {
+  std::string text = terminal.paint(Colour::kBold, "Shuffles") + "\n";
+  if (status.shuffles.empty()) return text + "  none yet\n";
+  Rows rows = {
+      {"SHUFFLE", "MAPS", "MAPS MERGED", "PARTITIONS", "MAP BYTES", "MERGED", "LEFT AT ORIGIN"}};
+  for (const ShuffleView& shuffle : status.shuffles) {
+    const std::string left = shuffle.blocks_left_home == 0
+                                 ? "-"
+                                 : fmt::format("{} blocks, {}", shuffle.blocks_left_home,
+                                               format_bytes(shuffle.bytes_left_home));
+    rows.push_back({fmt::format("{}/{}", shuffle.app, shuffle.shuffle),
+                    fmt::format("{}", shuffle.maps),
+                    shuffle.maps == 0 ? "-" : terminal.bar(shuffle.maps_settled, shuffle.maps),
+                    fmt::format("{}", shuffle.partitions), format_bytes(shuffle.bytes),
+                    fmt::format("{} in {} partitions", format_bytes(shuffle.merged_bytes),
+                                shuffle.merged_partitions),
+                    left});
+  }
+  text += align(rows);
+  for (const ShuffleView& shuffle : status.shuffles) text += shuffle_remarks(shuffle, terminal);
+  return text;
+}
+
+}  // namespace
+
+std::string shuffle_remarks(const ShuffleView& shuffle, const Terminal& terminal) {
   const std::string name = fmt::format("{}/{}", shuffle.app, shuffle.shuffle);
   std::string text;
   for (const GivenUpView& given_up : shuffle.given_up) {
@@ -72,31 +96,6 @@ std::string remarks(const ShuffleView& shuffle, const Terminal& terminal) {
   }
   return text;
 }
-
-std::string shuffles_text(const StatusView& status, const Terminal& terminal) {
-  std::string text = terminal.paint(Colour::kBold, "Shuffles") + "\n";
-  if (status.shuffles.empty()) return text + "  none yet\n";
-  Rows rows = {
-      {"SHUFFLE", "MAPS", "MAPS MERGED", "PARTITIONS", "MAP BYTES", "MERGED", "LEFT AT ORIGIN"}};
-  for (const ShuffleView& shuffle : status.shuffles) {
-    const std::string left = shuffle.blocks_left_home == 0
-                                 ? "-"
-                                 : fmt::format("{} blocks, {}", shuffle.blocks_left_home,
-                                               format_bytes(shuffle.bytes_left_home));
-    rows.push_back({fmt::format("{}/{}", shuffle.app, shuffle.shuffle),
-                    fmt::format("{}", shuffle.maps),
-                    shuffle.maps == 0 ? "-" : terminal.bar(shuffle.maps_settled, shuffle.maps),
-                    fmt::format("{}", shuffle.partitions), format_bytes(shuffle.bytes),
-                    fmt::format("{} in {} partitions", format_bytes(shuffle.merged_bytes),
-                                shuffle.merged_partitions),
-                    left});
-  }
-  text += align(rows);
-  for (const ShuffleView& shuffle : status.shuffles) text += remarks(shuffle, terminal);
-  return text;
-}
-
-}  // namespace
 
 std::string status_page(const StatusView& status, const Terminal& terminal) {
   return fmt::format(

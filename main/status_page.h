@@ -1,4 +1,4 @@
-// What `shufflefs status` shows of one node. Pure function of what the node answers.
+// What `shufflefs status` shows of one node. Pure functions of what the node answers.
 #pragma once
 
 #include <string>
@@ -9,5 +9,9 @@
 namespace shufflefs {
 
 [[nodiscard]] std::string status_page(const StatusView& status, const Terminal& terminal);
+
+// What an operator must know of a shuffle beyond its line in a table: a line each for what was
+// given up or refused, and for nodes that do not answer. Empty if all is well.
+[[nodiscard]] std::string shuffle_remarks(const ShuffleView& shuffle, const Terminal& terminal);
 
 }  // namespace shufflefs

@@ -2,49 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "main/json_read.h"
+
 namespace shufflefs {
 namespace {
 
 namespace json = boost::json;
-
-// A member of an object; null for what is not there.
-const json::value& member(const json::value& value, std::string_view name) {
-  static const json::value nothing;
-  const auto* const object = value.if_object();
-  const auto* const found = object == nullptr ? nullptr : object->if_contains(name);
-  return found == nullptr ? nothing : *found;
-}
-
-std::string text(const json::value& value, std::string_view name) {
-  const auto* const found = member(value, name).if_string();
-  return found == nullptr ? std::string() : std::string(*found);
-}
-
-double real(const json::value& value, std::string_view name) {
-  boost::system::error_code error;
-  const auto number = member(value, name).to_number<double>(error);
-  return error ? 0.0 : number;
-}
-
-uint64_t number(const json::value& value, std::string_view name) {
-  boost::system::error_code error;
-  const auto number = member(value, name).to_number<uint64_t>(error);
-  return error ? 0 : number;
-}
-
-bool flag(const json::value& value, std::string_view name) {
-  const auto* const found = member(value, name).if_bool();
-  return found != nullptr && *found;
-}
-
-template <class Read>
-auto list(const json::value& value, std::string_view name, Read read) {
-  std::vector<decltype(read(value))> items;
-  if (const auto* const array = member(value, name).if_array()) {
-    for (const json::value& item : *array) items.push_back(read(item));
-  }
-  return items;
-}
+using namespace json_read;  // NOLINT(google-build-using-namespace)
 
 }  // namespace
 
@@ -73,9 +37,7 @@ ShuffleView shuffle_view(const json::value& value) {
     return GivenUpView{text(item, "node"), text(item, "reason"), number(item, "chunks"),
                        number(item, "blocks"), number(item, "bytes")};
   });
-  view.refused_commits = list(value, "refused_commits", [](const json::value& item) {
-    return item.is_string() ? std::string(item.get_string()) : std::string();
-  });
+  view.refused_commits = texts(value, "refused_commits");
   view.unreachable = list(value, "unreachable", [](const json::value& item) {
     return UnreachableView{text(item, "node"), text(item, "reason")};
   });

@@ -186,8 +186,17 @@ void Supervisor::take_message(ChannelMessage message) {
         log_info("serve.worker_replaced", {{"pid", worker_->pid()}, {"took_ms", took.count()}});
       }
       break;
+    case Message::kLogLevel: set_log_level(static_cast<LogLevel>(message.kind)); break;
     default: break;
   }
+}
+
+// The next worker reads it from the settings.
+void Supervisor::set_log_level(LogLevel level) {
+  settings_.log_level = level;
+  log_set_level(level);
+  if (const Status made = make_settings_file(); !made)
+    log_warning("serve.log_level_not_kept", {{"reason", made.error().message}});
 }
 
 // What it had sent before it died counts.
@@ -266,11 +275,13 @@ bool Supervisor::gives_up(const WorkerProcess::End& end) {
 
 void Supervisor::worker_failed(const WorkerProcess::End& end) {
   const bool is_over = gives_up(end);
-  log_error("serve.worker_died", {{"signal", end.signal},
-                                  {"exit_code", end.exit_code},
-                                  {"failures_in_a_row", failures_},
-                                  {"kills_at_start", kills_at_start_},
-                                  {"next", is_over ? "giving up" : "another is started"}});
+  // Every one counts; the supervisor itself bounds how many there are.
+  log_event(LogLevel::kError, "serve.worker_died",
+            {{"signal", end.signal},
+             {"exit_code", end.exit_code},
+             {"failures_in_a_row", failures_},
+             {"kills_at_start", kills_at_start_},
+             {"next", is_over ? "giving up" : "another is started"}});
   is_ready_ = false;
   if (is_over) {
     log_error("serve.gave_up",

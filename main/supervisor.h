@@ -41,8 +41,8 @@ class Supervisor {
   [[nodiscard]] int mount();
   // Takes it from a running supervisor instead; that one ends.
   [[nodiscard]] int take_over();
-  // When another has taken the mount over, run() waits for SIGTERM: in a pod, a process that ends is
-  // started again, and would take the mount back. REQUIRES: before run().
+  // When another has taken the mount over, run() waits for SIGTERM: in a pod, a process that ends
+  // is started again, and would take the mount back. REQUIRES: before run().
   void stay_after_handover() { stays_ = true; }
   // Serves until it is time to stop. Returns the exit code.
   [[nodiscard]] int run();
@@ -73,13 +73,14 @@ class Supervisor {
   void on_worker_message();
   void drain_worker_messages();
   void take_message(ChannelMessage message);
+  void set_log_level(LogLevel level);
   void on_control();
   void finish_handover();
   void finish(int exit_code);
   [[nodiscard]] std::chrono::milliseconds until_next_event() const;
   [[nodiscard]] bool outlives_workers() const;
 
-  const Settings settings_;
+  Settings settings_;  // constant but for the log level
   Fd signals_;
   std::optional<fs::Mount> mount_;
   MountState state_;

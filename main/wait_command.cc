@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <boost/json/object.hpp>
 #include <iostream>
 #include <thread>
 
 #include "main/api_client.h"
+#include "main/client_options.h"
 #include "main/commands.h"
 #include "main/terminal.h"
 
@@ -62,25 +64,45 @@ WaitOutcome timed_out(const WaitOptions& options, const std::string& detail) {
                                     options.timeout.count(), detail)};
 }
 
-int run_wait(const std::string& http, const std::string& name, uint64_t maps,
-             const std::string& timeout) {
-  const auto address = api_address(http);
+struct Options {
+  ClientOptions client;
+  std::string shuffle;
+  uint64_t maps = 0;
+  std::string timeout = "60s";
+};
+
+const char* state_of(int exit_code) {
+  switch (exit_code) {
+    case kExitOk: return "merged";
+    case kExitImpossible: return "impossible";
+    case kExitTimeout: return "timeout";
+    default: return "failed";
+  }
+}
+
+int run_wait(const Options& options) {
+  const auto address = api_address(options.client.http);
   if (!address) return complain(address.error().message, kExitUsage);
-  const auto key = merge::parse_shuffle_key(name);
+  const auto key = merge::parse_shuffle_key(options.shuffle);
   if (!key) return complain(key.error().message, kExitUsage);
-  const auto patience = parse_duration(timeout);
+  const auto patience = parse_duration(options.timeout);
   if (!patience) return complain("--timeout: " + patience.error().message, kExitUsage);
 
   const Terminal terminal = Terminal::of(2);
   const auto outcome =
-      wait_for_shuffle({*address, *key, maps, *patience}, [&](const ShuffleView& shuffle) {
+      wait_for_shuffle({*address, *key, options.maps, *patience}, [&](const ShuffleView& shuffle) {
         if (!terminal.is_interactive()) return;
         std::cerr << fmt::format("\r{} {} of {} committed, {} merged ",
-                                 terminal.bar(shuffle.maps_settled, maps), shuffle.maps, maps,
-                                 shuffle.maps_settled)
+                                 terminal.bar(shuffle.maps_settled, options.maps), shuffle.maps,
+                                 options.maps, shuffle.maps_settled)
                   << std::flush;
       });
   if (terminal.is_interactive()) std::cerr << "\r\x1b[K" << std::flush;
+  if (options.client.json) {
+    print_json(boost::json::object{
+        {"name", options.shuffle}, {"state", state_of(outcome.exit_code)}, {"text", outcome.text}});
+    return outcome.exit_code;
+  }
   if (outcome.exit_code != kExitOk) return complain(outcome.text, outcome.exit_code);
   std::cout << outcome.text << "\n";
   return kExitOk;
@@ -136,15 +158,9 @@ WaitOutcome wait_for_shuffle(const WaitOptions& options,
 }
 
 void add_wait_command(CLI::App& app, CommandContext& context) {
-  struct Options {
-    std::string http;
-    std::string shuffle;
-    uint64_t maps = 0;
-    std::string timeout = "60s";
-  };
   auto options = std::make_shared<Options>();
-  CLI::App* const command =
-      app.add_subcommand("wait", "Wait until a shuffle's map outputs are committed and merged");
+  CLI::App* const command = add_client_command(
+      app, "wait", "Wait until a shuffle's map outputs are committed and merged", options->client);
   command->add_option("shuffle", options->shuffle, "The shuffle: APP/NUMBER")
       ->required()
       ->type_name("APP/SHUFFLE");
@@ -156,19 +172,13 @@ void add_wait_command(CLI::App& app, CommandContext& context) {
   command->add_option("--timeout", options->timeout, "How long to wait (500ms, 30s, 2m)")
       ->type_name("DURATION")
       ->capture_default_str();
-  command
-      ->add_option("--http", options->http,
-                   "The node to ask (default: SHUFFLEFS_HTTP, else 127.0.0.1:7340)")
-      ->type_name("ADDR:PORT");
   command->footer(
       "Exit codes: 0 all are merged; 1 the node does not answer; 2 usage; 3 some will not be "
       "merged\n"
       "(the reason is printed at once); 4 not within the timeout (what is missing is printed).\n\n"
       "  shufflefs wait wordcount/0 --maps 12 --timeout 2m && cat "
       "mnt/shuffles/wordcount/0/partitions/0");
-  command->callback([options, &context] {
-    context.exit_code = run_wait(options->http, options->shuffle, options->maps, options->timeout);
-  });
+  command->callback([options, &context] { context.exit_code = run_wait(*options); });
 }
 
 }  // namespace shufflefs

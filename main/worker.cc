@@ -38,6 +38,12 @@ Result<Settings> settings_from(const Fd& file) {
 
 enum class Order { kStop, kHandOver, kUnmounted };
 
+void tell_log_level(LogLevel level) {
+  const Status told =
+      send(kWorkerChannel, {.type = Message::kLogLevel, .kind = static_cast<uint32_t>(level)});
+  if (!told) log_warning("serve.log_level_not_kept", {{"reason", told.error().message}});
+}
+
 // `unable` is written to when the mount ends by itself.
 Order wait_for_order(const Fd& unable) {
   while (true) {
@@ -56,10 +62,12 @@ Order wait_for_order(const Fd& unable) {
 
 int serve(const Settings& settings, MountState state) {
   log_set_level(settings.log_level);
+  log_set_format(settings.log_format);
   KeptBySupervisor kept(kWorkerChannel);
   const Fd unable(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   auto node = Node::start(settings, std::move(state), kept,
-                          [&unable] { ::eventfd_write(unable.get(), 1); });
+                          {.on_unable = [&unable] { ::eventfd_write(unable.get(), 1); },
+                           .on_log_level = tell_log_level});
   if (!node) return failed(node.error());
   log_info("serve.ready", {{"node", settings.node.str()},
                            {"mount", settings.mount},

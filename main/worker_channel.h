@@ -32,9 +32,10 @@ enum class Message : uint32_t {
   kStop,      // unmount and end
   kHandOver,  // end, and leave the mount to another
   // From a worker.
-  kKeep,   // kind, id, fd
-  kDrop,   // kind, id
-  kReady,  // it serves
+  kKeep,      // kind, id, fd
+  kDrop,      // kind, id
+  kReady,     // it serves
+  kLogLevel,  // kind: LogLevel; also for the supervisor and the workers to come
   // Between supervisors (control_socket.h).
   kTakeOver,  // text: what the new one would run with
   kRefused,   // text: why not

@@ -101,6 +101,8 @@ Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> b
       log_limited(LogLevel::kWarning, "announce.unreadable",
                   {{"shuffle", to_string(news.shuffle)},
                    {"map", number(news.map)},
+                   {"file", output->data_path},
+                   {"errno", lengths.error().sys_errno},
                    {"reason", lengths.error().message}});
       continue;
     }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,7 +33,10 @@ struct ChunkLimits {
   uint64_t max_block_bytes = 0;  // a larger block is left at home
 };
 
+// `replicate_from`: the origin, if every block is to be on a second node: blocks that it owns
+// itself are then planned for their second choice as well.
 [[nodiscard]] ChunkPlan plan_chunks(std::span<const uint64_t> block_lengths,
-                                    const Placement& placement, ChunkLimits limits, MapId seed);
+                                    const Placement& placement, ChunkLimits limits, MapId seed,
+                                    const std::optional<NodeName>& replicate_from = std::nullopt);
 
 }  // namespace shufflefs::merge

@@ -49,8 +49,8 @@ class CommitSink {
   // ---- quotas ------------------------------------------------------------------------------------------------
   // Whether applications have one at all: else nobody need ask.
   [[nodiscard]] virtual bool has_quotas() const { return false; }
-  // May something new be made at `path` below local/, or for the shuffle? kPermission with EDQUOT if the
-  // application has used up what it may have on this node.
+  // May something new be made at `path` below local/, or for the shuffle? kPermission with EDQUOT
+  // if the application has used up what it may have on this node.
   virtual Status check_quota(const std::string& /*path*/) { return ok(); }
   virtual Status check_quota(const ShuffleKey& /*shuffle*/) { return ok(); }
 

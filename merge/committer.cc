@@ -60,7 +60,10 @@ void Committer::commit(MapOutput output) {
 void Committer::refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error) {
   refusals_.add();
   log_limited(LogLevel::kWarning, "commit.refused",
-              {{"shuffle", to_string(shuffle)}, {"what", what}, {"reason", error.message}});
+              {{"shuffle", to_string(shuffle)},
+               {"what", what},
+               {"errno", error.sys_errno},
+               {"reason", error.message}});
   const std::lock_guard lock(refused_mu_);
   if (refused_.size() >= kShufflesWithRefusals && !refused_.contains(shuffle)) return;
   std::deque<std::string>& messages = refused_[shuffle];

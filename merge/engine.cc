@@ -283,8 +283,11 @@ void Engine::drain(bool on) {
   Impl& impl = *impl_;
   if (impl.draining == on) return;
   impl.draining = on;
-  log_info(on ? "node.draining" : "node.not_draining", {{"node", impl.options.self.str()}});
-  if (!on) return;
+  if (!on) {
+    log_info("node.not_draining", {{"node", impl.options.self.str()}});
+    return;
+  }
+  log_info("node.draining", {{"node", impl.options.self.str()}});
   // What is merged here already and has its origin elsewhere need not move; of this node's own
   // outputs each block must be on another node.
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {

@@ -24,12 +24,13 @@ struct PushOptions {
   bool enabled = true;
   uint64_t chunk_bytes = 2U << 20U;
   uint64_t max_block_bytes = 64U << 20U;
+  bool replicate = false;  // every block to a second node, also what its origin owns
   uint32_t max_retries = 6;
   Duration jitter = std::chrono::milliseconds(20);
   Duration first_backoff = std::chrono::milliseconds(100);
   Duration longest_backoff = std::chrono::seconds(5);
-  uint32_t per_owner = 2;  // messages under way to one owner at a time
-  Duration slow = std::chrono::seconds(2);  // an owner that takes longer gets less
+  uint32_t per_owner = 2;                            // messages under way to one owner at a time
+  Duration slow = std::chrono::seconds(2);           // an owner that takes longer gets less
   Duration busy_patience = std::chrono::minutes(5);  // with an owner that says it is busy
   Duration memory_patience = std::chrono::seconds(30);
   std::size_t max_queued_blocks = 256U << 10U;  // cut into chunks and waiting

@@ -124,6 +124,7 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
                 {{"shuffle", to_string(request.shuffle)},
                  {"map", number(request.parts.front().map)},
                  {"origin", request.origin.str()},
+                 {"errno", reply.error().sys_errno},
                  {"reason", reply.error().message}});
     co_return reply;
   }

@@ -52,8 +52,10 @@ Status MergedPartition::load() {
   if (!bytes) return bytes.error();
   auto parsed = parse_index(*bytes, shuffle_, partition_, index_path());
   if (!parsed) {
-    log_warning("merge.index_unreadable",
-                {{"index", index_path()}, {"reason", parsed.error().message}});
+    log_warning("merge.index_unreadable", {{"file", index_path()},
+                                           {"shuffle", number(shuffle_)},
+                                           {"partition", number(partition_)},
+                                           {"reason", parsed.error().message}});
     TRY(io_.rename(index_path(), index_path() + ".bad"));
     return io_.remove_file(segment_path(0));
   }
@@ -107,8 +109,12 @@ Status MergedPartition::keep_valid(std::vector<IndexRecord> records, uint64_t in
   }
   const uint64_t valid_bytes = (records.size() + 1) * kIndexRecordBytes;
   if (valid_bytes != index_bytes || !cut_reason.empty()) {
-    log_warning("merge.index_cut",
-                {{"index", index_path()}, {"records", records.size()}, {"reason", cut_reason}});
+    log_warning("merge.index_cut", {{"file", index_path()},
+                                    {"shuffle", number(shuffle_)},
+                                    {"partition", number(partition_)},
+                                    {"records", records.size()},
+                                    {"offset", valid_bytes},
+                                    {"reason", cut_reason}});
     TRY_ASSIGN(const std::unique_ptr<File> index, io_.open(index_path(), OpenMode::kWriteCreate));
     TRY(index->truncate(valid_bytes));
   }

@@ -51,8 +51,8 @@ struct PushReply {
   uint32_t missing = 0;     // of an offer
   // How many bytes the owner is ready to take from this node at the same time; 0: it does not say.
   uint64_t credit_bytes = 0;
-  // More than 0: nothing was done, the owner is short of memory or behind with its disks. Come again
-  // after so many milliseconds.
+  // More than 0: nothing was done, the owner is short of memory or behind with its disks. Come
+  // again after so many milliseconds.
   uint32_t busy_ms = 0;
 };
 

@@ -75,10 +75,12 @@ Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuf
       parsed.cut_reason = "a record with a wrong checksum";
       break;
     }
-    const IndexRecord record{
-        static_cast<MapId>(load_le<uint64_t>(bytes.data())), load_le<uint64_t>(bytes.data() + 8),
-        load_le<uint64_t>(bytes.data() + 16), load_le<uint32_t>(bytes.data() + 24),
-        load_le<uint32_t>(bytes.data() + 28), load_le<uint32_t>(bytes.data() + kKindAt) == kRemoval};
+    const IndexRecord record{static_cast<MapId>(load_le<uint64_t>(bytes.data())),
+                             load_le<uint64_t>(bytes.data() + 8),
+                             load_le<uint64_t>(bytes.data() + 16),
+                             load_le<uint32_t>(bytes.data() + 24),
+                             load_le<uint32_t>(bytes.data() + 28),
+                             load_le<uint32_t>(bytes.data() + kKindAt) == kRemoval};
     const bool known_kind = record.removal || load_le<uint32_t>(bytes.data() + kKindAt) == kBlock;
     if (!known_kind || number(record.map) > kMaxMapId || (record.length == 0) != record.removal ||
         record.offset > UINT64_MAX - record.length) {

@@ -46,7 +46,8 @@ class PlanMaker {
 
   void add_merged() {
     for (const NodeAnswer* holder : holders_of(answers_)) {
-      bool whole = plan_.blocks.empty();
+      const std::size_t before = plan_.blocks.size();
+      bool whole = before == 0;
       for (const MergedBlock& block : holder->second.merged) {
         if (was_removed(block.map) || was_replaced(block) || !taken_.insert(block.map).second) {
           whole = false;
@@ -59,7 +60,7 @@ class PlanMaker {
       }
       if (whole)
         plan_.whole_at = holder->first;
-      else
+      else if (plan_.blocks.size() > before)
         plan_.whole_at.reset();
     }
   }

@@ -18,6 +18,10 @@ namespace {
 
 constexpr auto kIdle = std::chrono::seconds(2);
 
+Error wrong_checksum() {
+  return make_error(Code::kCorruptData, "the bytes do not match their checksum");
+}
+
 }  // namespace
 
 struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Impl> {
@@ -69,7 +73,7 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<Status> fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
   Task<std::optional<NodeName>> origin_of(const PlannedBlock& block);
   Task<Result<Buffer>> read_holder(const PlannedBlock& block, uint64_t within, uint32_t length);
-  void count_fallback(const PlannedBlock& block, const std::string& reason);
+  void count_fallback(const PlannedBlock& block, const Error& error);
   void evict(std::size_t current);
   [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
   Task<Status> wait_for(std::size_t index, std::shared_ptr<Loading> loading);
@@ -274,14 +278,20 @@ Task<std::optional<NodeName>> PartitionStream::Impl::origin_of(const PlannedBloc
   co_return it->second;
 }
 
-void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const std::string& reason) {
+void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const Error& error) {
   fallbacks.add();
-  log_limited(LogLevel::kWarning, "read.fallback",
-              {{"shuffle", to_string(plan.shuffle)},
-               {"partition", number(plan.partition)},
-               {"map", number(block.map)},
-               {"holder", block.merged->holder.str()},
-               {"reason", reason}});
+  log_limited(
+      LogLevel::kWarning, "read.fallback",
+      {{"app", plan.shuffle.app.str()},
+       {"shuffle", number(plan.shuffle.shuffle)},
+       {"partition", number(plan.partition)},
+       {"map", number(block.map)},
+       {"node", block.merged->holder.str()},
+       {"file", fmt::format("merged/{}/{}.data", to_string(plan.shuffle), number(plan.partition))},
+       {"offset", block.merged->view_offset},
+       {"bytes", block.length},
+       {"errno", error.sys_errno},
+       {"reason", error.message}});
 }
 
 Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within,
@@ -295,7 +305,7 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
       merged_bytes.add(into.size());
       co_return ok();
     }
-    count_fallback(block, bytes ? "the bytes do not match their checksum" : bytes.error().message);
+    count_fallback(block, bytes ? wrong_checksum() : bytes.error());
   }
   co_return co_await fetch_from_origin(block, within, into);
 }
@@ -348,7 +358,7 @@ Task<Status> PartitionStream::Impl::fetch_piece(const PlannedBlock& block, uint6
   }
   if (covered < block.length || crc == block.merged->crc) co_return ok();
   check.bad = true;
-  count_fallback(block, "the bytes do not match their checksum");
+  count_fallback(block, wrong_checksum());
   co_return make_error(
       Code::kCorruptData,
       name_of(block) +

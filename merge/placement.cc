@@ -1,7 +1,6 @@
 #include "merge/placement.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string_view>
 
 namespace shufflefs::merge {
@@ -22,6 +21,18 @@ uint64_t hash_text(std::string_view text, uint64_t state) {
   return state;
 }
 
+constexpr uint32_t kNobody = UINT32_MAX;
+
+// A member and its score for a bucket.
+struct Best {
+  uint64_t score = 0;
+  uint32_t node = kNobody;
+  [[nodiscard]] bool beats(const Best& other) const {
+    if (node == kNobody) return false;
+    return score > other.score || (score == other.score && node < other.node);
+  }
+};
+
 uint32_t ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 }  // namespace
@@ -37,24 +48,32 @@ Placement::Placement(const ShuffleKey& shuffle, const std::vector<NodeName>& mem
   const uint64_t base =
       mix(hash_text(shuffle.app.str(), 0xCBF29CE484222325ULL) + number(shuffle.shuffle));
 
+  // The names are hashed once, not once for each bucket: with thousands of members the latter
+  // takes seconds.
+  std::vector<uint64_t> name_hash(nodes);
+  for (uint32_t node = 0; node < nodes; ++node)
+    name_hash[node] = hash_text(members[node].str(), 0xCBF29CE484222325ULL);
   std::vector<uint32_t> load(nodes, 0);
-  std::vector<uint32_t> order(nodes);
-  std::vector<uint64_t> score(nodes);
   choices_.resize(buckets);
   for (uint32_t bucket = 0; bucket < buckets; ++bucket) {
+    const uint64_t salt = mix(base + bucket * 0x9E3779B97F4A7C15ULL);
+    // The two best of all, and the best of those that have room; ties by name.
+    Best best;
+    Best next;
+    Best with_room;
     for (uint32_t node = 0; node < nodes; ++node) {
-      score[node] = mix(hash_text(members[node].str(), base + bucket * 0x9E3779B97F4A7C15ULL));
+      const Best here{mix(name_hash[node] ^ salt), node};
+      if (!best.beats(here)) {
+        next = best;
+        best = here;
+      } else if (!next.beats(here)) {
+        next = here;
+      }
+      if (load[node] < most && !with_room.beats(here)) with_room = here;
     }
-    std::iota(order.begin(), order.end(), 0U);
-    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-      return std::pair(score[b], a) < std::pair(score[a], b);
-    });
-    const auto first =
-        std::find_if(order.begin(), order.end(), [&](uint32_t node) { return load[node] < most; });
-    ++load[*first];
-    const auto second =
-        std::find_if(order.begin(), order.end(), [&](uint32_t node) { return node != *first; });
-    choices_[bucket] = {*first, second != order.end() ? *second : *first};
+    ++load[with_room.node];
+    const Best& second = best.node != with_room.node ? best : next;
+    choices_[bucket] = {with_room.node, second.node != kNobody ? second.node : with_room.node};
   }
 }
 

@@ -152,6 +152,8 @@ Task<void> Pusher::plan_one(Submission submission) {
   if (!lengths) {
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
+                                    {"file", output->data_path},
+                                    {"errno", lengths.error().sys_errno},
                                     {"reason", lengths.error().message}});
     given_up_chunks_.with(std::string(to_string(lengths.error().code))).add();
     ledger_.planned(shuffle, map, 1, 0, 0);
@@ -166,7 +168,8 @@ Task<void> Pusher::plan_one(Submission submission) {
   }
   const auto placement = placements_.get(shuffle, static_cast<uint32_t>(lengths->size()));
   const ChunkPlan plan =
-      plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map);
+      plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map,
+                  options_.replicate ? std::optional(cluster_.self()) : std::nullopt);
   ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
   std::vector<uint64_t> starts(lengths->size() + 1, 0);
   std::partial_sum(lengths->begin(), lengths->end(), starts.begin() + 1);

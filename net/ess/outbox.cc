@@ -207,7 +207,9 @@ std::optional<Result<Block>> Outbox::find(Item& item, std::size_t lane,
 
 void Outbox::fail(const Item& item, const Error& error) {
   parts_.metrics.chunks_failed.add();
-  log_limited(LogLevel::kWarning, "spark.block_failed", {{"reason", error.message}});
+  log_limited(
+      LogLevel::kWarning, "spark.block_failed",
+      {{"code", to_string(error.code)}, {"errno", error.sys_errno}, {"reason", error.message}});
   const int64_t id = item.stream->id;
   const auto chunk = static_cast<int32_t>(item.chunk);
   Bytes frame = item.as_stream ? stream_failure(fmt::format("{}_{}", id, chunk), error.message)

@@ -1,6 +1,14 @@
 #include "base/log.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <array>
 #include <catch2/catch_test_macros.hpp>
+
+#include "base/fd.h"
+#include "base/journal.h"
+#include "support/temp_dir.h"
 
 namespace shufflefs {
 
@@ -14,6 +22,72 @@ TEST_CASE("values cannot forge a line or a field") {
   CHECK(format_log_line("x", {{"name", "a\nerror fake=1"}}) == R"(x name="a\x0aerror fake=1")");
   CHECK(format_log_line("x", {{"name", R"(say "hi" \o/)"}}) == R"(x name="say \"hi\" \\o/")");
   CHECK(format_log_line("x", {{"name", ""}}) == R"(x name="")");
+}
+
+TEST_CASE("log: a line of JSON holds any bytes") {
+  CHECK(format_log_json("a.b", {{"n", 3}, {"s", "x"}}) == R"("event":"a.b","n":"3","s":"x")");
+  CHECK(format_log_json("x", {{"s", "a\"\\\n\x01"}}) == R"("event":"x","s":"a\"\\\u000a\u0001")");
+  CHECK(format_log_json("x", {{"s", "\xC3\xA9"}}) == "\"event\":\"x\",\"s\":\"\xC3\xA9\"");
+  // Not UTF-8: a lone byte, a cut sequence, an overlong slash, a surrogate.
+  for (const char* bad : {"\xFF", "\xC3", "\xC0\xAF", "\xED\xA0\x80"}) {
+    const std::string json = format_log_json("x", {{"s", bad}});
+    CHECK(json.find("\\ufffd") != std::string::npos);
+    CHECK(json.find_first_of("\xFF\xC3\xC0\xED") == std::string::npos);
+  }
+}
+
+TEST_CASE("log: levels and formats have one spelling each") {
+  for (const char* text : {"debug", "info", "warning", "error"})
+    CHECK(to_string(*parse_log_level(text)) == text);
+  for (const char* text : {"text", "json", "journald"})
+    CHECK(to_string(*parse_log_format(text)) == text);
+  CHECK_FALSE(parse_log_level("warn"));
+  CHECK_FALSE(parse_log_format(""));
+}
+
+TEST_CASE("log: ten of a code pass in ten seconds, and the others are told of") {
+  LogLimiter limiter;
+  const auto start = std::chrono::steady_clock::time_point() + std::chrono::hours(1);
+  for (int i = 0; i < 10; ++i) CHECK(limiter.ask("disk.sick", start).passes);
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(limiter.ask("disk.sick", start).passes);
+  CHECK(limiter.ask("other", start).passes);
+  CHECK_FALSE(limiter.take_untold(start + std::chrono::seconds(9)));
+
+  SECTION("by the next one of the code") {
+    const auto verdict = limiter.ask("disk.sick", start + std::chrono::seconds(10));
+    CHECK(verdict.passes);
+    CHECK(verdict.suppressed == 5);
+    CHECK_FALSE(limiter.take_untold(start + std::chrono::seconds(30)));
+  }
+  SECTION("or, if none comes, with any other event") {
+    const auto untold = limiter.take_untold(start + std::chrono::seconds(10));
+    REQUIRE(untold);
+    CHECK(untold->first == "disk.sick");
+    CHECK(untold->second == 5);
+    CHECK_FALSE(limiter.take_untold(start + std::chrono::seconds(10)));
+    CHECK(limiter.ask("disk.sick", start + std::chrono::seconds(10)).suppressed == 0);
+  }
+}
+
+TEST_CASE("log: the journal gets each field by its name") {
+  const testing::TempDir dir;
+  const std::string path = dir / "journal";
+  CHECK_FALSE(journal_send(path, LogLevel::kError, "a.b", "a.b", {}));  // nobody listens
+
+  const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(journal_send(path, LogLevel::kWarning, "push.gave_up", "push.gave_up map=7",
+                       {{"map", 7}, {"first-reason", "two\nlines"}}));
+  std::array<char, 4096> datagram{};
+  const ssize_t got = ::recv(socket.get(), datagram.data(), datagram.size(), 0);
+  REQUIRE(got > 0);
+  CHECK(std::string(datagram.data(), static_cast<std::size_t>(got)) ==
+        std::string("MESSAGE=push.gave_up map=7\nPRIORITY=4\nSYSLOG_IDENTIFIER=shufflefs\n"
+                    "SHUFFLEFS_EVENT=push.gave_up\nSHUFFLEFS_MAP=7\nSHUFFLEFS_FIRST_REASON\n") +
+            std::string("\x09\0\0\0\0\0\0\0", 8) + "two\nlines\n");
 }
 
 }  // namespace shufflefs

@@ -76,49 +76,51 @@ class PushFaults(unittest.TestCase):
             cluster.wait_for_maps(0, SHUFFLE, 8)
             self.check_all(cluster, range(3), range(8))
 
+    def small_disk(self, *below):
+        """A `prepare` for Cluster that puts a file system of 64 MiB below its directory, and the way to it."""
+        place = []
+
+        def prepare(directory):
+            place.append(os.path.join(directory, *below))
+            os.makedirs(place[0])
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place[0]], check=True, timeout=60)
+            self.addCleanup(subprocess.run, ["umount", "-l", place[0]], check=False, timeout=60, capture_output=True)
+
+        return prepare, place
+
     def test_a_small_disk_fills_and_only_merging_suffers(self):
-        directory = tempfile.mkdtemp(prefix="shufflefs-small-", dir="/var/tmp")
-        small = os.path.join(directory, "node1", "data")
-        os.makedirs(small)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", small], check=True, timeout=60)
-        try:
-            with Cluster(2, "--disk.reserve=8M", directory=directory) as cluster:
-                # Far more than the small disk has for node1 to merge, all written on node2.
-                sizes = [2 * MIB] * 8
-                self.write_maps(cluster, [1], range(10), sizes)
-                until(lambda: cluster.metric(0, 'shufflefs_disk_takes_merged{disk="disk0"}') == 0
-                      or cluster.metric(0, "shufflefs_merge_evictions_total") > 0, "node1 feels its full disk")
-                # An application's own writes on the small disk still find room.
-                own = cluster.path(0, "local", "disk0", "own")
-                with open(own, "wb") as file:
-                    for _ in range(12):
-                        file.write(os.urandom(MIB))
-                cluster.run(0, "wait", SHUFFLE, "--maps", "10", "--timeout", "60s")
-                self.check_all(cluster, range(2), range(10), sizes)
-                self.assertEqual(os.stat(own).st_size, 12 * MIB)
-        finally:
-            subprocess.run(["umount", "-l", small], check=False, timeout=60)
-            shutil.rmtree(directory, ignore_errors=True)
+        prepare, place = self.small_disk("node1", "data")
+        with Cluster(2, "--disk.reserve=8M", prepare=prepare) as cluster:
+            # Far more than the small disk has for node1 to merge, all written on node2.
+            sizes = [2 * MIB] * 8
+            self.write_maps(cluster, [1], range(10), sizes)
+            until(lambda: cluster.metric(0, 'shufflefs_disk_takes_merged{disk="disk0"}') == 0
+                  or cluster.metric(0, "shufflefs_merge_evictions_total") > 0, "node1 feels its full disk")
+            # An application's own writes on the small disk still find room.
+            own = cluster.path(0, "local", "disk0", "own")
+            with open(own, "wb") as file:
+                for _ in range(12):
+                    file.write(os.urandom(MIB))
+            cluster.run(0, "wait", SHUFFLE, "--maps", "10", "--timeout", "60s")
+            self.check_all(cluster, range(2), range(10), sizes)
+            self.assertEqual(os.stat(own).st_size, 12 * MIB)
+            subprocess.run(["umount", "-l", place[0]], check=True, timeout=60)
 
     def test_a_disk_that_turns_read_only_leaves(self):
-        directory = tempfile.mkdtemp(prefix="shufflefs-sick-", dir="/var/tmp")
-        sick = os.path.join(directory, "second")
-        os.makedirs(sick)
+        sick = tempfile.mkdtemp(prefix="shufflefs-sick-", dir="/var/tmp")
+        self.addCleanup(shutil.rmtree, sick, ignore_errors=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", sick], check=True, timeout=60)
-        try:
-            # One node, so that the flag is this node's alone.
-            with Cluster(1, "--data", sick, "--disk.reserve=1M", directory=directory) as cluster:
-                self.write_maps(cluster, [0], range(4))
-                cluster.wait_for_maps(0, SHUFFLE, 4)
-                subprocess.run(["mount", "-o", "remount,ro", sick], check=True, timeout=60)
-                self.write_maps(cluster, [0], [4, 5])
-                cluster.wait_for_maps(0, SHUFFLE, 6)
-                self.assertEqual(cluster.metric(0, 'shufflefs_disk_failed{disk="disk1"}'), 1)
-                self.assertIn("disk.failed", cluster.log(0))
-                self.check_all(cluster, [0], range(6))
-        finally:
-            subprocess.run(["umount", "-l", sick], check=False, timeout=60)
-            shutil.rmtree(directory, ignore_errors=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", sick], check=False, timeout=60, capture_output=True)
+        # One node, so that the second data directory is this node's alone.
+        with Cluster(1, "--data", sick, "--disk.reserve=1M") as cluster:
+            self.write_maps(cluster, [0], range(4))
+            cluster.wait_for_maps(0, SHUFFLE, 4)
+            subprocess.run(["mount", "-o", "remount,ro", sick], check=True, timeout=60)
+            self.write_maps(cluster, [0], [4, 5])
+            cluster.wait_for_maps(0, SHUFFLE, 6)
+            self.assertEqual(cluster.metric(0, 'shufflefs_disk_failed{disk="disk1"}'), 1)
+            self.assertIn("disk.failed", cluster.log(0))
+            self.check_all(cluster, [0], range(6))
 
     def test_a_drained_node_is_not_missed(self):
         with Cluster(3) as cluster:

@@ -59,6 +59,7 @@ const std::vector<Known>& every_kind() {
       {".shufflefs/status.json", NodeKind::kInfoFile, false},
       {".shufflefs/client", NodeKind::kClient, true},
       {".shufflefs/client/shufflefs-spark_2.12.jar", NodeKind::kJar, false},
+      {".shufflefs/client-report", NodeKind::kReport, false},
       {".shufflefs/owners", NodeKind::kOwners, true},
       {".shufflefs/owners/app-1,0,200", NodeKind::kOwnersOf, false},
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <map>
 #include <random>
 #include <set>
 
@@ -17,6 +18,26 @@ Placement three_nodes(uint32_t partitions) {
 }
 
 }  // namespace
+
+TEST_CASE("with replication the origin's own blocks go to their second choice as well") {
+  const Placement placement = three_nodes(40);
+  const NodeName origin = testing::node_name(1);
+  const std::vector<uint64_t> lengths(40, 10);
+  const ChunkPlan plan = plan_chunks(lengths, placement, {1000, 1000}, MapId{1}, origin);
+  std::map<uint32_t, std::set<NodeName>> holders;
+  for (const PlannedChunk& chunk : plan.chunks) {
+    for (const PartitionId p : chunk.partitions) {
+      CHECK(holders[number(p)].insert(chunk.owner).second);
+      CHECK((chunk.owner == placement.owner(p) || chunk.owner == placement.second(p)));
+    }
+  }
+  for (uint32_t p = 0; p < 40; ++p) {
+    const bool own = placement.owner(PartitionId{p}) == origin;
+    CHECK(holders[p].size() == (own ? 2 : 1));
+    holders[p].erase(origin);
+    CHECK(holders[p].size() == 1);
+  }
+}
 
 TEST_CASE("every block is in exactly one chunk of its owner, or left at home") {
   std::mt19937_64 random(5);

@@ -71,6 +71,10 @@ class SmallestVirtualPart final : public VirtualOps {
             fuse_file_info* /*info*/) override {
     fuse_reply_err(req, EISDIR);
   }
+  void write(fuse_req_t req, fuse_ino_t /*ino*/, fuse_bufvec* /*in*/,
+             fuse_file_info* /*info*/) override {
+    fuse_reply_err(req, EROFS);
+  }
   void release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*info*/) override {
     fuse_reply_err(req, 0);
   }

@@ -5,10 +5,11 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
 import unittest
 
-from one_node import SHORT, NamespaceCase, index_of, read, run, until, write
+from one_node import SHORT, Daemon, NamespaceCase, index_of, read, run, until, write
 
 
 class Names(NamespaceCase):
@@ -74,9 +75,60 @@ class Names(NamespaceCase):
         info = f"{self.mount}/.shufflefs"
         self.assertLessEqual({"version", "config", "status.json", "metrics"}, set(os.listdir(info)))
         for name in os.listdir(info):
-            if os.path.isfile(f"{info}/{name}"):
+            if os.path.isfile(f"{info}/{name}") and name != "client-report":
                 self.assertGreater(len(read(f"{info}/{name}")), 0, name)
         self.assertIn(b"shufflefs_commits_total", read(f"{info}/metrics"))
+        self.assertEqual(read(f"{info}/node"), b"n1\n")
+
+    def test_owners_of_a_shuffle_that_need_not_exist(self):
+        owners = f"{self.mount}/.shufflefs/owners"
+        self.assertEqual(os.listdir(owners), [])
+        lines = read(f"{owners}/nobody,3,1000").decode().splitlines()
+        ranges = [tuple(map(int, line.split()[:2])) for line in lines]
+        self.assertEqual([partition for first, last in ranges for partition in range(first, last + 1)], list(range(1000)))
+        self.assertEqual({line.split()[2] for line in lines}, {"n1"})
+        for name in ("nobody,3,0", "nobody,3", "nobody,03,1", "nobody,3,16777217", "a/b,3,1", ",3,1"):
+            self.refused(errno.ENOENT, os.stat, f"{owners}/{name}")
+
+    def test_reports_of_the_spark_client(self):
+        report = f"{self.mount}/.shufflefs/client-report"
+        merged = self.metric("shufflefs_client_read_merged_bytes_total")
+        for text in (b"merged 2 70 corrupt 1 5\n", b"merged 1 1\n"):
+            with open(report, "wb", buffering=0) as file:
+                file.write(text)
+        # The text of the metrics may be a second old.
+        until(lambda: self.metric("shufflefs_client_read_merged_bytes_total") - merged == 71, "both reports count")
+        with open(report, "wb", buffering=0) as file:
+            self.refused(errno.EINVAL, file.write, b"merged 1\n")
+            self.refused(errno.EINVAL, file.write, b"merged 1 1 " * 1000)
+
+    def metric(self, name):
+        for line in read(f"{self.mount}/.shufflefs/metrics").decode().splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+        self.fail(f"no metric {name}")
+
+
+class Jars(NamespaceCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.jars = tempfile.mkdtemp(prefix="shufflefs-jars-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        cls.addClassCleanup(shutil.rmtree, cls.jars)
+        cls.daemon = Daemon("--client-dir", cls.jars)
+        cls.mount = cls.daemon.mount
+
+    def test_the_jars_of_the_spark_client(self):
+        content = os.urandom(3 << 20)
+        write(f"{self.jars}/shufflefs-spark_2.12.jar", content)
+        write(f"{self.jars}/.hidden", b"x")
+        os.mkdir(f"{self.jars}/folder")
+        client = f"{self.mount}/.shufflefs/client"
+        self.assertEqual(os.listdir(client), ["shufflefs-spark_2.12.jar"])
+        self.assertEqual(os.path.getsize(f"{client}/shufflefs-spark_2.12.jar"), len(content))
+        self.assertEqual(read(f"{client}/shufflefs-spark_2.12.jar"), content)
+        for name in (".hidden", "folder", "other.jar"):
+            self.refused(errno.ENOENT, os.stat, f"{client}/{name}")
+        self.refused(errno.EROFS, os.open, f"{client}/shufflefs-spark_2.12.jar", os.O_WRONLY)
 
 
 class ReadOnly(NamespaceCase):

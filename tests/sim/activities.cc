@@ -68,7 +68,7 @@ void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge:
   const uint32_t partitions = written.is_spark || random_.chance(0.9)
                                   ? scenario_.partitions
                                   : static_cast<uint32_t>(random_.between(1, scenario_.partitions));
-  const bool skewed = random_.chance(0.2);
+  const bool skewed = scenario_.block_bytes > 600 && random_.chance(0.2);
   for (uint32_t p = 0; p < partitions; ++p) {
     uint64_t length = random_.chance(0.3) ? 0 : random_.between(1, scenario_.block_bytes);
     if (skewed && p == 0) length = random_.between(1, 20U << 10U);  // may be too large to push
@@ -197,20 +197,22 @@ void World::drop_shuffle() {
   }
   note(fmt::format("{} drops {}", node->name().str(), to_string(shuffle)));
   dropped_.insert(shuffle);
-  node->spawn(drop(*this, *node, shuffle, std::move(writings)));
+  // Until it has come to its end; the node may not live to see that.
+  const bool was_murky = !murky_.insert(shuffle).second;
+  node->spawn(drop(*this, *node, shuffle, std::move(writings), was_murky));
 }
 
 Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
-                       std::vector<uint64_t> writings) {
+                       std::vector<uint64_t> writings, bool was_murky) {
   const Status dropped = co_await node.engine().catalog().drop(shuffle.app, shuffle.shuffle);
   world.note(fmt::format("{} has dropped {}: {}", node.name().str(), to_string(shuffle),
                          dropped ? "everywhere" : dropped.error().message));
-  if (!dropped) {
+  if (!dropped || node.cluster().names().size() != world.members().size()) {
     // Some node has not heard of it, and holds on to what it has until it does.
-    world.murky_.insert(shuffle);
     for (WrittenMap* written : world.truth_.of(shuffle)) written->uncertain = true;
     co_return;
   }
+  if (!was_murky) world.murky_.erase(shuffle);
   for (WrittenMap* written : world.truth_.of(shuffle)) {
     if (written->removed) continue;
     const bool was_there = std::ranges::binary_search(writings, written->writing);

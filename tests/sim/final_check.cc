@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "merge/placement.h"
 #include "sim/world.h"
 
 namespace shufflefs::sim {
@@ -11,6 +12,7 @@ bool World::check_rest() {
   check_disks();
   read_everything();
   check_all_merged();
+  check_told();
   check_memory();
   return !outcome_.violation;
 }
@@ -58,6 +60,38 @@ void World::check_all_merged() {
       if (!merged)
         violate(fmt::format("map {} of {}/{} is not merged anywhere", number(written.map),
                             to_string(written.shuffle), p));
+    }
+  }
+}
+
+// Both candidates of each block know that it exists, so that the loss of its origin is noticed.
+void World::check_told() {
+  // Known gap: when the members change, what was announced before is not announced to new
+  // candidates.
+  if (!scenario_.gaps && scenario_.joins + scenario_.leaves > 0) return;
+  std::vector<merge::NodeName> names;
+  std::map<merge::NodeName, std::size_t> index;
+  for (const SimNode::Member& member : members()) {
+    names.push_back(member.name);
+    index[member.name] = member.index;
+  }
+  std::ranges::sort(names);
+  for (const auto& [writing, written] : truth_.all()) {
+    if (!written.is_live() || murky_.contains(written.shuffle)) continue;
+    if (truth_.find(written.shuffle, written.map).size() > 1) continue;  // written again
+    const merge::Placement placement(written.shuffle, names,
+                                     static_cast<uint32_t>(written.lengths.size()));
+    for (uint32_t p = 0; p < written.lengths.size(); ++p) {
+      const auto partition = static_cast<merge::PartitionId>(p);
+      const std::set<Witness> told = written.witnesses(partition);
+      for (const auto& candidate :
+           {std::optional(placement.owner(partition)), placement.second(partition)}) {
+        if (!candidate || index.at(*candidate) == written.origin) continue;
+        const std::size_t node = index.at(*candidate);
+        if (!told.contains({node, nodes_[node]->incarnation()}))
+          violate(fmt::format("{} was never told of map {} of {}/{}", candidate->str(),
+                              number(written.map), to_string(written.shuffle), p));
+      }
     }
   }
 }

@@ -25,8 +25,8 @@ Duration Network::delay(std::size_t a, std::size_t b) {
 
 Task<Result<WireFrame>> Network::exchange(Runtime& runtime, std::size_t from, std::size_t to,
                                           WireFrame request, Duration patience) {
-  ++requests_;
-  bytes_ += request.head.size() + request.payload.size();
+  const auto prefix = net::decode_prefix(std::span(request.head).first<net::kPrefixBytes>());
+  if (prefix) ++requests_[static_cast<net::MessageType>(prefix->type)];
   const auto exchange = std::make_shared<Exchange>();
   exchange->answered = runtime.make_timer();
   if (!request.payload.empty() && random_.chance(faults.damage)) {
@@ -64,7 +64,6 @@ void Network::send_back(std::size_t from, std::size_t to, Result<WireFrame> answ
   auto arrive = [this, from, to, answer = std::move(answer),
                  exchange = std::move(exchange)]() mutable {
     if (is_cut(from, to) || exchange->answer) return;
-    if (answer) bytes_ += answer->head.size() + answer->payload.size();
     exchange->answer = std::move(answer);
     exchange->answered->wake();
   };

@@ -66,8 +66,8 @@ class Network {
   Task<Result<WireFrame>> exchange(Runtime& runtime, std::size_t from, std::size_t to,
                                    WireFrame request, Duration patience);
 
-  [[nodiscard]] uint64_t requests() const { return requests_; }
-  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  // Asked so far, by the type of the request.
+  [[nodiscard]] const std::map<net::MessageType, uint64_t>& requests() const { return requests_; }
 
  private:
   struct Exchange;
@@ -82,8 +82,7 @@ class Network {
   std::vector<Endpoint*> endpoints_;
   std::set<std::pair<std::size_t, std::size_t>> cuts_;
   std::map<std::size_t, uint32_t> slow_;
-  uint64_t requests_ = 0;
-  uint64_t bytes_ = 0;
+  std::map<net::MessageType, uint64_t> requests_;
 };
 
 }  // namespace shufflefs::sim

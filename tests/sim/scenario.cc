@@ -42,7 +42,8 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
 
 }  // namespace
 
-Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only) {
+Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only,
+                       bool gaps) {
   Random random(seed);
   Scenario scenario;
   scenario.seed = seed;
@@ -55,10 +56,18 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
   scenario.maps = large ? random.between(10, 40) : random.between(1, 30);
   scenario.reads = large ? 5 : random.between(0, 12);
   scenario.block_bytes = random.chance(0.2) ? random.between(1, 40) : random.between(100, 6000);
-  // An eighth of it is the least that a purpose has: a unit of a stream must fit.
-  scenario.memory = random.between(64, 1024) << 13U;
-  (void)random.next();  // so that seeds of before mean the same as then
+  // Divided by purpose, an eighth for each at the least. One reader takes up to twice a partition
+  // and its read-ahead, so that much is the least.
+  scenario.memory = random.between(1024, 4096) << 13U;
+  (void)random.next();                  // so that seeds of before mean the same as then
+  if (!large && random.chance(0.25)) {  // short of memory
+    scenario.block_bytes = random.between(50, 600);
+    scenario.maps = random.between(10, 40);
+    scenario.memory = random.between(96, 192) << 13U;
+  }
   draw_faults(scenario, random, only);
+  scenario.gaps = gaps;
+  if (!gaps) scenario.rewrites = 0;
   scenario.restart_at_end = random.chance(0.4);
   return scenario;
 }

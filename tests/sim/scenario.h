@@ -37,13 +37,15 @@ struct Scenario {
   bool lossy_network = false;
   bool power_losses = false;  // some crashes take what was written lately with them
   bool skewed_clocks = false;
+  bool gaps = false;
   bool restart_at_end = false;  // of all nodes: whatever was given up is then offered again
 };
 
+// `gaps` has the situations in that are known to be handled wrongly (docs/simulation.md).
 // `nodes` and `only` override what the seed says: the size, and the one kind of fault to have
 // ("crashes", "network", "disks", "members", "removals", "none").
 [[nodiscard]] Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes,
-                                     const std::string& only = {});
+                                     const std::string& only = {}, bool gaps = false);
 [[nodiscard]] std::string to_string(const Scenario& scenario);
 
 }  // namespace shufflefs::sim

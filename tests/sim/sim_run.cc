@@ -25,13 +25,16 @@ struct Choice {
   std::string only;
   bool verbose = false;
   bool twice = false;
+  bool gaps = false;
+  bool until_failure = false;
   unsigned threads = 1;
 };
 
 std::string command_for(const Choice& choice, uint64_t seed) {
-  return fmt::format("sim_run --seed {}{}{} --verbose", seed,
+  return fmt::format("sim_run --seed {}{}{}{} --verbose", seed,
                      choice.nodes ? fmt::format(" --nodes {}", *choice.nodes) : "",
-                     choice.only.empty() ? "" : " --only " + choice.only);
+                     choice.only.empty() ? "" : " --only " + choice.only,
+                     choice.gaps ? " --gaps" : "");
 }
 
 struct Sums {
@@ -39,7 +42,7 @@ struct Sums {
   uint64_t seeds = 0;
   uint64_t failed = 0;
   uint64_t steps = 0;
-  uint64_t requests = 0;
+  std::map<net::MessageType, uint64_t> requests;
   uint64_t crashes = 0;
   uint64_t reads_right = 0;
   uint64_t reads_failed = 0;
@@ -50,7 +53,7 @@ struct Sums {
     ++seeds;
     failed += outcome.violation ? 1 : 0;
     steps += outcome.steps;
-    requests += outcome.requests;
+    for (const auto& [type, count] : outcome.requests) requests[type] += count;
     crashes += outcome.crashes;
     reads_right += outcome.reads_right;
     reads_failed += outcome.reads_failed;
@@ -60,7 +63,7 @@ struct Sums {
 };
 
 void run_seed(const Choice& choice, uint64_t seed, Sums& sums) {
-  const Scenario scenario = make_scenario(seed, choice.nodes, choice.only);
+  const Scenario scenario = make_scenario(seed, choice.nodes, choice.only, choice.gaps);
   Outcome outcome = World(scenario, choice.verbose).run();
   if (choice.twice && !outcome.violation && World(scenario, false).run().history != outcome.history)
     outcome.violation = "the same seed has had two histories";
@@ -76,16 +79,22 @@ int run(const Choice& choice) {
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < choice.threads; ++i) {
     threads.emplace_back([&] {
-      for (uint64_t seed = next++; seed <= choice.last; seed = next++) run_seed(choice, seed, sums);
+      for (uint64_t seed = next++; seed <= choice.last; seed = next++) {
+        run_seed(choice, seed, sums);
+        const std::lock_guard lock(sums.mu);
+        if (choice.until_failure && sums.failed > 0) return;
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
   fmt::print(
-      "{} seeds, {} failed; {} steps, {} requests, {} crashes, {} reads right, {} with an error, "
+      "{} seeds, {} failed; {} steps, {} crashes, {} reads right, {} with an error, {} forgetful, "
       "{} "
-      "forgetful, {} h of virtual time\n",
-      sums.seeds, sums.failed, sums.steps, sums.requests, sums.crashes, sums.reads_right,
-      sums.reads_failed, sums.reads_forgetful, sums.virtual_time / std::chrono::hours(1));
+      "h of virtual time; requests:",
+      sums.seeds, sums.failed, sums.steps, sums.crashes, sums.reads_right, sums.reads_failed,
+      sums.reads_forgetful, sums.virtual_time / std::chrono::hours(1));
+  for (const auto& [type, count] : sums.requests) fmt::print(" {} {}", net::name_of(type), count);
+  fmt::print("\n");
   return sums.failed > 0 ? 1 : 0;
 }
 
@@ -105,6 +114,8 @@ int main(int argc, char** argv) {
                  "One kind of fault: crashes, network, disks, members, removals, none");
   app.add_option("--threads", choice.threads, "Seeds at a time");
   app.add_flag("--verbose", choice.verbose, "Print what happens");
+  app.add_flag("--gaps", choice.gaps, "Also what is known to be handled wrongly");
+  app.add_flag("--until-failure", choice.until_failure, "End at the first seed that fails");
   app.add_flag("--twice", choice.twice, "Run each seed twice and compare the histories");
   CLI11_PARSE(app, argc, argv);
   if (!seeds.empty()) {

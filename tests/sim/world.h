@@ -28,7 +28,7 @@ struct Outcome {
   uint64_t history = 0;  // a hash of all that happened: equal for equal runs
   uint64_t steps = 0;
   Duration virtual_time{};
-  uint64_t requests = 0;
+  std::map<net::MessageType, uint64_t> requests;
   uint64_t crashes = 0;
   uint64_t reads_right = 0;
   uint64_t reads_failed = 0;     // with an error, as they may while something is wrong
@@ -80,7 +80,7 @@ class World {
   bool remove_output(WrittenMap& written);
   void drop_shuffle();
   static Task<void> drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
-                         std::vector<uint64_t> writings);
+                         std::vector<uint64_t> writings, bool was_murky);
   void crash_some_node();
   void crash(SimNode& node);
   void stop_some_node();
@@ -101,6 +101,7 @@ class World {
                                    merge::PartitionId partition, bool at_rest);
   [[nodiscard]] Expectation expect(SimNode& node, const merge::ShuffleKey& shuffle,
                                    merge::PartitionId partition);
+  [[nodiscard]] bool removals_are_known() const;
   void check_plan(const Expectation& before, SimNode& node, const merge::PartitionPlan& plan,
                   bool at_rest);
   // At rest what was replaced by another writing is wrong too.
@@ -111,6 +112,7 @@ class World {
   bool check_rest();
   void check_disks();
   void check_memory();
+  void check_told();
   void check_all_merged();
   void read_everything();
 

@@ -22,14 +22,16 @@ READ = ("shuffleReadBytes", "shuffleMergedLocalBytesRead", "shuffleMergedLocalBl
 class ClientApp:
     """Context manager. `flags` are the daemons', `conf` the application's."""
 
-    def __init__(self, python, nodes=3, flags=(), conf=None, client=True, memory_mib=1024, cores=1):
+    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None):
+        """`owners` more nodes have no executors: they only own partitions."""
         self.python = python
         self.count = nodes
+        self.owners = owners
+        self.prepare = prepare
         self.flags = flags
         self.client = client
         self.extra = conf or {}
         self.memory_mib = memory_mib
-        self.cores = cores
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -47,9 +49,9 @@ class ClientApp:
         self.directory = tempfile.mkdtemp(prefix="shufflefs-client-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         if not os.environ.get("SHUFFLEFS_TEST_KEEP"):
             self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        self.cluster = self.stack.enter_context(Cluster(self.count, *self.flags))
+        self.cluster = self.stack.enter_context(Cluster(self.count + self.owners, *self.flags, prepare=self.prepare))
         nodes = [Node(node["address"], self.cluster.path(i, "local", "disk0", "spark"))
-                 for i, node in enumerate(self.cluster.nodes)]
+                 for i, node in enumerate(self.cluster.nodes[:self.count])]
         self.spark_cluster = self.stack.enter_context(Standalone(self.python, nodes, self.directory, self.memory_mib))
         self.session = self.make_session()
         self.stack.callback(self.stop_session)
@@ -81,6 +83,7 @@ class ClientApp:
             "spark.driver.host": MASTER,
             "spark.driver.bindAddress": MASTER,
             "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
             "spark.shuffle.io.retryWait": "1s",
             "spark.sql.adaptive.enabled": "false",
             "spark.sql.shuffle.partitions": "12",
@@ -121,6 +124,15 @@ class ClientApp:
         result = action()
         stages = {number: stage for number, stage in self.stages().items() if number not in before}
         return result, {name: sum(getattr(stage, name)() for stage in stages.values()) for name in READ}, stages
+
+    def preferred_hosts(self, frame, partition):
+        rdd = frame._jdf.queryExecution().toRdd()  # pylint: disable=protected-access
+        found = self.context().getPreferredLocs(rdd, partition)
+        return [found.apply(i).host() for i in range(found.size())]
+
+    def metric(self, name):
+        """Over all nodes."""
+        return sum(self.cluster.metric(node, name) for node in range(self.count))
 
     # ---- A shuffle to play with
 

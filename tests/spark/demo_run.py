@@ -50,6 +50,11 @@ class Daemons:
     def local_dirs(self):
         return [(node["address"], os.path.join(node["mount"], "local", "disk0", "spark")) for node in self.nodes()]
 
+    def wait(self, shuffle, maps):
+        http = self.nodes()[0]
+        subprocess.run([PROGRAM, "wait", shuffle, "--maps", maps, "--timeout", "30s", "--http",
+                        f"{http['http_address']}:{http['http_port']}"], capture_output=True, timeout=PATIENCE, check=False)
+
     def kill_worker(self, number):
         """SIGKILL to the process that does the work; the one that holds the mount starts another. Returns its pid."""
         workers = children(self.nodes()[number]["pid"])
@@ -99,6 +104,8 @@ class Demo:
         self.python = None
         self.services = None
         self.spark = None
+        self.app = None
+        self.written = []  # (shuffle, map tasks) of the stage before
         self.killed = 0
         self.kills = []
         self.pending = list(options.kill)
@@ -181,6 +188,8 @@ class Demo:
             "spark.driver.bindAddress": MASTER,
             "spark.ui.enabled": "true" if self.options.shared_network else "false",
         }
+        if self.options.client:
+            settings |= self.client_settings()
         arguments = ["--staged"] + [] if self.options.quick else ["--staged", "--again"]
         for name, value in settings.items():
             arguments += ["--conf", f"{name}={value}"]
@@ -206,6 +215,7 @@ class Demo:
     def follow(self, words, job):
         match words:
             case ["APP", name]:
+                self.app = name
                 self.say(f"the application {name} has started, in {NODES} executors at most")
             case ["STAGE", number, total, shuffle, tasks]:
                 self.before_stage(int(number), int(total), shuffle, tasks)
@@ -218,7 +228,22 @@ class Demo:
             case ["AGAIN", seconds]:
                 self.say(f"the same with adaptive execution, which fetches ranges of partitions: equal, {seconds} s")
 
+    def client_settings(self):
+        scala = spark_environment(spark_home(self.python), MASTER)["SPARK_SCALA_VERSION"]
+        jar = os.path.join(self.services.nodes()[0]["mount"], ".shufflefs", "client", f"shufflefs-spark_{scala}.jar")
+        require(os.path.isfile(jar), f"there is no {jar}: run scripts/client")
+        return {"spark.shuffle.manager": "org.shufflefs.spark.ShufflefsManager", "spark.driver.extraClassPath": jar,
+                "spark.executor.extraClassPath": jar}
+
+    def wait_merged(self):
+        """Until the pushes of what has run so far are done. A map output without a single byte is never pushed."""
+        for shuffle, tasks in self.written:
+            self.services.wait(f"{self.app}/{shuffle}", tasks)
+
     def before_stage(self, number, total, shuffle, tasks):
+        if self.options.client:
+            self.wait_merged()
+            self.written = [(shuffle, tasks)] if int(shuffle) >= 0 else []
         if number > 1 and (not self.options.quick or number in (3, total)):
             killed = self.spark.kill_executors()
             self.killed += killed
@@ -250,6 +275,8 @@ class Demo:
                 f"{self.killed} executors killed between the stages" + "".join(f"; {kill}" for kill in self.kills),
                 f"{log.read['Remote Blocks Fetched']} blocks fetched from other nodes, "
                 f"{log.read['Local Blocks Fetched']} from the own one, {megabytes:.1f} MB; no fetch failed",
+                *([f"{100 * log.read['Merged Bytes Read'] / max(1, 1e6 * megabytes):.1f} % of these bytes were read merged, "
+                   f"{log.read['Merged Fetch Fallbacks']} blocks at their origin instead"] * self.options.client),
                 f"{rows} rows, equal to those of Spark in one process"):
             print(f"  {line}")
 

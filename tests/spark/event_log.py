@@ -49,6 +49,9 @@ class EventLog:
         for name in ("Remote Blocks Fetched", "Local Blocks Fetched", "Remote Bytes Read", "Local Bytes Read",
                      "Fetch Wait Time"):
             self.read[name] += metrics.get(name, 0)
+        merged = metrics.get("Push Based Shuffle", {})
+        self.read["Merged Bytes Read"] += merged.get("Merged Local Bytes Read", 0)
+        self.read["Merged Fetch Fallbacks"] += merged.get("Merged Fetch Fallback Count", 0)
 
     def complaints(self):
         """Everything that must not be: work done twice, blocks that were not there."""

@@ -42,11 +42,13 @@ def runs(pid):
 
 
 class Cluster:
-    """Nodes node1..nodeN at 127.0.0.11... Use as a context manager."""
+    """Nodes node1..nodeN at 127.0.0.11... Use as a context manager. `prepare` is called with the cluster's directory before
+    anything is started."""
 
-    def __init__(self, nodes, *flags, leave_down=(), directory=None):
-        """`directory`, if one is given, is there already and goes with the cluster."""
-        self.directory = directory or tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    def __init__(self, nodes, *flags, leave_down=(), prepare=None):
+        self.directory = tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        if prepare:
+            prepare(self.directory)
         command = [PROGRAM, "cluster", "up", "--nodes", str(nodes), "--dir", self.directory]
         if "SHUFFLEFS_TEST_FIRST_ADDRESS" in os.environ:
             command += ["--first-address", os.environ["SHUFFLEFS_TEST_FIRST_ADDRESS"]]

@@ -25,6 +25,11 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 {{- if and .Values.shuffleService.enabled (eq .Values.shuffleService.implementation "shufflefs") -}}true{{- end -}}
 {{- end -}}
 
+{{/* Whether Spark's reducers read merged partitions; then drivers see the mount, too. */}}
+{{- define "spark-standalone.has-client" -}}
+{{- if and (include "spark-standalone.is-shufflefs" .) .Values.shuffleService.client.enabled -}}true{{- end -}}
+{{- end -}}
+
 {{- define "spark-standalone.shuffle-image" -}}
 {{- $image := .Values.shuffleService.image -}}
 {{- if include "spark-standalone.is-shufflefs" . -}}
@@ -97,6 +102,12 @@ priorityClassName: {{ . }}
 {{- $_ := set $conf "spark.shuffle.io.maxRetries" "12" -}}
 {{- $_ := set $conf "spark.shuffle.io.retryWait" "5s" -}}
 {{- $_ := set $conf "spark.shuffle.registration.maxAttempts" "12" -}}
+{{- if include "spark-standalone.has-client" . -}}
+{{- $jar := printf "%s/.shufflefs/client/shufflefs-spark_%s.jar" (include "spark-standalone.mount" .) .Values.shuffleService.client.scala -}}
+{{- $_ := set $conf "spark.shuffle.manager" "org.shufflefs.spark.ShufflefsManager" -}}
+{{- $_ := set $conf "spark.driver.extraClassPath" $jar -}}
+{{- $_ := set $conf "spark.executor.extraClassPath" $jar -}}
+{{- end -}}
 {{- if eq .Values.mode "kubernetes" -}}
 {{- $_ := set $conf "spark.executorEnv.SPARK_EXECUTOR_DIRS" (include "spark-standalone.local-dirs" . | replace "," ":") -}}
 {{- $_ := set $conf "spark.kubernetes.executor.podTemplateFile" "/opt/spark/conf/executor.yaml" -}}

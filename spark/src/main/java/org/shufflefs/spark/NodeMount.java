@@ -20,10 +20,12 @@ final class NodeMount {
 
   private final Path root;
   private final String node;
+  private final boolean replicates;
 
   private NodeMount(Path root) throws IOException {
     this.root = root;
     this.node = readLine("node");
+    this.replicates = readLine("replicate").equals("all");
   }
 
   /** Nothing: no mount is there, or its daemon does not answer. */
@@ -73,11 +75,7 @@ final class NodeMount {
 
   /** Whether the node pushes every block to a second node. */
   boolean replicates() {
-    try {
-      return readLine("replicate").equals("all");
-    } catch (IOException e) {
-      return false;
-    }
+    return replicates;
   }
 
   Path index(String app, int shuffle, int partition) {

@@ -42,6 +42,7 @@ final class ReadPlanner {
   private final String app;
   private final int shuffle;
   private final Counts counts;
+  private final String leftAlone;
 
   private final List<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> addresses =
       new ArrayList<>();
@@ -49,11 +50,13 @@ final class ReadPlanner {
   private final Set<Long> partlyMerged = new HashSet<>(); // map ids
   private MergedReads reads;
 
-  ReadPlanner(NodeMount mount, String app, int shuffle, Counts counts) {
+  /** `leftAlone`: a host whose blocks are read at their origin in any case, or null. */
+  ReadPlanner(NodeMount mount, String app, int shuffle, Counts counts, String leftAlone) {
     this.mount = mount;
     this.app = app;
     this.shuffle = shuffle;
     this.counts = counts;
+    this.leftAlone = leftAlone;
   }
 
   /** Reads the indexes of [startPartition, endPartition) and fills `reads`. */
@@ -79,6 +82,9 @@ final class ReadPlanner {
     while (blocksByAddress.hasNext()) {
       Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>> address = blocksByAddress.next();
       addresses.add(address);
+      if (address._1().host().equals(leftAlone)) {
+        continue;
+      }
       Iterator<Tuple3<BlockId, Object, Object>> blocks = address._2().iterator();
       while (blocks.hasNext()) {
         Tuple3<BlockId, Object, Object> block = blocks.next();

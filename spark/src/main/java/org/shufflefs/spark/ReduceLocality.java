@@ -11,6 +11,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.spark.MapOutputTracker;
 import org.apache.spark.MapOutputTrackerMaster;
 import org.apache.spark.ShuffleDependency;
+import org.apache.spark.ShuffleStatus;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.SparkEnv;
@@ -114,8 +115,13 @@ final class ReduceLocality {
       listen(env, dependency.rdd().sparkContext());
       int partitions = dependency.partitioner().numPartitions();
       List<String> owners = Files.readAllLines(mount.owners(app, shuffle, partitions));
-      tell((MapOutputTrackerMaster) tracker, shuffle, dependency.rdd().getNumPartitions(),
-          partitions, owners);
+      registerIn(
+          (MapOutputTrackerMaster) tracker,
+          shuffle,
+          mount.replicates()
+              ? new SurvivingOutputs(dependency.rdd().getNumPartitions(), partitions)
+              : new ShuffleStatus(dependency.rdd().getNumPartitions(), partitions));
+      tell((MapOutputTrackerMaster) tracker, shuffle, owners);
     } catch (IOException | ReflectiveOperationException | RuntimeException e) {
       if (failed.compareAndSet(false, true)) {
         LOG.warn("reduce tasks do not prefer the owners of their partitions", e);
@@ -123,15 +129,19 @@ final class ReduceLocality {
     }
   }
 
-  private void tell(
-      MapOutputTrackerMaster tracker, int shuffle, int maps, int partitions, List<String> owners)
+  /** Before the scheduler would do it, so that there is room for what is told. */
+  private static void registerIn(
+      MapOutputTrackerMaster tracker, int shuffle, ShuffleStatus outputs) {
+    if (!tracker.containsShuffle(shuffle)) {
+      tracker.shuffleStatuses().put(shuffle, outputs);
+    }
+  }
+
+  private void tell(MapOutputTrackerMaster tracker, int shuffle, List<String> owners)
       throws ReflectiveOperationException {
     Field merging = MapOutputTrackerMaster.class.getDeclaredField("pushBasedShuffleEnabled");
     merging.setAccessible(true);
     merging.setBoolean(tracker, true);
-    if (!tracker.containsShuffle(shuffle)) {
-      tracker.registerShuffle(shuffle, maps, partitions);
-    }
     for (String line : owners) {
       String[] words = line.split(" ");
       int last = Integer.parseInt(words[1]);

@@ -84,9 +84,10 @@ public class ShufflefsManager extends SortShuffleManager {
       ShuffleReadMetricsReporter metrics) {
     Optional<NodeMount> found = mount();
     BaseShuffleHandle<K, ?, C> base = asBase(handle);
+    boolean isMapperRead = isMapperRead(endMapIndex, startPartition, endPartition);
     if (found.isEmpty()
         || base.dependency().isShuffleMergeFinalizedMarked()
-        || isMapperRead(endMapIndex, startPartition, endPartition)) {
+        || (isMapperRead && !found.get().replicates())) {
       return super.getReader(
           handle, startMapIndex, endMapIndex, startPartition, endPartition, context, metrics);
     }
@@ -94,7 +95,10 @@ public class ShufflefsManager extends SortShuffleManager {
     MapOutputTracker tracker = env.mapOutputTracker();
     Counts counts = new Counts();
     MergedReads reads = mergedReads(found.get(), handle.shuffleId(), context, metrics, counts);
-    ReadPlanner planner = new ReadPlanner(found.get(), app(), handle.shuffleId(), counts);
+    // Where map outputs survive their nodes, those of other nodes might be there only merged.
+    String leftAlone = isMapperRead ? env.blockManager().blockManagerId().host() : null;
+    ReadPlanner planner =
+        new ReadPlanner(found.get(), app(), handle.shuffleId(), counts, leftAlone);
     planner.plan(
         tracker.getMapSizesByExecutorId(
             handle.shuffleId(), startMapIndex, endMapIndex, startPartition, endPartition),

@@ -1,0 +1,40 @@
+// The JSON about single shuffles, partitions and blocks that `ls`, `show` and `verify` ask for.
+// Whatever is long comes in pages: "next" says where to go on and is missing on the last page.
+//
+//   GET /api/v1/names?after=<app>/<shuffle>&count=N          all shuffles that any node knows
+//   GET /api/v1/partitions/<app>/<shuffle>?from=N&count=N    the partitions' sizes and owners
+//   GET /api/v1/partitions/<app>/<shuffle>/<p>?from=N&count=N   the blocks of one
+//   GET /api/v1/verify/<app>/<shuffle>/<p>?from=N            reads and compares its blocks
+//
+// Threads: reactor. Ownership: the references outlive it. Cost: a question to every member for each
+// partition; a page ends after kPageTime, so that the answer comes in time.
+#pragma once
+
+#include "merge/engine.h"
+#include "net/admin_http.h"
+
+namespace shufflefs {
+
+class ShuffleApi {
+ public:
+  ShuffleApi(Runtime& runtime, merge::Engine& engine, merge::Cluster& cluster)
+      : runtime_(runtime), engine_(engine), cluster_(cluster) {}
+
+  void add_routes(net::AdminHttp& http);
+
+ private:
+  [[nodiscard]] Task<net::HttpAnswer> names(net::HttpQuestion question);
+  [[nodiscard]] Task<net::HttpAnswer> partitions(net::HttpQuestion question);
+  [[nodiscard]] Task<net::HttpAnswer> sizes(merge::ShuffleKey shuffle, uint64_t from,
+                                            uint64_t count);
+  [[nodiscard]] Task<net::HttpAnswer> blocks(merge::ShuffleKey shuffle,
+                                             merge::PartitionId partition, uint64_t from,
+                                             uint64_t count);
+  [[nodiscard]] Task<net::HttpAnswer> verify(net::HttpQuestion question);
+
+  Runtime& runtime_;
+  merge::Engine& engine_;
+  merge::Cluster& cluster_;
+};
+
+}  // namespace shufflefs

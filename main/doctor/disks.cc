@@ -1,0 +1,158 @@
+// The data directories' disks; the contract is in main/doctor/checks.h.
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+
+#include <array>
+#include <filesystem>
+#include <map>
+
+#include "main/doctor/checks.h"
+#include "main/doctor/passthrough_try.h"
+
+namespace shufflefs::doctor {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The directory itself, or the nearest one above it that is there.
+std::string existing_directory(const std::string& path) {
+  std::error_code error;
+  fs::path existing = path;
+  while (!fs::exists(existing, error) && existing.has_relative_path())
+    existing = existing.parent_path();
+  return existing.string();
+}
+
+struct FileSystem {
+  int64_t magic;
+  const char* name;
+  const char* trouble;  // empty: fine
+};
+
+FileSystem kind_of(int64_t magic) {
+  constexpr std::array kKnown = {
+      FileSystem{0xEF53, "ext4", ""},
+      FileSystem{0x58465342, "xfs", ""},
+      FileSystem{0x9123683E, "btrfs", ""},
+      FileSystem{0xF2F52010, "f2fs", ""},
+      FileSystem{0x2FC12FC1, "zfs", ""},
+      FileSystem{0x01021994, "tmpfs", "it is memory: shuffle data takes RAM and goes with it"},
+      FileSystem{
+          0x794C7630, "overlayfs",
+          "it is a container's own layer: passthrough is refused on it, and every open inode "
+          "costs a descriptor"},
+      FileSystem{0x6969, "nfs", "it is over the network: every byte is written remotely"},
+      FileSystem{0x65735546, "FUSE", "a filesystem on a filesystem: passthrough is refused on it"},
+      FileSystem{0xFF534D42, "cifs", "it is over the network: every byte is written remotely"},
+  };
+  for (const FileSystem& known : kKnown) {
+    if (known.magic == magic) return known;
+  }
+  return {magic, "another file system", ""};
+}
+
+// "a hard disk", "an SSD", or nothing where the kernel does not say.
+std::string medium_of(const Host& host, dev_t device) {
+  const std::string block = fmt::format("/sys/dev/block/{}:{}", major(device), minor(device));
+  std::string rotational = host.line(block + "/queue/rotational");
+  // A partition's queue is that of its disk.
+  if (rotational.empty()) rotational = host.line(block + "/../queue/rotational");
+  if (rotational == "1") return ", a hard disk";
+  if (rotational == "0") return ", an SSD";
+  return "";
+}
+
+void check_space(const std::string& path, const struct statfs& info, Report& report) {
+  const auto unit = static_cast<uint64_t>(info.f_bsize);
+  const uint64_t free_bytes = info.f_bavail * unit;
+  const uint64_t all = info.f_blocks * unit;
+  const std::string what =
+      fmt::format("{}: {} free of {}", path, format_bytes(free_bytes), format_bytes(all));
+  if (free_bytes < (1ULL << 30U)) {
+    report.problem("space", what, "map tasks fail with ENOSPC when it is full",
+                   "free space, or give another --data");
+  } else if (free_bytes < all / 20) {
+    report.warning("space", what, "less than 5 % is left for map outputs and their merged copies",
+                   "free space; docs/operations.md says how much a shuffle needs");
+  } else {
+    report.ok("space", what);
+  }
+}
+
+void check_passthrough(const std::string& path, bool wanted, Report& report) {
+  if (!wanted) {
+    report.warning("passthrough", "it is switched off", "every byte goes through the daemon",
+                   "leave passthrough = true");
+    return;
+  }
+  const auto tried = in_child(
+      [&]() -> Result<std::string> {
+        TRY(try_passthrough(path));
+        return std::string();
+      },
+      std::chrono::seconds(10));
+  if (tried) {
+    report.ok("passthrough",
+              fmt::format("{}: tried, the kernel reads and writes the disk itself", path));
+    return;
+  }
+  const bool stacked = tried.error().sys_errno == ELOOP;
+  report.warning("passthrough", fmt::format("{}: {}", path, tried.error().message),
+                 "files of this disk are read and written through the daemon, which is slower and "
+                 "costs processor time",
+                 stacked ? "put --data on a plain disk (in a container: a hostPath volume)"
+                         : "run as root in the host's user namespace, kernel 6.9 or later, on a "
+                           "plain file system such as ext4 or xfs");
+}
+
+void check_disk(const Subject& subject, const std::string& data, Report& report) {
+  const std::string path = existing_directory(data);
+  struct statfs info{};
+  struct stat attr{};
+  if (::statfs(path.c_str(), &info) != 0 || ::stat(path.c_str(), &attr) != 0) {
+    report.problem("disk", errno_error(path).message, "the daemon cannot start",
+                   "repair the disk, or give another --data");
+    return;
+  }
+  const FileSystem kind = kind_of(info.f_type);
+  const std::string what =
+      fmt::format("{}: {}{}", path, kind.name, medium_of(subject.host, attr.st_dev));
+  if ((info.f_flags & ST_RDONLY) != 0) {
+    report.problem("disk", what + ", mounted read-only",
+                   "the kernel does that to a disk with errors; map tasks fail with EROFS",
+                   "look at dmesg; take the disk out of --data until it is repaired");
+    return;
+  }
+  if (kind.trouble[0] == '\0')
+    report.ok("disk", what);
+  else
+    report.warning("disk", what, kind.trouble, "give a directory on a plain local disk");
+  check_space(path, info, report);
+  check_passthrough(path, subject.settings.mount_passthrough, report);
+}
+
+}  // namespace
+
+void check_disks(const Subject& subject, Report& report) {
+  if (!subject.has_settings) {
+    report.note("disk", "no data directory was given",
+                "with --config FILE, or --data DIR --mount DIR --node NAME, disks are checked too");
+    return;
+  }
+  std::map<dev_t, std::string> seen;
+  for (const std::string& data : subject.settings.data) {
+    check_disk(subject, data, report);
+    struct stat attr{};
+    if (::stat(existing_directory(data).c_str(), &attr) != 0) continue;
+    const auto [other, is_new] = seen.try_emplace(attr.st_dev, data);
+    if (!is_new) {
+      report.warning("disk", fmt::format("{} and {} are on one disk", other->second, data),
+                     "they compete for it", "give one --data for each disk");
+    }
+  }
+}
+
+}  // namespace shufflefs::doctor
