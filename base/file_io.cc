@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <tuple>
 
 #include "base/fd.h"
+#include "base/resolved_path.h"
 
 namespace shufflefs {
 namespace {
@@ -102,39 +104,54 @@ class PosixFile final : public File {
   std::string path_;
 };
 
+// A path of this process to what an O_PATH descriptor is of, for calls that take no such descriptor.
+std::string path_of(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+
 class PosixFileIo final : public FileIo {
  public:
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    const int flags = mode == OpenMode::kRead ? O_RDONLY : O_RDWR | O_CREAT;
-    Fd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+    const int flags = mode == OpenMode::kRead ? O_RDONLY | O_NONBLOCK : O_RDWR | O_CREAT;
+    Fd fd = open_resolved(path, flags, 0600);
     if (!fd) return errno_error(fmt::format("cannot open {}", path));
     return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(fd), path));
   }
 
   Result<FileInfo> stat(const std::string& path) override {
     struct stat st{};
-    if (::lstat(path.c_str(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
+    const Fd fd = open_resolved(path, O_PATH | O_NOFOLLOW);
+    if (!fd || ::fstat(fd.get(), &st) != 0)
+      return errno_error(fmt::format("cannot stat {}", path));
     const auto modified_ms = static_cast<uint64_t>(st.st_mtim.tv_sec) * 1000 +
                              static_cast<uint64_t>(st.st_mtim.tv_nsec) / 1'000'000;
-    return FileInfo{static_cast<uint64_t>(st.st_size), S_ISDIR(st.st_mode), S_ISREG(st.st_mode),
-                    modified_ms};
+    return FileInfo{static_cast<uint64_t>(st.st_size),
+                    S_ISDIR(st.st_mode),
+                    S_ISREG(st.st_mode),
+                    modified_ms,
+                    st.st_uid,
+                    st.st_gid};
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
-    std::error_code error;
+    const auto failed = [&] { return errno_error(fmt::format("cannot list {}", path)); };
+    Fd fd = open_resolved(path, O_RDONLY | O_DIRECTORY);
+    if (!fd) return failed();
+    const std::unique_ptr<DIR, CloseDirectory> directory(::fdopendir(fd.get()));
+    if (!directory) return failed();
+    std::ignore = fd.release();
     std::vector<DirectoryEntry> entries;
-    std::filesystem::directory_iterator it(path, error);
-    for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
-      std::error_code ignored;
-      const bool is_directory =
-          it->symlink_status(ignored).type() == std::filesystem::file_type::directory;
-      entries.push_back({it->path().filename().string(), is_directory});
+    while (true) {
+      errno = 0;
+      const dirent* const entry = ::readdir(directory.get());  // NOLINT(concurrency-mt-unsafe)
+      if (entry == nullptr && errno != 0) return failed();
+      if (entry == nullptr) return entries;
+      const std::string_view name(entry->d_name);
+      if (name == "." || name == "..") continue;
+      entries.push_back({std::string(name), is_directory(directory.get(), *entry)});
     }
-    if (error) return errno_error(fmt::format("cannot list {}", path), error.value());
-    return entries;
   }
 
   Status make_directories(const std::string& path) override {
+    if (::mkdir(path.c_str(), 0777) == 0) return ok();
     std::error_code error;
     std::filesystem::create_directories(path, error);
     if (error)
@@ -143,31 +160,50 @@ class PosixFileIo final : public FileIo {
   }
 
   Status set_mode(const std::string& path, uint32_t mode) override {
-    if (::chmod(path.c_str(), mode) != 0)
+    const Fd fd = open_resolved(path, O_PATH);
+    if (!fd || ::chmod(path_of(fd).c_str(), mode) != 0)
       return errno_error(fmt::format("cannot change the mode of {}", path));
     return ok();
   }
 
+  Status set_owner(const std::string& path, uint32_t uid, uint32_t gid) override {
+    const Fd fd = open_resolved(path, O_PATH);
+    if (!fd || ::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
+      return errno_error(fmt::format("cannot change the owner of {}", path));
+    return ok();
+  }
+
   Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0)
+    const ResolvedName source = resolve_parent(from);
+    const ResolvedName target = source.directory ? resolve_parent(to) : ResolvedName{};
+    if (!target.directory || ::renameat(source.directory.get(), source.name.c_str(),
+                                        target.directory.get(), target.name.c_str()) != 0)
       return errno_error(fmt::format("cannot rename {} to {}", from, to));
     return ok();
   }
 
   Status remove_file(const std::string& path) override {
-    if (::unlink(path.c_str()) != 0) return errno_error(fmt::format("cannot remove {}", path));
+    const ResolvedName file = resolve_parent(path);
+    if (!file.directory || ::unlinkat(file.directory.get(), file.name.c_str(), 0) != 0)
+      return errno_error(fmt::format("cannot remove {}", path));
     return ok();
   }
 
   Status remove_empty_directory(const std::string& path) override {
-    if (::rmdir(path.c_str()) != 0)
+    const ResolvedName directory = resolve_parent(path);
+    if (!directory.directory ||
+        ::unlinkat(directory.directory.get(), directory.name.c_str(), AT_REMOVEDIR) != 0)
       return errno_error(fmt::format("cannot remove the directory {}", path));
     return ok();
   }
 
+  // Below the last component the library goes by descriptors and follows no link; so does this
+  // above it.
   Status remove_tree(const std::string& path) override {
-    std::error_code error;
-    std::filesystem::remove_all(path, error);
+    const ResolvedName tree = resolve_parent(path);
+    std::error_code error(tree.directory ? 0 : errno, std::generic_category());
+    if (error.value() == ENOENT) return ok();
+    if (!error) std::filesystem::remove_all(path_of(tree.directory) + "/" + tree.name, error);
     if (error)
       return errno_error(fmt::format("cannot remove the directory {}", path), error.value());
     return ok();
@@ -176,8 +212,11 @@ class PosixFileIo final : public FileIo {
   Result<std::optional<std::string>> extended_attribute(const std::string& path,
                                                         const std::string& name) override {
     std::string value(4096, '\0');
-    const ssize_t n = ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
-    if (n < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) return std::optional<std::string>{};
+    const Fd fd = open_resolved(path, O_PATH);
+    const ssize_t n =
+        fd ? ::getxattr(path_of(fd).c_str(), name.c_str(), value.data(), value.size()) : -1;
+    if (n < 0 && fd && (errno == ENODATA || errno == EOPNOTSUPP))
+      return std::optional<std::string>{};
     if (n < 0) return errno_error(fmt::format("cannot read the attribute {} of {}", name, path));
     value.resize(static_cast<std::size_t>(n));
     return std::optional<std::string>(std::move(value));
@@ -188,6 +227,17 @@ class PosixFileIo final : public FileIo {
     if (::statvfs(path.c_str(), &st) != 0)
       return errno_error(fmt::format("cannot statvfs {}", path));
     return DiskSpace{st.f_blocks * st.f_frsize, st.f_bavail * st.f_frsize};
+  }
+
+ private:
+  struct CloseDirectory {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  static bool is_directory(DIR* in, const dirent& entry) {
+    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_DIR;
+    struct stat info{};
+    return ::fstatat(::dirfd(in), entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(info.st_mode);
   }
 };
 

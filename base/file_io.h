@@ -2,7 +2,8 @@
 // class in a test and not a mock framework. The kernel-facing side (fs/) talks to the kernel
 // itself: it must pass on what the disk says.
 //
-// Paths are absolute. Threads: both interfaces are safe for concurrent calls. Failure: errors carry
+// Paths are absolute, and symbolic links anywhere in them are refused (ELOOP, see
+// base/resolved_path.h): users write below our directories, and nobody leads us out of them. Threads: both interfaces are safe for concurrent calls. Failure: errors carry
 // the errno and name the path. Cost: what the system call costs; everything blocks, so call from
 // disk threads only.
 #pragma once
@@ -48,6 +49,8 @@ struct FileInfo {
   bool is_directory = false;
   bool is_regular = false;
   uint64_t modified_ms = 0;  // since 1970
+  uint32_t uid = 0;
+  uint32_t gid = 0;
 };
 
 struct DirectoryEntry {
@@ -65,14 +68,16 @@ enum class OpenMode { kRead, kWriteCreate };
 class FileIo {
  public:
   virtual ~FileIo() = default;
-  // Symbolic links in the last component are refused (ELOOP): nobody leads us out of our
-  // directories.
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual Result<FileInfo> stat(const std::string& path) = 0;
   virtual Result<std::vector<DirectoryEntry>> list(
       const std::string& path) = 0;                              // without . and ..; unsorted
   virtual Status make_directories(const std::string& path) = 0;  // succeeds if it is there
   virtual Status set_mode(const std::string& path, uint32_t mode) = 0;
+  // A simulated disk has no owners.
+  virtual Status set_owner(const std::string& /*path*/, uint32_t /*uid*/, uint32_t /*gid*/) {
+    return ok();
+  }
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   virtual Status remove_file(const std::string& path) = 0;
   // Fails (ENOTEMPTY) if something is in it.

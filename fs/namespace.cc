@@ -276,12 +276,23 @@ mode_t mode_of(NodeKind kind) {
     // Jobs of any user make their application here; the sticky bit keeps users from dropping each
     // other's.
     case NodeKind::kShuffles: return S_IFDIR | S_ISVTX | 0777;
-    // Any user's executors may write map outputs of a shuffle, and `rm -r` needs to be let into
-    // partitions/.
+    // An application is its owner's, who can also `rm -r` it.
     case NodeKind::kApp:
     case NodeKind::kShuffle:
     case NodeKind::kMaps:
-    case NodeKind::kPartitions: return S_IFDIR | 0777;
+    case NodeKind::kPartitions: return S_IFDIR | 0750;
+    case NodeKind::kMapFile:
+    case NodeKind::kPartition:
+    case NodeKind::kMerged:
+    case NodeKind::kIndex:
+    case NodeKind::kStatus:
+    case NodeKind::kPeerMapFile:
+    case NodeKind::kPeerMerged:
+    case NodeKind::kPeerIndex: return S_IFREG | 0440;
+    case NodeKind::kPeerApp:
+    case NodeKind::kPeerShuffle:
+    case NodeKind::kPeerMaps:
+    case NodeKind::kPeerPartitions: return S_IFDIR | 0550;
     case NodeKind::kReport: return S_IFREG | 0222;
     default: return is_directory(kind) ? (S_IFDIR | 0755) : (S_IFREG | 0444);
   }

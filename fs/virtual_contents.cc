@@ -66,7 +66,7 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
       if (node.disk < engine_.disks()) return Facts{};
       return missing(node);
     case NodeKind::kApp:
-      if (places_.has_app(node.app)) return Facts{};
+      if (places_.has_app(node.app) && places_.knows_owner_of(node.app)) return Facts{};
       return std::nullopt;
     case NodeKind::kShuffle:
     case NodeKind::kMaps:
@@ -148,7 +148,16 @@ Task<Result<Facts>> VirtualContents::shuffle_exists(VirtualNode node) {
   const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
     return key.app == node.app && (node.kind == NodeKind::kApp || key.shuffle == node.shuffle);
   });
-  if (!exists) co_return missing(node);
+  const bool is_empty_app = node.kind == NodeKind::kApp && places_.has_app(node.app);
+  if (!exists && !is_empty_app) co_return missing(node);
+  if (!places_.knows_owner_of(node.app)) {
+    for (const ShuffleKey& key : keys) {
+      if (key.app != node.app) continue;
+      const merge::ShuffleTotals totals = co_await engine_.catalog().totals(key);
+      for (const merge::FileOwner owner : totals.owners) engine_.owners().heard(key.app, owner);
+      if (!totals.owners.empty()) break;
+    }
+  }
   co_return Facts{};
 }
 

@@ -66,7 +66,7 @@ void VirtualInodes::forget(fuse_ino_t ino, uint64_t count) {
   known_.erase(it);
 }
 
-void VirtualInodes::retire_locked(std::unordered_map<std::string, fuse_ino_t>::iterator path) {
+void VirtualInodes::retire_locked(ByPath::iterator path) {
   saved_.retire(known_.at(path->second).place);
   by_path_.erase(path);
 }

@@ -18,6 +18,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/seeded_hash.h"
 #include "fs/namespace.h"
 #include "fs/saved_names.h"
 #include "fs/virtual_ops.h"
@@ -44,12 +45,13 @@ class VirtualInodes {
     VirtualNode node;
     SavedNames::Place place;
   };
-  void retire_locked(std::unordered_map<std::string, fuse_ino_t>::iterator path);
+  using ByPath = std::unordered_map<std::string, fuse_ino_t, SeededHash>;
+  void retire_locked(ByPath::iterator path);
 
   mutable std::mutex mu_;
-  SavedNames saved_;                                     // GUARDED_BY(mu_)
-  std::unordered_map<fuse_ino_t, Known> known_;          // GUARDED_BY(mu_)
-  std::unordered_map<std::string, fuse_ino_t> by_path_;  // GUARDED_BY(mu_); only current ones
+  SavedNames saved_;                             // GUARDED_BY(mu_)
+  std::unordered_map<fuse_ino_t, Known> known_;  // GUARDED_BY(mu_)
+  ByPath by_path_;                               // GUARDED_BY(mu_); only current ones
 };
 
 }  // namespace shufflefs::fs

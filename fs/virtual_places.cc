@@ -15,6 +15,18 @@ using merge::MapId;
 using merge::ShuffleId;
 using merge::ShuffleKey;
 
+namespace {
+
+// Root may make what is another's, and it stays the other's.
+Status claim(merge::Engine& engine, const AppId& app, Owner creator) {
+  if (creator.uid == 0 && engine.owners().find(app)) return ok();
+  Status claimed = engine.owners().claim(app, creator);
+  if (claimed) return ok();
+  return make_error(Code::kPermission, claimed.error().message);
+}
+
+}  // namespace
+
 std::optional<std::string> VirtualPlaces::existing_directory(const ShuffleKey& key) {
   auto path = engine_.commits().generic_directory(key, false);
   if (!path) return std::nullopt;
@@ -78,6 +90,7 @@ std::vector<ShuffleId> VirtualPlaces::shuffles(const AppId& app) {
 Status VirtualPlaces::make_app(const AppId& app, Owner creator) {
   if (has_app(app))
     return make_error(Code::kExists, fmt::format("the application {} is there already", app.str()));
+  TRY(claim(engine_, app, creator));
   const std::lock_guard lock(mu_);
   if (apps_.size() >= kMostApps) {
     return Error{Code::kTooLarge, ENOSPC,
@@ -90,8 +103,10 @@ Status VirtualPlaces::make_app(const AppId& app, Owner creator) {
 Status VirtualPlaces::make_shuffle(const ShuffleKey& key, Owner creator) {
   if (existing_directory(key))
     return make_error(Code::kExists, fmt::format("the shuffle {} is there", to_string(key)));
+  TRY(claim(engine_, key.app, creator));
   TRY_ASSIGN(const std::string path, generic_directory(key));
-  if (::chown(path.c_str(), creator.uid, creator.gid) != 0)
+  const Owner owner = owner_of(key.app);
+  if (::lchown(path.c_str(), owner.uid, owner.gid) != 0)
     return errno_error("cannot give away " + path);
   return ok();
 }
@@ -117,23 +132,25 @@ void VirtualPlaces::forget_shuffle(const ShuffleKey& key, Owner app_owner) {
   listings_.erase(key);
 }
 
-Owner VirtualPlaces::owner_of(const AppId& app) {
+std::optional<Owner> VirtualPlaces::owner_if_known(const AppId& app) {
+  if (auto known = engine_.owners().find(app)) return known;
   {
     const std::lock_guard lock(mu_);
     if (const auto it = apps_.find(app); it != apps_.end()) return it->second.first;
   }
+  // Made here, before a restart, and still empty.
   for (const ShuffleId shuffle : shuffles(app)) {
-    if (existing_directory({app, shuffle})) return owner_of(ShuffleKey{app, shuffle});
+    struct stat attr{};
+    const auto path = existing_directory({app, shuffle});
+    if (path && ::stat(path->c_str(), &attr) == 0 && attr.st_uid != 0)
+      return Owner{attr.st_uid, attr.st_gid};
   }
-  return {::geteuid(), ::getegid()};
+  return std::nullopt;
 }
 
-Owner VirtualPlaces::owner_of(const ShuffleKey& key) {
-  struct stat attr{};
-  const auto path = existing_directory(key);
-  if (!path || ::stat(path->c_str(), &attr) != 0) return {::geteuid(), ::getegid()};
-  return {attr.st_uid, attr.st_gid};
-}
+Owner VirtualPlaces::owner_of(const AppId& app) { return owner_if_known(app).value_or(Owner{}); }
+
+bool VirtualPlaces::knows_owner_of(const AppId& app) { return owner_if_known(app).has_value(); }
 
 bool VirtualPlaces::shows_spark_maps(const ShuffleKey& key) {
   if (listed(key, false)->empty() && listed(key, true)->empty()) return false;

@@ -24,10 +24,7 @@
 
 namespace shufflefs::fs {
 
-struct Owner {
-  uid_t uid = 0;
-  gid_t gid = 0;
-};
+using Owner = merge::FileOwner;
 
 class VirtualPlaces {
  public:
@@ -38,19 +35,20 @@ class VirtualPlaces {
   [[nodiscard]] std::vector<merge::AppId> apps();
   [[nodiscard]] std::vector<merge::ShuffleId> shuffles(const merge::AppId& app);
 
-  // kExists if it is there. The creator becomes the owner.
+  // kExists if it is there. The creator becomes the application's owner (kPermission if it is
+  // another's).
   [[nodiscard]] Status make_app(const merge::AppId& app, Owner creator);
   [[nodiscard]] Status make_shuffle(const merge::ShuffleKey& key, Owner creator);
   // After a drop. As anywhere, a directory whose last entry is removed stays: here, the
   // application.
   void forget_app(const merge::AppId& app);
   void forget_shuffle(const merge::ShuffleKey& key, Owner app_owner);
-  // Who made it here (an application: or its first shuffle); the daemon, if it was made elsewhere.
+  // Whose it is (merge/app_owners.h); root's, as long as this node does not know.
   [[nodiscard]] Owner owner_of(const merge::AppId& app);
-  [[nodiscard]] Owner owner_of(const merge::ShuffleKey& key);
+  [[nodiscard]] bool knows_owner_of(const merge::AppId& app);
 
-  // The directory of the shuffle's generic map outputs; made if it is not there, writable by
-  // everybody.
+  // The directory of the shuffle's generic map outputs; made if it is not there, writable by the
+  // application's owner.
   [[nodiscard]] Result<std::string> generic_directory(const merge::ShuffleKey& key);
 
   // Spark wrote map outputs here and nobody else did: maps/ is shown as a virtual directory of
@@ -78,6 +76,7 @@ class VirtualPlaces {
 
   [[nodiscard]] std::shared_ptr<const MapOutputs> listed(const merge::ShuffleKey& key, bool fresh);
   [[nodiscard]] std::optional<std::string> existing_directory(const merge::ShuffleKey& key);
+  [[nodiscard]] std::optional<Owner> owner_if_known(const merge::AppId& app);
 
   merge::Engine& engine_;
   std::mutex mu_;

@@ -70,11 +70,9 @@ struct stat VirtualTree::attributes(const VirtualNode& node, const Facts& facts)
   attr.st_mode = mode_of(node.kind);
   attr.st_nlink = is_directory(node.kind) ? 2 : 1;
   Owner owner{::geteuid(), ::getegid()};
-  if (node.kind == NodeKind::kApp)
-    owner = contents_.places().owner_of(node.app);
-  else if (node.kind >= NodeKind::kShuffle && node.kind <= NodeKind::kStatus) {
-    owner = contents_.places().owner_of(node.key());
-  }
+  const bool is_of_app = (node.kind >= NodeKind::kApp && node.kind <= NodeKind::kStatus) ||
+                         (node.kind >= NodeKind::kPeerApp && node.kind <= NodeKind::kPeerIndex);
+  if (is_of_app) owner = contents_.places().owner_of(node.app);
   attr.st_uid = owner.uid;
   attr.st_gid = owner.gid;
   attr.st_blksize = kBlock;

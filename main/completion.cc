@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
 
 #include "main/command_docs.h"
@@ -33,13 +34,19 @@ std::string words_of(const std::vector<CommandInfo>& commands) {
   return words;
 }
 
+// "true|false" as words.
+std::string alternatives(std::string type) {
+  std::ranges::replace(type, '|', ' ');
+  return type;
+}
+
 // What a value of this type can be, as bash's compgen is asked.
 std::string bash_values(const std::string& type) {
   if (type == "DIR") return "-d";
   if (type == "FILE") return "-f";
   if (type == "LEVEL") return "-W \"debug info warning error\"";
   if (type == "FORMAT") return "-W \"text json journald\"";
-  if (type == "true|false") return "-W \"true false\"";
+  if (type.find('|') != std::string::npos) return "-W \"" + alternatives(type) + "\"";
   if (type.starts_with("APP")) return "-W \"$(shufflefs ls --names 2>/dev/null)\"";
   return "";
 }
@@ -49,7 +56,7 @@ std::string zsh_values(const std::string& type) {
   if (type == "FILE") return "_files";
   if (type == "LEVEL") return "(debug info warning error)";
   if (type == "FORMAT") return "(text json journald)";
-  if (type == "true|false") return "(true false)";
+  if (type.find('|') != std::string::npos) return "(" + alternatives(type) + ")";
   if (type.starts_with("APP")) return "{compadd -- ${(f)\"$(shufflefs ls --names 2>/dev/null)\"}}";
   return " ";
 }

@@ -127,6 +127,12 @@ class Loader {
       }
     }
     Settings& settings = config_.settings;
+    // Without a way to know nodes from strangers, only this machine is listened to.
+    if (!settings.peer_security.authenticates() && !settings.peer_security.insecure) {
+      std::string& host = settings.peer_listen.host;
+      if (host == "0.0.0.0") host = "127.0.0.1";
+      if (host == "::") host = "::1";
+    }
     if (!given_.contains("push.max-block-bytes")) {
       settings.push.max_block_bytes =
           settings.push.replicate == Replicate::kAll

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/ip/address.hpp>
 #include <cstring>
 #include <filesystem>
@@ -21,6 +22,12 @@ namespace fs = std::filesystem;
 
 bool is_within(const std::string& inner, const std::string& outer) {
   return inner == outer || inner.starts_with(outer == "/" ? outer : outer + "/");
+}
+
+bool is_loopback(const std::string& host) {
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(host, error);
+  return host == "localhost" || (!error && address.is_loopback());
 }
 
 class Checker {
@@ -82,6 +89,41 @@ class Checker {
                           to_string(settings_.peer_listen)),
               fmt::format("list it with port {}, or set --peer-listen ADDR:{}",
                           settings_.peer_listen.port, self->address.port));
+    }
+  }
+
+  // Strangers are kept out by a secret, by certificates, or by this machine's borders.
+  void peer_security() {
+    const PeerSecuritySettings& security = settings_.peer_security;
+    const std::array tls = {std::pair{"tls-cert", &security.tls_cert},
+                            std::pair{"tls-key", &security.tls_key},
+                            std::pair{"tls-ca", &security.tls_ca}};
+    const auto is_given = [](const auto& file) { return !file.second->empty(); };
+    for (const auto& file : tls) {
+      if (is_given(file) || std::ranges::none_of(tls, is_given)) continue;
+      mistake(file.first, "", "tls-cert, tls-key and tls-ca go together, and it is not given",
+              "give all three, or none");
+    }
+    if (security.authenticates() || security.insecure) return;
+    if (!is_good_("peer-listen") || !is_good_("members")) return;
+    const std::string remedy =
+        "give every node the same --secret-file (or certificates: --tls-cert), or, on a network "
+        "where you trust everybody, --insecure true";
+    if (!is_loopback(settings_.peer_listen.host)) {
+      mistake("peer-listen", to_string(settings_.peer_listen),
+              "others than this machine reach it, and could pass for a node", remedy);
+      return;
+    }
+    const auto spec = net::parse_members(settings_.members);
+    if (!spec) return;
+    const bool elsewhere = spec->dns || std::ranges::any_of(spec->fixed, [](const auto& member) {
+                             return !is_loopback(member.address.host);
+                           });
+    if (elsewhere) {
+      mistake("members", settings_.members,
+              "they are on other machines, and without a secret nodes are reached from their own "
+              "machine only",
+              remedy);
     }
   }
 
@@ -250,6 +292,7 @@ void check_config(const Settings& settings, const std::function<bool(std::string
   Checker checker(settings, is_good, mistakes);
   checker.addresses();
   checker.members();
+  checker.peer_security();
   checker.memory();
   checker.transport();
   checker.directories(machine.will_mount);

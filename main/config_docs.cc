@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/parse.h"
 #include "main/config_keys.h"
 
 namespace shufflefs {
@@ -51,8 +52,10 @@ std::string default_of(const ConfigKey& key) {
 
 // In a table a bar would end the cell.
 std::string value_of(const ConfigKey& key) {
-  return key.kind == ValueKind::kSwitch ? "`true` or `false`"
-                                        : fmt::format("`{}`", placeholder(key.kind));
+  std::string text;
+  for (const std::string_view word : split(placeholder(key.kind), '|'))
+    text += fmt::format("{}`{}`", text.empty() ? "" : " or ", word);
+  return text;
 }
 
 }  // namespace

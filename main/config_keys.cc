@@ -43,10 +43,47 @@ const std::array kKeys = {
         .name = "peer-listen",
         .kind = ValueKind::kAddress,
         .default_text = "0.0.0.0:7338",
-        .help = "Where the other nodes reach this one. The default listens on every interface.",
-        .price = "Whoever reaches this port can read and write shuffle data: keep it inside the "
-                 "cluster's network.",
+        .help = "Where the other nodes reach this one. Without secret-file, tls-cert and insecure "
+                "it is an address of this machine alone: the default becomes 127.0.0.1:7338.",
+        .price = "Whoever reaches this port may try to be a node: keep it inside the cluster's "
+                 "network.",
         .target = SHUFFLEFS_TARGET(HostPort, peer_listen)},
+    ConfigKey{.name = "secret-file",
+              .kind = ValueKind::kPath,
+              .default_note = "none: nodes do not prove who they are",
+              .help = "A file with the secret that all nodes share, readable by its owner alone; a "
+                      "node without it is no peer. A second line holds another secret that is "
+                      "taken too, while one is being replaced (docs/security.md).",
+              .price = "Whoever has it is a node: it reads and writes the shuffle data of "
+                       "everybody.",
+              .target = SHUFFLEFS_TARGET(std::string, peer_security.secret_file)},
+    ConfigKey{.name = "tls-cert",
+              .kind = ValueKind::kPath,
+              .default_note = "none: nodes speak in the clear",
+              .help = "This node's certificate chain (PEM), with its node name among the DNS names "
+                      "of the subjectAltName. With it, tls-key and tls-ca nodes speak TLS 1.3 and "
+                      "check each other's certificates; the files are read again when they change.",
+              .price = "Processor time for every byte between nodes (docs/security.md).",
+              .target = SHUFFLEFS_TARGET(std::string, peer_security.tls_cert)},
+    ConfigKey{.name = "tls-key",
+              .kind = ValueKind::kPath,
+              .default_note = "none",
+              .help = "The private key of tls-cert (PEM), readable by its owner alone.",
+              .price = "Whoever has it can be this node.",
+              .target = SHUFFLEFS_TARGET(std::string, peer_security.tls_key)},
+    ConfigKey{.name = "tls-ca",
+              .kind = ValueKind::kPath,
+              .default_note = "none",
+              .help = "The authority's certificates (PEM) that other nodes' must be signed by.",
+              .price = "Whoever it signs for can be a node: use one of the cluster's own.",
+              .target = SHUFFLEFS_TARGET(std::string, peer_security.tls_ca)},
+    ConfigKey{.name = "insecure",
+              .kind = ValueKind::kSwitch,
+              .default_text = "false",
+              .help = "Take whoever reaches the peer port for a node, beyond this machine as well.",
+              .price = "Everybody on that network reads, writes and drops everybody's shuffle "
+                       "data.",
+              .target = SHUFFLEFS_TARGET(bool, peer_security.insecure)},
     ConfigKey{
         .name = "members",
         .kind = ValueKind::kMembers,

@@ -22,6 +22,9 @@ const std::array kEvents = {
               "An application has more map outputs on this node than app-quota allows: it can make "
               "no new file."},
     EventInfo{
+        "app.two_owners", kWarning,
+        "Two users have map outputs in one application: what is merged of it is for root only."},
+    EventInfo{
         "application.ended", kInfo,
         "An application showed no sign of life for app-ttl: what it left goes into the trash."},
     EventInfo{"application.not_removed", kWarning,
@@ -159,14 +162,24 @@ const std::array kEvents = {
         "After a worker's death a file was open by another backing id than was saved: a fault "
         "of ours."},
     EventInfo{"peer.accept_failed", kWarning, "A connection of another node could not be taken."},
+    EventInfo{"peer.auth_not_reloaded", kWarning,
+              "The secret or a certificate has changed on disk and cannot be read: the one before "
+              "stays in use."},
+    EventInfo{"peer.auth_reloaded", kInfo,
+              "The secret or a certificate has changed on disk and is used from now on."},
     EventInfo{"peer.connection_lost", kDebug, "Another node has closed its connection."},
     EventInfo{"peer.down", kWarning,
               "Another node does not answer; its blocks are read from elsewhere."},
-    EventInfo{"peer.listens_everywhere", kWarning,
-              "The peer port is open on every interface of this machine."},
+    EventInfo{"peer.insecure", kWarning, "Whoever reaches the peer port is taken for a node."},
     EventInfo{"peer.protocol_error", kWarning,
               "What came from another node, or from whoever connected, is not our protocol."},
+    EventInfo{
+        "peer.refused", kWarning,
+        "Somebody who is no node of this cluster, by secret, certificate or name, has connected."},
     EventInfo{"peer.stalled", kWarning, "Another node stopped in the middle of a message."},
+    EventInfo{
+        "peer.this_machine_only", kInfo,
+        "The peer port is for this machine only, as nodes have no way to prove who they are."},
     EventInfo{"peer.too_many_connections", kWarning,
               "A connection to the peer port was closed, because there are too many."},
     EventInfo{"peer.up", kInfo, "Another node answers again."},
@@ -186,6 +199,8 @@ const std::array kEvents = {
     EventInfo{"serve.log_level_not_kept", kWarning,
               "The log level was changed for this worker, but not for the next one."},
     EventInfo{"serve.no_worker", kError, "The worker process could not be started."},
+    EventInfo{"serve.privileges_kept", kWarning,
+              "The daemon could not give up privileges that it does not need."},
     EventInfo{"serve.ready", kInfo, "The node serves."},
     EventInfo{"serve.starting", kInfo, "The node starts."},
     EventInfo{"serve.stopped", kInfo, "The node has ended."},

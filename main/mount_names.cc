@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/resolved_path.h"
 
 namespace shufflefs {
 namespace {
@@ -26,8 +28,8 @@ void warn(const std::string& reason) {
               {{"reason", reason}, {"consequence", "seen on the mount for another minute"}});
 }
 
-pid_t start_rm(std::span<const std::string> paths, int& error) {
-  std::vector<std::string> words = {"rm", "-f", "--"};
+pid_t start_remover(std::span<const std::string> paths, int& error) {
+  std::vector<std::string> words = {"shufflefs", "forget-names"};
   words.insert(words.end(), paths.begin(), paths.end());
   std::vector<char*> arguments;
   arguments.reserve(words.size() + 1);
@@ -46,8 +48,8 @@ pid_t start_rm(std::span<const std::string> paths, int& error) {
   for (const int fd : {0, 1, 2})
     posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
   pid_t pid = -1;
-  error =
-      ::posix_spawn(&pid, "/bin/rm", &actions, &attributes, arguments.data(), environment.data());
+  error = ::posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments.data(),
+                        environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   return error == 0 ? pid : -1;
@@ -55,17 +57,24 @@ pid_t start_rm(std::span<const std::string> paths, int& error) {
 
 }  // namespace
 
+void remove_names(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    const ResolvedName name = resolve_parent(path);
+    if (name.directory) ::unlinkat(name.directory.get(), name.name.c_str(), 0);
+  }
+}
+
 void forget_names_on_mount(const std::vector<std::string>& paths) {
   for (std::size_t at = 0; at < paths.size(); at += kPathsAtOnce) {
     const auto some = std::span(paths).subspan(at, std::min(kPathsAtOnce, paths.size() - at));
     int error = 0;
-    const pid_t pid = start_rm(some, error);
-    if (pid < 0) return warn(errno_error("cannot start rm", error).message);
+    const pid_t pid = start_remover(some, error);
+    if (pid < 0) return warn(errno_error("cannot start a process", error).message);
     const Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     pollfd waits{handle.get(), POLLIN, 0};
     if (handle && ::poll(&waits, 1, static_cast<int>(kPatience.count())) == 0) {
       // It ends with the mount, if not before; nobody needs its result.
-      return warn("rm did not end: the mount does not answer");
+      return warn("it did not end: the mount does not answer");
     }
     int status = 0;
     ::waitpid(pid, &status, 0);

@@ -24,6 +24,7 @@
 #include "net/admin_http.h"
 #include "net/ess/server.h"
 #include "net/membership.h"
+#include "net/peer_auth.h"
 #include "net/peer_server.h"
 
 namespace shufflefs {
@@ -60,7 +61,13 @@ merge::EngineOptions engine_options(const Settings& settings) {
   if (without_links != settings.mount) options.mounts.push_back(without_links);
   options.allowed_dirs = settings.spark.allow_dirs;
   options.app_ttl = settings.spark.app_ttl;
-  options.forget_names = forget_names_on_mount;
+  // Its paths begin as the executors' do; the ones that are removed have no link above the mount.
+  options.forget_names = [mount = settings.mount, without_links](std::vector<std::string> paths) {
+    for (std::string& path : paths) {
+      if (path.starts_with(mount + "/")) path.replace(0, mount.size(), without_links);
+    }
+    forget_names_on_mount(paths);
+  };
   return options;
 }
 
@@ -86,6 +93,11 @@ net::NetOptions net_options(const Settings& settings) {
   net::NetOptions options;
   options.request_timeout = settings.read.peer_timeout;
   return options;
+}
+
+net::PeerAuthFiles peer_auth_files(const Settings& settings) {
+  const PeerSecuritySettings& security = settings.peer_security;
+  return {security.secret_file, {security.tls_cert, security.tls_key, security.tls_ca}};
 }
 
 uint64_t random_incarnation() {
@@ -134,11 +146,13 @@ struct Node::Parts {
         memory(runtime, settings.memory_bytes),
         io(make_posix_file_io()),
         engine(runtime, *io, memory, metrics, engine_options(settings)),
+        auth(runtime, peer_auth_files(settings)),
         context{runtime,
                 memory.of(MemoryPurpose::kReceive),
                 metrics,
                 {settings.node, random_incarnation()},
                 net_options(settings),
+                &auth,
                 &memory.of(MemoryPurpose::kAnswer)},
         membership(context, std::move(spec), engine.local_node()),
         server(context, *engine.local_node()),
@@ -167,6 +181,7 @@ struct Node::Parts {
     asio::co_spawn(runtime.context(), std::move(task), asio::use_future).get();
   }
   Task<void> start_network() {
+    auth.start();
     engine.start(membership);
     server.on_hello([this](const merge::NodeName& name) { membership.noticed(name); });
     membership.start();
@@ -191,6 +206,7 @@ struct Node::Parts {
     co_await engine.stop();
     co_await membership.stop();
     co_await server.stop();
+    co_await auth.stop();
   }
 
   const Settings settings;
@@ -201,6 +217,7 @@ struct Node::Parts {
   MemoryBudget memory;
   std::unique_ptr<FileIo> io;
   merge::Engine engine;
+  net::PeerAuth auth;
   const net::Context context;
   net::Membership membership;
   net::PeerServer server;
@@ -223,6 +240,7 @@ Status Node::Parts::start(Listeners listeners) {
   fs::raise_file_limit();
   TRY(engine.prepare());
   TRY(tree.prepare());
+  TRY(auth.load());
   TRY(server.listen(settings.peer_listen));
   if (!settings.spark.listen.host.empty()) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));

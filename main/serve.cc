@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "main/commands.h"
 #include "main/control_socket.h"
+#include "main/privileges.h"
 #include "main/supervisor.h"
 #include "main/version.h"
 
@@ -23,8 +24,19 @@ bool make_data_directories(const Settings& settings) {
   return all_made;
 }
 
-bool listens_everywhere(const HostPort& address) {
-  return address.host == "0.0.0.0" || address.host == "::";
+void say_who_gets_in(const Settings& settings) {
+  const PeerSecuritySettings& security = settings.peer_security;
+  if (security.authenticates()) return;
+  if (security.insecure) {
+    log_warning("peer.insecure",
+                {{"address", to_string(settings.peer_listen)},
+                 {"meaning", "whoever reaches this port can read and write shuffle data"},
+                 {"remedy", "give every node the same --secret-file"}});
+  } else {
+    log_info("peer.this_machine_only",
+             {{"address", to_string(settings.peer_listen)},
+              {"reason", "there is no --secret-file, no --tls-cert and no --insecure"}});
+  }
 }
 
 }  // namespace
@@ -34,13 +46,9 @@ int run_serve(const Settings& settings, Start start) {
   log_set_format(settings.log_format);
   log_info("serve.starting",
            {{"version", kVersion}, {"node", settings.node.str()}, {"mount", settings.mount}});
-  if (listens_everywhere(settings.peer_listen)) {
-    log_warning("peer.listens_everywhere",
-                {{"address", to_string(settings.peer_listen)},
-                 {"meaning", "whoever reaches this port can read and write shuffle data"},
-                 {"remedy", "set --peer-listen to an address inside the cluster's network"}});
-  }
+  say_who_gets_in(settings);
   if (!make_data_directories(settings)) return kExitUsage;
+  give_up_privileges();  // the workers have no more than it
   Supervisor supervisor(settings);
   if (start == Start::kInPod) supervisor.stay_after_handover();
   const bool takes_over =

@@ -42,11 +42,23 @@ struct SparkSettings {
   uint32_t threads = 0;  // for each disk
 };
 
+// Files that are read by the worker; the settings hold their names only.
+struct PeerSecuritySettings {
+  std::string secret_file;  // all absolute; empty: not configured
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_ca;
+  bool insecure = false;
+
+  [[nodiscard]] bool authenticates() const { return !secret_file.empty() || !tls_cert.empty(); }
+};
+
 struct Settings {
   merge::NodeName node;
   std::string mount;              // absolute
   std::vector<std::string> data;  // absolute, at least one, none within another
   HostPort peer_listen;
+  PeerSecuritySettings peer_security;
   std::string members;  // for net::parse_members; empty: this node alone
   HostPort http_listen;
   std::string http_token_file;  // absolute; empty: no token

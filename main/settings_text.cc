@@ -54,6 +54,13 @@ std::string settings_as_toml(const Settings& settings) {
       {"trash", toml::table{{"grace", duration_text(settings.trash_grace)}}},
   };
   // What is not given is left out: the worker reads this text again (main/worker.h).
+  const PeerSecuritySettings& security = settings.peer_security;
+  for (const auto& [key, file] :
+       {std::pair{"secret-file", &security.secret_file}, std::pair{"tls-cert", &security.tls_cert},
+        std::pair{"tls-key", &security.tls_key}, std::pair{"tls-ca", &security.tls_ca}}) {
+    if (!file->empty()) table.insert(key, *file);
+  }
+  table.insert("insecure", security.insecure);
   if (!settings.members.empty()) table.insert("members", settings.members);
   if (!allow_dirs.empty()) table.insert("spark-allow-dir", std::move(allow_dirs));
   if (!settings.http_token_file.empty()) table.insert("http-token-file", settings.http_token_file);

@@ -10,6 +10,7 @@
 #include "main/client_options.h"
 #include "main/command_docs.h"
 #include "main/commands.h"
+#include "main/mount_names.h"
 #include "main/mount_probe.h"
 #include "main/version.h"
 #include "main/worker.h"
@@ -62,6 +63,9 @@ void add_small_commands(CLI::App& app, CommandContext& context) {
   CLI::App* const worker = app.add_subcommand("worker", "What 'serve' starts")->group("");
   worker->allow_extras();  // the node's name, for ps
   worker->callback([&context] { context.exit_code = run_worker(); });
+  CLI::App* const remover = app.add_subcommand("forget-names", "What a worker starts")->group("");
+  remover->allow_extras();
+  remover->callback([remover] { remove_names(remover->remaining()); });
 
   CLI::App* const probe = app.add_subcommand("probe", "What /readyz runs")->group("");
   probe->allow_extras();

@@ -108,7 +108,7 @@ Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> b
     }
     const auto placement = placements_.get(news.shuffle, output->partition_count);
     request.committed.push_back({news.shuffle, news.map, output->epoch, output->partition_count,
-                                 candidate_bits(*placement, node, *lengths)});
+                                 candidate_bits(*placement, node, *lengths), output->owner});
   }
   co_return request;
 }

@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/seeded_hash.h"
 #include "merge/map_output.h"
 
 namespace shufflefs::merge {
@@ -45,7 +46,7 @@ class BlockLengths {
   };
   struct Stretch {
     Key key;
-    std::unordered_map<uint64_t, Row> rows;  // by map id
+    std::unordered_map<uint64_t, Row, SeededHash> rows;  // by map id
     uint64_t bytes = 0;
   };
   using Stretches = std::list<Stretch>;

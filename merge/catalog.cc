@@ -100,6 +100,7 @@ Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
     sum.merged_blocks += info.merged_blocks;
     sum.merged_bytes += info.merged_bytes;
     sum.duplicate_blocks += info.duplicate_blocks;
+    if (info.owner) totals.owners.push_back(*info.owner);
     for (GivenUp& given_up : info.given_up) totals.given_up.emplace_back(name, std::move(given_up));
     for (std::string& refused : info.refused_commits)
       totals.refused_commits.push_back(name.str() + ": " + refused);

@@ -31,7 +31,8 @@ struct ShuffleTotals {
   std::vector<std::pair<NodeName, GivenUp>> given_up;
   std::vector<std::string> refused_commits;
   std::vector<UnreachableNode> unreachable;
-  bool known = false;  // some node has something of it
+  bool known = false;             // some node has something of it
+  std::vector<FileOwner> owners;  // of the application, as the nodes say
 };
 
 class Catalog {

@@ -42,7 +42,13 @@ Committer::Committer(Parts parts)
       refusals_(parts_.metrics.counter("shufflefs_commits_refused_total",
                                        "Map outputs that were not accepted.")) {}
 
+Status Committer::claim(const MapOutput& output) const {
+  return parts_.owners != nullptr ? parts_.owners->claim(output.shuffle.app, output.owner) : ok();
+}
+
 void Committer::commit(MapOutput output) {
+  if (const Status claimed = claim(output); !claimed)
+    return refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
   output.epoch = parts_.epochs.of(output.shuffle);
   output.commit = static_cast<uint64_t>(parts_.runtime.wall_clock().time_since_epoch() /
                                         std::chrono::microseconds(1));
@@ -184,7 +190,14 @@ Result<std::string> Committer::generic_directory(const ShuffleKey& shuffle, bool
     return path;
   }
   TRY(parts_.io.make_directories(path));
-  TRY(parts_.io.set_mode(path, kSharedDirectory));
+  const auto owner =
+      parts_.owners != nullptr ? parts_.owners->find(shuffle.app) : std::optional<FileOwner>();
+  if (owner) {
+    TRY(parts_.io.set_owner(path, owner->uid, owner->gid));
+    TRY(parts_.io.set_mode(path, kOwnersDirectory));
+  } else {
+    TRY(parts_.io.set_mode(path, kSharedDirectory));
+  }
   return path;
 }
 
@@ -206,8 +219,8 @@ Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& pa
       if (!info.is_directory)
         return make_error(Code::kInvalidArgument,
                           "a map output named by its id alone is a directory of partition files");
-      TRY(inspect_directory(parts_.io, shuffle, parsed.map, path));
-      return ok();
+      TRY_ASSIGN(const MapOutput output, inspect_directory(parts_.io, shuffle, parsed.map, path));
+      return claim(output);
     }
     const std::string place = generic_path(shuffle);
     const bool is_index = parsed.kind == GenericName::kIndex;
@@ -217,7 +230,8 @@ Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& pa
     if (!is_index && !has_other) return ok();  // nothing to check it against yet
     const auto output = inspect_files(parts_.io, shuffle, parsed.map, is_index ? other : path,
                                       is_index ? path : other);
-    if (output || (output.error().code == Code::kNotFound && !has_other)) return ok();
+    if (output) return claim(*output);
+    if (output.error().code == Code::kNotFound && !has_other) return ok();
     return output.error();
   };
   const Status checked = check();

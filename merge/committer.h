@@ -18,6 +18,7 @@
 
 #include "base/metrics.h"
 #include "base/runtime.h"
+#include "merge/app_owners.h"
 #include "merge/commits.h"
 #include "merge/epochs.h"
 #include "merge/local_maps.h"
@@ -28,6 +29,8 @@ namespace shufflefs::merge {
 // Of the directories in which every user's jobs write, as /tmp: everybody may create, nobody
 // removes what is another's.
 inline constexpr uint32_t kSharedDirectory = 01777;
+// Of the map outputs of one user's application.
+inline constexpr uint32_t kOwnersDirectory = 0750;
 
 class Committer final : public CommitSink {
  public:
@@ -44,7 +47,8 @@ class Committer final : public CommitSink {
     std::function<void(const MapOutput&)> on_removed;
     // The application whose executor has registered exactly this directory. Any thread.
     std::function<std::optional<AppId>(const std::string&)> registered = {};
-    uint64_t app_quota = 0;  // bytes of committed map outputs of an application; 0: no quota
+    AppOwners* owners = nullptr;  // none: anybody's
+    uint64_t app_quota = 0;       // bytes of committed map outputs of an application; 0: no quota
   };
   explicit Committer(Parts parts);
 
@@ -89,6 +93,7 @@ class Committer final : public CommitSink {
   [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
   [[nodiscard]] Status check_quota_of(const AppId& app);
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
+  [[nodiscard]] Status claim(const MapOutput& output) const;
   void commit(MapOutput output);
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
   void removed(const std::optional<MapOutput>& output) const;

@@ -58,7 +58,7 @@ struct Engine::Impl {
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
                    [this](const MapOutput& output) { removed(output); },
                    [this](const std::string& path) { return executors.application_of(path); },
-                   options.app_quota}),
+                   &owners, options.app_quota}),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
@@ -67,7 +67,7 @@ struct Engine::Impl {
             metrics, maps, store, heard, epochs, ledger, lengths, options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
-            [this] { return committer.is_complete(); }, [this] { return draining; }})),
+            [this] { return committer.is_complete(); }, &owners, [this] { return draining; }})),
         sizer(io, maps, store),
         gate(runtime, "engine") {}
 
@@ -132,6 +132,7 @@ struct Engine::Impl {
   MemoryBudget& memory;
   Metrics& metrics;
   const EngineOptions options;
+  AppOwners owners;
   LocalMaps maps;
   HeardMaps heard;
   PushLedger ledger;
@@ -187,6 +188,7 @@ Status Engine::prepare() {
   impl_->disks.refresh();
   impl_->epochs.load();
   TRY(impl_->store.load());
+  for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
   // Before the scan, which asks them for the application of what it finds.
   TRY(impl_->executors.load());
   impl_->committer.scan();
@@ -231,6 +233,7 @@ std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }
 SparkApps& Engine::spark_apps() { return impl_->spark_apps; }
 CommitSink& Engine::commits() { return impl_->committer; }
 Catalog& Engine::catalog() { return *impl_->catalog; }
+AppOwners& Engine::owners() { return impl_->owners; }
 void Engine::set_reporter(std::function<Task<Result<std::string>>(std::string)> reporter) {
   impl_->node->set_reporter(std::move(reporter));
 }

@@ -73,6 +73,8 @@ class Engine {
   // Spark's committed map outputs of this node in the shuffle (generic ones are in
   // generic_directory()), by map id.
   [[nodiscard]] std::vector<MapOutput> local_maps(const ShuffleKey& shuffle) const;
+  // Whose an application is, as far as this node knows.
+  [[nodiscard]] AppOwners& owners();
   // The merged file of a partition that this node owns, read-only and never to grow again, if it is
   // one gapless file of exactly `bytes` bytes; nothing otherwise (then it is streamed). Blocks on
   // the disk for one open.

@@ -19,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/seeded_hash.h"
 #include "merge/executor_journal.h"
 #include "merge/ids.h"
 #include "merge/local_dirs.h"
@@ -83,7 +84,7 @@ class Executors {
   std::map<std::string, Application, std::less<>> applications_;  // GUARDED_BY(mu_)
   std::size_t count_ = 0;                                         // GUARDED_BY(mu_)
   // GUARDED_BY(mu_). By path on the disk. A directory is registered by one executor.
-  std::unordered_map<std::string, ExecutorRef> by_directory_;
+  std::unordered_map<std::string, ExecutorRef, SeededHash> by_directory_;
 };
 
 }  // namespace shufflefs::merge

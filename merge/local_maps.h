@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/seeded_hash.h"
 #include "merge/map_output.h"
 
 namespace shufflefs::merge {
@@ -33,7 +34,7 @@ class LocalMaps {
   mutable std::mutex mu_;
   // All GUARDED_BY(mu_):
   std::map<ShuffleKey, std::map<MapId, MapOutput>> outputs_;
-  std::unordered_map<std::string, std::pair<ShuffleKey, MapId>> by_path_;
+  std::unordered_map<std::string, std::pair<ShuffleKey, MapId>, SeededHash> by_path_;
   uint64_t last_commit_ = 0;
   std::map<AppId, uint64_t> bytes_;  // of each application that has any
 };

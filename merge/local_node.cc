@@ -78,7 +78,7 @@ Result<PushReply> LocalNode::merge(const PushRequest& request) {
                           fmt::format("the block of partition {} was damaged on the way",
                                       number(block.partition)));
       }
-      blocks.push_back({block.partition, part.map, block.crc, bytes});
+      blocks.push_back({block.partition, part.map, block.crc, bytes, request.owner});
     }
   }
   TRY_ASSIGN(const auto counts, parts_.store.append(request.shuffle, std::move(blocks), [&] {
@@ -113,6 +113,8 @@ uint64_t LocalNode::credit_for(const NodeName& origin) {
 Task<Result<PushReply>> LocalNode::push(PushRequest request) {
   Status fit = check_parts(request);
   if (fit) fit = co_await check_epoch(request.shuffle, request.epoch);
+  if (fit && parts_.owners != nullptr)
+    fit = parts_.owners->claim(request.shuffle.app, request.owner);
   Result<PushReply> reply = fit ? Result<PushReply>(PushReply{}) : Result<PushReply>(fit.error());
   if (fit) {
     reply = co_await offload(parts_.runtime,
@@ -137,7 +139,9 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
 Task<Status> LocalNode::announce(AnnounceRequest request) {
   for (AnnouncedMap& announced : request.committed) {
     const Status current = co_await check_epoch(announced.shuffle, announced.epoch);
-    if (current) parts_.heard.add(request.origin, std::move(announced));
+    if (!current) continue;
+    if (parts_.owners != nullptr) parts_.owners->heard(announced.shuffle.app, announced.owner);
+    parts_.heard.add(request.origin, std::move(announced));
   }
   for (const RemovedMap& removed : request.removed) {
     const ShuffleKey& shuffle = removed.shuffle;
@@ -150,6 +154,7 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     log_info("shuffle.ended",
              {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
     CO_TRY(co_await offload(parts_.runtime, [&] { return parts_.store.drop(shuffle); }));
+    forget_owner(shuffle.app);
   }
   co_return ok();
 }
@@ -162,6 +167,7 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
   PartitionInfo info;
   info.heard = parts_.heard.of(shuffle, partition);
   info.partition_count = parts_.heard.partition_count(shuffle);
+  info.owner = owner_of(shuffle.app);
   co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
     const std::vector<MapOutput> outputs = parts_.maps.of(shuffle);
     const auto lengths = parts_.lengths.lengths(outputs, partition);
@@ -203,6 +209,7 @@ uint32_t LocalNode::partition_count(const ShuffleKey& shuffle) const {
 Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, PartitionId partition) {
   PartitionInfo info;
   info.partition_count = partition_count(shuffle);
+  info.owner = owner_of(shuffle.app);
   co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
     info.merged = merged_view(shuffle, partition);
     return std::move(info);
@@ -212,6 +219,7 @@ Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, Partition
 Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   ShuffleInfo info;
   info.partition_count = parts_.heard.partition_count(shuffle);
+  info.owner = owner_of(shuffle.app);
   for (const MapOutput& output : parts_.maps.of(shuffle)) {
     ++info.maps;
     info.bytes += output.total_bytes;
@@ -227,6 +235,16 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   info.duplicate_blocks = totals.duplicates;
   info.partition_count = std::max(info.partition_count, totals.partition_count);
   co_return info;
+}
+
+std::optional<FileOwner> LocalNode::owner_of(const AppId& app) const {
+  return parts_.owners != nullptr ? parts_.owners->find(app) : std::nullopt;
+}
+
+void LocalNode::forget_owner(const AppId& app) const {
+  const std::vector<ShuffleKey> known = known_shuffles();
+  const bool is_known = std::ranges::any_of(known, [&](const auto& key) { return key.app == app; });
+  if (parts_.owners != nullptr && !is_known) parts_.owners->forget(app);
 }
 
 std::vector<ShuffleKey> LocalNode::known_shuffles() const {
@@ -337,6 +355,7 @@ Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64
     std::ranges::copy_if(known_shuffles(), std::back_inserter(keys),
                          [&](const ShuffleKey& key) { return key.app == app; });
   for (const ShuffleKey& key : keys) CO_TRY(co_await drop_one(key));
+  forget_owner(app);
   log_info("shuffle.dropped", {{"app", app.str()},
                                {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},
                                {"shuffles", keys.size()}});

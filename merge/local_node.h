@@ -41,6 +41,7 @@ class LocalNode final : public NodeApi {
     std::function<Status(const ShuffleKey&)> drop_maps;
     // Whether `maps` is all that the disks hold. Any thread.
     std::function<bool()> maps_complete;
+    AppOwners* owners = nullptr;  // none: anybody's
     // May be absent.
     std::function<bool()> is_draining = {};
   };
@@ -84,6 +85,9 @@ class LocalNode final : public NodeApi {
   Task<Status> drop_one(ShuffleKey shuffle);
   Task<Status> check_epoch(ShuffleKey shuffle, uint64_t epoch);
   std::vector<ShuffleKey> known_shuffles() const;
+  [[nodiscard]] std::optional<FileOwner> owner_of(const AppId& app) const;
+  // Once nothing of the application is known here any more.
+  void forget_owner(const AppId& app) const;
 
   Parts parts_;
   Reporter reporter_;

@@ -47,6 +47,7 @@ Status read_exactly(File& file, const std::string& path, uint64_t offset,
 }
 
 Result<std::vector<uint64_t>> directory_lengths(FileIo& io, const std::string& directory) {
+  TRY_ASSIGN(const FileInfo whole, io.stat(directory));
   TRY_ASSIGN(const std::vector<DirectoryEntry> entries, io.list(directory));
   std::vector<uint64_t> lengths;
   for (const DirectoryEntry& entry : entries) {
@@ -61,6 +62,12 @@ Result<std::vector<uint64_t>> directory_lengths(FileIo& io, const std::string& d
     if (!info.is_regular) {
       return make_error(Code::kInvalidArgument,
                         fmt::format("{}/{} is not a regular file", directory, entry.name));
+    }
+    if (info.uid != whole.uid) {
+      return make_error(Code::kInvalidArgument,
+                        fmt::format("{}/{} is of user {}, its directory of user {}: a map output "
+                                    "belongs to one user",
+                                    directory, entry.name, info.uid, whole.uid));
     }
     if (number(*partition) >= lengths.size())
       lengths.resize(std::size_t{number(*partition)} + 1, 0);
@@ -150,6 +157,15 @@ Result<MapOutput> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map
   MapOutput output{shuffle, map, MapOutput::Form::kFiles, data_path, index_path};
   output.partition_count = static_cast<uint32_t>(offsets.size() - 1);
   output.total_bytes = offsets.back();
+  TRY_ASSIGN(const FileInfo index, io.stat(index_path));
+  output.owner = {index.uid, index.gid};
+  const auto data = io.stat(data_path);
+  if (data && data->uid != index.uid) {
+    return make_error(Code::kInvalidArgument,
+                      fmt::format("{} is of user {}, {} of user {}: a map output belongs to one "
+                                  "user",
+                                  data_path, data->uid, index_path, index.uid));
+  }
   return output;
 }
 
@@ -159,6 +175,8 @@ Result<MapOutput> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId
   MapOutput output{shuffle, map, MapOutput::Form::kDirectory, directory, ""};
   output.partition_count = static_cast<uint32_t>(lengths.size());
   output.total_bytes = std::accumulate(lengths.begin(), lengths.end(), uint64_t{0});
+  TRY_ASSIGN(const FileInfo info, io.stat(directory));
+  output.owner = {info.uid, info.gid};
   return output;
 }
 

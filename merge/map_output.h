@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/file_io.h"
+#include "merge/app_owners.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -32,6 +33,7 @@ struct MapOutput {
   uint32_t partition_count = 0;
   uint64_t total_bytes = 0;
   uint64_t epoch = 0;  // the last drop of the shuffle that this node knew of when it was committed
+  FileOwner owner{};   // of its files
   // Microseconds since 1970 when it was found; LocalMaps makes it larger than that of any map
   // output before. Tells the lives of a map id that is used again.
   uint64_t commit = 0;

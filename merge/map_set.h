@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <unordered_map>
 
+#include "base/seeded_hash.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -26,7 +27,7 @@ class MapSet {
 
  private:
   static constexpr std::size_t kPiece = 512;
-  std::unordered_map<uint64_t, std::bitset<kPiece>> pieces_;
+  std::unordered_map<uint64_t, std::bitset<kPiece>, SeededHash> pieces_;
 };
 
 }  // namespace shufflefs::merge

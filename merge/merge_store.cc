@@ -9,6 +9,13 @@
 
 namespace shufflefs::merge {
 
+namespace {
+
+// Read through the mount, or not at all.
+constexpr uint32_t kPrivateDirectory = 0700;
+
+}  // namespace
+
 MergeStore::MergeStore(FileIo& io, Trash& trash, Disks& disks, MergeStoreOptions options)
     : io_(io), trash_(trash), disks_(disks), options_(options), files_(io, options.open_files) {}
 
@@ -33,6 +40,7 @@ Status MergeStore::load() {
 Status MergeStore::load_disk(std::size_t disk) {
   const std::string root = disks_.path(disk) + "/merged";
   TRY(io_.make_directories(root));
+  TRY(io_.set_mode(root, kPrivateDirectory));
   TRY_ASSIGN(const std::vector<DirectoryEntry> apps, io_.list(root));
   for (const DirectoryEntry& app_entry : apps) {
     const auto app = AppId::parse(app_entry.name);
@@ -40,6 +48,9 @@ Status MergeStore::load_disk(std::size_t disk) {
       log_warning("merge.foreign_name", {{"path", root + "/" + app_entry.name}});
       continue;
     }
+    TRY_ASSIGN(const FileInfo info, io_.stat(root + "/" + app_entry.name));
+    // Root's may be of before owners were remembered.
+    if (info.uid != 0) loaded_owners_.try_emplace(*app, FileOwner{info.uid, info.gid});
     TRY_ASSIGN(const std::vector<DirectoryEntry> shuffles, io_.list(root + "/" + app_entry.name));
     for (const DirectoryEntry& entry : shuffles) {
       const auto shuffle = parse_shuffle_id(entry.name);
@@ -132,7 +143,13 @@ Result<std::shared_ptr<MergeStore::Slot>> MergeStore::slot_for(Shuffle& shuffle,
 Status MergeStore::make_directory(const ShuffleKey& key, Shuffle& shuffle, std::size_t disk) {
   const std::lock_guard lock(shuffle.mu);
   if (shuffle.has_directory[disk]) return ok();
-  TRY(io_.make_directories(directory(disk, key)));
+  const std::string place = directory(disk, key);
+  TRY(io_.make_directories(place));
+  // The application's directory remembers whose it is over a restart.
+  const std::string app = place.substr(0, place.rfind('/'));
+  TRY_ASSIGN(const FileInfo info, io_.stat(app));
+  if (shuffle.owner && info.uid != shuffle.owner->uid)
+    TRY(io_.set_owner(app, shuffle.owner->uid, shuffle.owner->gid));
   shuffle.has_directory[disk] = true;
   return ok();
 }
@@ -239,6 +256,10 @@ Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key,
   const std::shared_lock not_gone(shuffle->gone_mu);
   if (shuffle->gone || !is_current())
     return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(key)));
+  if (!blocks.empty()) {
+    const std::lock_guard lock(shuffle->mu);
+    shuffle->owner = blocks.front().owner;
+  }
   // By partition, and within it as they came.
   std::ranges::sort(blocks, {}, [](const Block& block) {
     return std::pair(block.partition, block.bytes.data());

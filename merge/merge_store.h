@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -58,6 +59,7 @@ class MergeStore {
     MapId map{};
     uint32_t crc = 0;
     std::span<const std::byte> bytes;
+    FileOwner owner{};  // of the map output; the directory on disk remembers it
   };
   // Blocks of the shuffle, any number for each partition, those of one partition in one piece.
   // `is_current` is asked while drops are excluded; if it says no, the shuffle has been dropped
@@ -68,6 +70,8 @@ class MergeStore {
   [[nodiscard]] bool contains(const ShuffleKey& key, PartitionId partition, MapId map);
   [[nodiscard]] Result<std::shared_ptr<MergedPartition>> find(const ShuffleKey& key,
                                                               PartitionId partition);
+  // Whose the applications are that load() has found.
+  [[nodiscard]] const std::map<AppId, FileOwner>& loaded_owners() const { return loaded_owners_; }
   // Of partitions that are not in use the numbers are those of the files' sizes.
   [[nodiscard]] MergedTotals totals(const ShuffleKey& key);
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
@@ -107,6 +111,7 @@ class MergeStore {
     bool gone = false;          // GUARDED_BY(gone_mu)
     std::mutex mu;
     std::map<PartitionId, std::shared_ptr<Slot>> slots;  // GUARDED_BY(mu)
+    std::optional<FileOwner> owner;                      // of its map outputs; GUARDED_BY(mu)
     std::vector<bool> has_directory;                     // by disk; GUARDED_BY(mu)
     // Segments whose index has not been seen yet, while loading. GUARDED_BY(mu)
     std::map<PartitionId, std::map<uint32_t, std::size_t>> strays;
@@ -142,6 +147,7 @@ class MergeStore {
   Disks& disks_;
   const MergeStoreOptions options_;
   OpenFiles files_;
+  std::map<AppId, FileOwner> loaded_owners_;  // constant after load()
   mutable std::mutex mu_;
   std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;      // GUARDED_BY(mu_)
   std::map<std::size_t, std::vector<ShuffleKey>> undone_drops_;  // by failed disk; GUARDED_BY(mu_)

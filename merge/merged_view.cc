@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "base/seeded_hash.h"
+
 namespace shufflefs::merge {
 
 MergedView::MergedView(const std::vector<IndexRecord>& records) {
-  std::unordered_map<uint64_t, std::size_t> last;  // map id -> its last record
+  std::unordered_map<uint64_t, std::size_t, SeededHash> last;  // map id -> its last record
   last.reserve(records.size());
   for (std::size_t i = 0; i < records.size(); ++i) last[number(records[i].map)] = i;
   entries_.reserve(last.size());

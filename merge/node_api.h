@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "base/runtime.h"
+#include "merge/app_owners.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -41,6 +42,7 @@ struct PushRequest {
   Buffer payload;  // the blocks' bytes, one after the other; empty in an offer
   // Only asks which of the blocks are missing: after a restart most have been merged long ago.
   bool offer = false;
+  FileOwner owner{};  // of the map outputs
 };
 
 // A refused push is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoSpace: the second
@@ -71,6 +73,7 @@ struct AnnouncedMap {
   uint64_t epoch = 0;  // see Drop below
   uint32_t partition_count = 0;
   std::vector<PartitionBits> ranges;  // those for which the asked node is a candidate
+  FileOwner owner{};                  // of the map output
 };
 
 // A map output that was unlinked at its origin.
@@ -117,6 +120,7 @@ struct PartitionInfo {
   std::vector<HeardBlock> heard;         // only of partitions that it is a candidate for
   uint32_t partition_count =
       0;  // of the shuffle, as far as this node knows; 0 if it does not know it
+  std::optional<FileOwner> owner{};  // of the application, if this node knows
 };
 
 struct GivenUp {
@@ -143,6 +147,7 @@ struct ShuffleInfo {
   uint64_t merged_bytes = 0;
   uint64_t duplicate_blocks = 0;
   std::vector<std::string> refused_commits;  // the last few messages
+  std::optional<FileOwner> owner{};          // of the application, if this node knows
 };
 
 struct ShuffleListing {

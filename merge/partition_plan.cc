@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_set>
 
+#include "base/seeded_hash.h"
 #include "merge/catalog.h"
 #include "merge/placement.h"
 
@@ -159,12 +160,31 @@ class PlanMaker {
   uint64_t lost_ = 0;
 };
 
+// Nodes that have accepted different users' map outputs before they heard of each other: whoever
+// may read the one's may not read the other's (merge/app_owners.h).
+bool of_several_users(const std::vector<std::pair<NodeName, PartitionInfo>>& answers) {
+  std::optional<uint32_t> user;
+  for (const auto& [name, info] : answers) {
+    if (!info.owner) continue;
+    if (user && *user != info.owner->uid) return true;
+    user = info.owner->uid;
+  }
+  return false;
+}
+
 }  // namespace
 
 PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition,
                         const std::vector<NodeName>& members,
                         const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
                         const std::vector<UnreachableNode>& unreachable) {
+  if (of_several_users(answers)) {
+    PartitionPlan plan;
+    plan.shuffle = std::move(shuffle);
+    plan.partition = partition;
+    plan.incomplete = "the nodes have map outputs of different users for this application";
+    return plan;
+  }
   PlanMaker maker(shuffle, partition, answers, unreachable);
   maker.add_merged();
   maker.add_from_origins();
@@ -178,7 +198,8 @@ PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
   PartitionPlan plan;
   plan.shuffle = std::move(shuffle);
   plan.partition = partition;
-  std::unordered_set<uint64_t> taken;
+  if (of_several_users(answers)) return plan;
+  std::unordered_set<uint64_t, SeededHash> taken;
   for (const NodeAnswer* holder : holders_of(answers)) {
     const auto& [name, info] = *holder;
     const std::size_t before = plan.blocks.size();

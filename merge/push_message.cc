@@ -75,6 +75,7 @@ PushMessage make_push_message(FileIo& io, const NodeName& origin, std::vector<Pu
   message.request.origin = origin;
   message.request.epoch = chunks.front().output->epoch;
   message.request.offer = chunks.front().offer;
+  message.request.owner = chunks.front().output->owner;
   std::size_t at = 0;
   for (PushChunk& chunk : chunks) {
     PushPart part{chunk.output->map, chunk.output->commit, {}};

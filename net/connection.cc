@@ -5,6 +5,7 @@
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/write.hpp>
 
 #include "base/parse.h"
@@ -65,7 +66,8 @@ void Connection::set_options() {
   state_->socket.set_option(asio::socket_base::keep_alive(true), ignored);
   boost::system::error_code failed;
   const tcp::endpoint peer = state_->socket.remote_endpoint(failed);
-  remote_ = failed ? "unknown" : to_string(HostPort{peer.address().to_string(), peer.port()});
+  remote_host_ = failed ? "unknown" : peer.address().to_string();
+  remote_ = failed ? "unknown" : to_string(HostPort{remote_host_, peer.port()});
 }
 
 Error Connection::failure(std::string_view doing, const boost::system::error_code& error) {
@@ -80,7 +82,26 @@ Error Connection::failure(std::string_view doing, const boost::system::error_cod
     return make_error(Code::kPeerUnreachable,
                       fmt::format("{}: the peer closed the connection", doing));
   }
+  if (error.category() == asio::error::get_ssl_category() ||
+      error.category() == asio::ssl::error::get_stream_category())
+    return tls_failure(doing, error);
   return make_error(Code::kPeerUnreachable, fmt::format("{}: {}", doing, error.message()));
+}
+
+Error Connection::tls_failure(std::string_view doing, const boost::system::error_code& error) {
+  if (error == asio::ssl::error::stream_truncated) {
+    return make_error(Code::kPeerUnreachable,
+                      fmt::format("{}: the peer closed the connection", doing));
+  }
+  const long verified =
+      state_->tls ? SSL_get_verify_result(state_->tls->native_handle()) : X509_V_OK;
+  return make_error(Code::kPermission,
+                    fmt::format("{}: TLS: {}{}: check --tls-cert, --tls-key and --tls-ca of both "
+                                "nodes",
+                                doing, error.message(),
+                                verified == X509_V_OK
+                                    ? std::string()
+                                    : fmt::format(" ({})", X509_verify_cert_error_string(verified))));
 }
 
 template <class T>
@@ -100,21 +121,78 @@ Task<Status> Connection::connect(std::vector<tcp::endpoint> endpoints, TimePoint
   co_return ok();
 }
 
+Task<Status> Connection::start_tls(std::shared_ptr<TlsContext> context, Role role,
+                                   TimePoint deadline) {
+  const Deadline guard(state_, deadline);
+  boost::system::error_code error;
+  if (role == Role::kCallee) {
+    // The buffers of TLS only for whoever says something.
+    std::tie(error) = co_await state_->socket.async_wait(tcp::socket::wait_read);
+    if (error) co_return failure("waiting for a TLS handshake", error);
+  }
+  state_->tls = std::make_unique<TlsStream>(state_->socket, *context);
+  std::tie(error) = co_await state_->tls->async_handshake(role == Role::kCaller
+                                                              ? asio::ssl::stream_base::client
+                                                              : asio::ssl::stream_base::server);
+  if (error) co_return failure("the handshake", error);
+  state_->tls_ready = true;
+  co_return ok();
+}
+
+Status Connection::check_certificate(std::string_view node) const {
+  return state_->tls ? check_peer_name(state_->tls->native_handle(), node) : ok();
+}
+
+Result<Bytes> Connection::channel() const {
+  if (!state_->tls) return Bytes();
+  return channel_binding(state_->tls->native_handle());
+}
+
+Task<Connection::Moved> Connection::write_all(std::array<asio::const_buffer, 2> buffers) {
+  if (state_->tls) {
+    const auto [error, bytes] = co_await asio::async_write(*state_->tls, buffers);
+    co_return Moved{error, bytes};
+  }
+  const auto [error, bytes] = co_await asio::async_write(state_->socket, buffers);
+  co_return Moved{error, bytes};
+}
+
+Task<Connection::Moved> Connection::read_all(asio::mutable_buffer into) {
+  if (state_->tls) {
+    const auto [error, bytes] = co_await asio::async_read(*state_->tls, asio::mutable_buffer(into));
+    co_return Moved{error, bytes};
+  }
+  const auto [error, bytes] = co_await asio::async_read(state_->socket, into);
+  co_return Moved{error, bytes};
+}
+
+Task<Connection::Moved> Connection::read_some(asio::mutable_buffer into) {
+  if (state_->tls) {
+    const auto [error, bytes] = co_await state_->tls->async_read_some(into);
+    co_return Moved{error, bytes};
+  }
+  const auto [error, bytes] = co_await state_->socket.async_read_some(into);
+  co_return Moved{error, bytes};
+}
+
 Task<Status> Connection::send(Bytes head, std::span<const std::byte> payload, TimePoint deadline) {
   if (!usable_) co_return failure("sending", asio::error::operation_aborted);
   heard_ = false;
   const Deadline guard(state_, deadline);
   const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head),
                                                      asio::buffer(payload.data(), payload.size())};
-  const auto [error, sent] = co_await asio::async_write(state_->socket, buffers);
+  const auto [error, sent] = co_await write_all(buffers);
   metrics_.sent_bytes.add(sent);
   if (error) co_return failure("sending", error);
   co_return ok();
 }
 
 Task<Status> Connection::send_last(Bytes head, TimePoint deadline) {
+  if (state_->tls && !state_->tls_ready) {
+    co_return make_error(Code::kPeerUnreachable, "there is no TLS to say it in");
+  }
   const Deadline guard(state_, deadline);
-  const auto [error, sent] = co_await asio::async_write(state_->socket, asio::buffer(head));
+  const auto [error, sent] = co_await write_all({asio::buffer(head), asio::const_buffer()});
   metrics_.sent_bytes.add(sent);
   if (error) co_return failure("sending an error", error);
   co_return ok();
@@ -123,7 +201,7 @@ Task<Status> Connection::send_last(Bytes head, TimePoint deadline) {
 Task<Result<std::size_t>> Connection::read_first(std::span<std::byte> into, TimePoint deadline) {
   const Deadline guard(state_, deadline);
   const auto [error, got] =
-      co_await state_->socket.async_read_some(asio::buffer(into.data(), into.size()));
+      co_await read_some(asio::buffer(into.data(), into.size()));
   if (error) co_return failure("waiting for a message", error);
   metrics_.received_bytes.add(got);
   heard_ = true;
@@ -135,7 +213,7 @@ Task<Status> Connection::read_exactly(std::span<std::byte> into, TimePoint deadl
   if (into.empty()) co_return ok();
   const Deadline guard(state_, deadline);
   const auto [error, got] =
-      co_await asio::async_read(state_->socket, asio::buffer(into.data(), into.size()));
+      co_await read_all(asio::buffer(into.data(), into.size()));
   metrics_.received_bytes.add(got);
   if (error) co_return failure(doing, error);
   co_return ok();

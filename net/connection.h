@@ -1,4 +1,5 @@
-// One TCP connection that carries frames. Knows bytes, deadlines and limits, but no message.
+// One TCP connection that carries frames, in the clear or in TLS. Knows bytes, deadlines and limits,
+// but no message.
 //
 // Threads: reactor. One send and one receive at a time. Ownership: the caller keeps the Connection
 // until its calls have returned; destroying it closes the socket. Failure: kTimeout when a deadline
@@ -11,6 +12,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
@@ -21,6 +23,8 @@
 #include "base/buffer.h"
 #include "net/context.h"
 #include "net/peer_metrics.h"
+#include "net/peer_secrets.h"
+#include "net/tls.h"
 #include "net/wire.h"
 
 namespace shufflefs::net {
@@ -55,6 +59,14 @@ class Connection {
 
   // Tries the endpoints in order.
   [[nodiscard]] Task<Status> connect(std::vector<tcp::endpoint> endpoints, TimePoint deadline);
+  // From here on everything is in TLS. Failure: also kPermission where a certificate is refused, by
+  // either side, or the other side does not speak TLS. REQUIRES: nothing has been received.
+  [[nodiscard]] Task<Status> start_tls(std::shared_ptr<TlsContext> context, Role role,
+                                       TimePoint deadline);
+  // Whether the other side's certificate is for that node. Without TLS any name will do.
+  [[nodiscard]] Status check_certificate(std::string_view node) const;
+  // What only this TLS channel has; empty without TLS.
+  [[nodiscard]] Result<Bytes> channel() const;
   // `head` is from encode_frame_head; the payload stays the caller's until the send has returned.
   [[nodiscard]] Task<Status> send(Bytes head, std::span<const std::byte> payload,
                                   TimePoint deadline);
@@ -79,23 +91,37 @@ class Connection {
   // Whether a connection from a pool has been closed by the peer or has unexpected bytes. One
   // system call.
   [[nodiscard]] bool stale();
-  [[nodiscard]] const std::string& remote() const { return remote_; }
+  [[nodiscard]] const std::string& remote() const { return remote_; }  // with the port
+  [[nodiscard]] const std::string& remote_host() const { return remote_host_; }
 
  private:
+  using TlsStream = asio::ssl::stream<Socket&>;
+  struct Moved {
+    boost::system::error_code error;
+    std::size_t bytes = 0;
+  };
+
   // Shared with the watchdog's completion, which may run after the Connection is gone.
   struct State {
     State(AsioRuntime& runtime, Socket moved)
         : socket(std::move(moved)), watchdog(runtime.context()) {}
     Socket socket;
+    std::unique_ptr<TlsStream> tls;
     asio::steady_timer watchdog;
     uint64_t deadline_number = 0;
     bool timed_out = false;
     bool closed = false;
+    bool tls_ready = false;
   };
   class Deadline;
 
   void set_options();
+  // Socket or TLS. REQUIRES: the bytes stay where they are until the end.
+  [[nodiscard]] Task<Moved> write_all(std::array<asio::const_buffer, 2> buffers);
+  [[nodiscard]] Task<Moved> read_all(asio::mutable_buffer into);
+  [[nodiscard]] Task<Moved> read_some(asio::mutable_buffer into);
   Error failure(std::string_view doing, const boost::system::error_code& error);
+  Error tls_failure(std::string_view doing, const boost::system::error_code& error);
   [[nodiscard]] Task<Status> read_exactly(std::span<std::byte> into, TimePoint deadline,
                                           std::string doing);
   [[nodiscard]] Task<Result<std::size_t>> read_first(std::span<std::byte> into, TimePoint deadline);
@@ -110,6 +136,7 @@ class Connection {
   PeerMetrics& metrics_;
   std::shared_ptr<State> state_;
   std::string remote_;
+  std::string remote_host_;
   bool usable_ = true;
   bool heard_ = false;
   uint16_t refused_type_ = 0;

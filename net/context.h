@@ -42,6 +42,9 @@ struct NetOptions {
       std::chrono::seconds(10);  // from the first byte of a request to its last
   Duration accept_pause = std::chrono::milliseconds(100);
   std::size_t max_server_connections = 4096;
+  // Connections whose handshake is not over: beyond it the oldest one gives way.
+  std::size_t max_handshakes = 512;
+  std::size_t max_handshakes_per_address = 128;
   // Both.
   Duration budget_patience =
       std::chrono::seconds(3);  // the wait for memory, during which the socket is not read
@@ -57,12 +60,15 @@ struct NodeIdentity {
   uint64_t incarnation = 0;
 };
 
+class PeerAuth;
+
 struct Context {
   AsioRuntime& runtime;
   ByteBudget& budget;  // for requests of other nodes
   Metrics& metrics;
   NodeIdentity self;
   NetOptions options;
+  const PeerAuth* auth = nullptr;  // none: whoever reaches the port is a peer
   // For their answers to ours; `budget` if there is none. Where both come from one budget, nodes
   // that push to each other could wait for each other (base/memory_budget.h).
   ByteBudget* answers = nullptr;

@@ -1,8 +1,8 @@
-// Makes a connection to a peer: name lookup, connect, hello.
+// Makes a connection to a peer: name lookup, connect, handshake.
 //
 // Threads: reactor. Failure: kTimeout, kPeerUnreachable, and what the hello says (kVersion,
-// kWrongPeer, kProtocol). Cost: two round trips; bounded by the connect and hello timeouts and the
-// deadline.
+// kWrongPeer, kProtocol, kPermission). Cost: three round trips, one more with a secret, two more
+// with TLS; bounded by the connect and hello timeouts and the deadline.
 #pragma once
 
 #include <memory>

@@ -162,7 +162,8 @@ Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request) {
     case MessageType::kReadMapFile:
       co_return co_await answer_reading(local, type, std::move(request));
     case MessageType::kError:
-    case MessageType::kHello: break;
+    case MessageType::kHello:
+    case MessageType::kProve: break;
   }
   co_return reply_malformed(
       make_error(Code::kProtocol, fmt::format("message type {} is not a request", request.type)));

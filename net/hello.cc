@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "net/message_reader.h"
 #include "net/message_writer.h"
 
@@ -9,7 +11,6 @@ namespace shufflefs::net {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 100;
-constexpr std::size_t kMaxCredentialBytes = 1024;
 
 // The version is the first field in every version of the protocol, and nothing after it is read if
 // it is not ours.
@@ -23,6 +24,16 @@ Status check_version(std::span<const std::byte> header) {
       Code::kVersion,
       fmt::format("peer speaks protocol {}, this node speaks {}: upgrade the older one", version,
                   kProtocolVersion));
+}
+
+template <std::size_t Size>
+void read_exact(MessageReader& reader, std::string_view what, std::array<std::byte, Size>& into) {
+  const auto bytes = reader.binary(what, Size);
+  if (reader.failed()) return;
+  if (bytes.size() == Size)
+    std::ranges::copy(bytes, into.begin());
+  else
+    reader.refuse(what, fmt::format("{} bytes instead of {}", bytes.size(), Size));
 }
 
 Error wrong_peer(std::string_view found, std::string_view expected, std::string_view found_by) {
@@ -41,7 +52,7 @@ Bytes encode(const Hello& hello) {
   writer.node(hello.sender.name);
   writer.number(hello.sender.incarnation);
   writer.text(hello.expected, kMaxNameBytes);
-  writer.binary(hello.credentials);
+  writer.binary(hello.nonce);
   return writer.take();
 }
 
@@ -55,8 +66,7 @@ Result<Hello> decode_hello(std::span<const std::byte> header) {
   hello.sender.name = reader.node("node");
   hello.sender.incarnation = reader.number("incarnation", 0, UINT64_MAX);
   hello.expected = reader.text("expected name", kMaxNameBytes);
-  const auto credentials = reader.binary("credentials", kMaxCredentialBytes);
-  hello.credentials.assign(credentials.begin(), credentials.end());
+  read_exact(reader, "nonce", hello.nonce);
   return reader.finish(std::move(hello));
 }
 
@@ -67,7 +77,7 @@ Bytes encode(const HelloAnswer& answer) {
   writer.number(answer.features);
   writer.node(answer.sender.name);
   writer.number(answer.sender.incarnation);
-  writer.binary(answer.credentials);
+  writer.binary(answer.nonce);
   return writer.take();
 }
 
@@ -80,9 +90,23 @@ Result<HelloAnswer> decode_hello_answer(std::span<const std::byte> header) {
   answer.features = reader.number("features", 0, UINT64_MAX);
   answer.sender.name = reader.node("node");
   answer.sender.incarnation = reader.number("incarnation", 0, UINT64_MAX);
-  const auto credentials = reader.binary("credentials", kMaxCredentialBytes);
-  answer.credentials.assign(credentials.begin(), credentials.end());
+  read_exact(reader, "nonce", answer.nonce);
   return reader.finish(std::move(answer));
+}
+
+Bytes encode_proof(std::span<const std::byte> proof) {
+  MessageWriter writer;
+  writer.tuple(1);
+  writer.binary(proof);
+  return writer.take();
+}
+
+Result<Proof> decode_proof(std::span<const std::byte> header) {
+  MessageReader reader("prove", header);
+  Proof proof{};
+  reader.tuple("fields", 1);
+  read_exact(reader, "proof", proof);
+  return reader.finish(proof);
 }
 
 Status check_hello(const Hello& hello, const NodeIdentity& self) {

@@ -1,36 +1,45 @@
-// The first frame each way. Nothing else is parsed before it has been accepted, and it is small: at
-// most 4 KiB and no payload. `features` and `credentials` are reserved for the authentication of
-// peers, which will come here, before any other message is read.
+// The frames of the handshake. Nothing else is parsed before it is over (net/handshake.h), and they
+// are small: at most 4 KiB and no payload.
 //
 // Pure functions, any thread. Failure: kProtocol, kVersion ("upgrade the older one"), kWrongPeer.
 #pragma once
 
 #include "net/context.h"
 #include "net/messages.h"
+#include "net/peer_secrets.h"
 
 namespace shufflefs::net {
 
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 inline constexpr FrameLimits kHelloLimits = {4096, 0};
 
+// Features. The sender has a shared secret, and will prove it.
+inline constexpr uint64_t kProvesSecret = 1;
+
+using Nonce = std::array<std::byte, kNonceBytes>;
+using Proof = std::array<std::byte, kProofBytes>;
+
 struct Hello {
-  uint64_t features = 0;  // none yet; unknown bits are ignored
+  uint64_t features = 0;  // unknown bits are ignored
   NodeIdentity sender;
   std::string
       expected;  // the name that the caller believes the other one to have; empty: unknown (DNS)
-  Bytes credentials;  // reserved, empty
+  Nonce nonce{};
 };
 
 struct HelloAnswer {
   uint64_t features = 0;
   NodeIdentity sender;
-  Bytes credentials;  // reserved, empty
+  Nonce nonce{};
 };
 
 [[nodiscard]] Bytes encode(const Hello& hello);
 [[nodiscard]] Result<Hello> decode_hello(std::span<const std::byte> header);
 [[nodiscard]] Bytes encode(const HelloAnswer& answer);
 [[nodiscard]] Result<HelloAnswer> decode_hello_answer(std::span<const std::byte> header);
+// Both ways: the caller's proof, and the callee's in the answer to it.
+[[nodiscard]] Bytes encode_proof(std::span<const std::byte> proof);
+[[nodiscard]] Result<Proof> decode_proof(std::span<const std::byte> header);
 
 // The callee's check: is it me who is meant?
 [[nodiscard]] Status check_hello(const Hello& hello, const NodeIdentity& self);

@@ -167,6 +167,19 @@ merge::PartitionId MessageReader::partition(std::string_view what) {
 }
 
 // Signed 64 bits hold it, so that whoever stores or adds to it cannot overflow.
+merge::FileOwner MessageReader::owner() {
+  constexpr uint64_t kMostId = UINT32_MAX - 1;  // -1 means nobody
+  tuple("owner", 2);
+  const auto uid = static_cast<uint32_t>(number("user id", 0, kMostId));
+  const auto gid = static_cast<uint32_t>(number("group id", 0, kMostId));
+  return {uid, gid};
+}
+
+std::optional<merge::FileOwner> MessageReader::owner_or_nil() {
+  if (nil()) return std::nullopt;
+  return owner();
+}
+
 uint64_t MessageReader::epoch() { return number("epoch", 0, INT64_MAX); }
 
 }  // namespace shufflefs::net

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "merge/app_owners.h"
 #include "merge/ids.h"
 
 namespace shufflefs::net {
@@ -51,6 +52,8 @@ class MessageReader {
   [[nodiscard]] merge::MapId map();
   [[nodiscard]] merge::PartitionId partition(std::string_view what);
   [[nodiscard]] uint64_t epoch();
+  [[nodiscard]] merge::FileOwner owner();
+  [[nodiscard]] std::optional<merge::FileOwner> owner_or_nil();
 
   // A check of the caller's own has failed.
   void refuse(std::string_view what, std::string_view why);

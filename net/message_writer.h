@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "merge/app_owners.h"
 #include "merge/ids.h"
 #include "net/wire.h"
 
@@ -41,6 +42,12 @@ class MessageWriter {
     app(key.app);
     number(merge::number(key.shuffle));
   }
+  void owner(const merge::FileOwner& owner) {
+    tuple(2);
+    number(owner.uid);
+    number(owner.gid);
+  }
+  void owner_or_nil(const std::optional<merge::FileOwner>& of) { of ? owner(*of) : nil(); }
   void map(merge::MapId map) { number(merge::number(map)); }
   void partition(merge::PartitionId partition) { number(merge::number(partition)); }
 

@@ -36,6 +36,7 @@ std::string_view name_of(MessageType type) {
     case MessageType::kError: return "error";
     case MessageType::kHello: return "hello";
     case MessageType::kPing: return "ping";
+    case MessageType::kProve: return "prove";
     case MessageType::kPush: return "push";
     case MessageType::kAnnounce: return "announce";
     case MessageType::kPartitionInfo: return "partition_info";

@@ -22,6 +22,7 @@ enum class MessageType : uint16_t {
   kError = 1,  // the answer to any request that failed
   kHello = 2,
   kPing = 4,
+  kProve = 6,  // the end of the handshake, before any other request
   kPush = 16,
   kAnnounce = 18,
   kPartitionInfo = 20,
@@ -37,7 +38,7 @@ enum class MessageType : uint16_t {
   kReport = 64,
 };
 
-// Everything that may come after the hello.
+// Everything that may come after the handshake.
 inline constexpr std::array kRequestTypes = {
     MessageType::kPing,          MessageType::kPush,        MessageType::kAnnounce,
     MessageType::kPartitionInfo, MessageType::kShuffleInfo, MessageType::kListShuffles,

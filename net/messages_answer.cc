@@ -67,7 +67,7 @@ merge::ShuffleKey read_shuffle_record(MessageReader& reader) {
 
 Bytes encode(const merge::PartitionInfo& info) {
   MessageWriter writer;
-  writer.tuple(4);
+  writer.tuple(5);
   writer.list(info.at_origin.size());
   for (const merge::BlockAtOrigin& block : info.at_origin) {
     writer.tuple(2);
@@ -90,25 +90,27 @@ Bytes encode(const merge::PartitionInfo& info) {
     writer.boolean(block.non_empty);
   }
   writer.number(info.partition_count);
+  writer.owner_or_nil(info.owner);
   return writer.take();
 }
 
 Result<merge::PartitionInfo> decode_partition_info(std::span<const std::byte> header) {
   MessageReader reader("partition_info answer", header);
   merge::PartitionInfo info;
-  reader.tuple("fields", 4);
+  reader.tuple("fields", 5);
   info.at_origin =
       read_list<merge::BlockAtOrigin>(reader, "blocks at origin", 3, read_block_at_origin);
   info.merged = read_list<merge::MergedBlock>(reader, "merged blocks", 5, read_merged_block);
   info.heard = read_list<merge::HeardBlock>(reader, "heard blocks", 5, read_heard_block);
   info.partition_count =
       static_cast<uint32_t>(reader.number("partition count", 0, merge::kMaxPartitions));
+  info.owner = reader.owner_or_nil();
   return reader.finish(std::move(info));
 }
 
 Bytes encode(const merge::ShuffleInfo& info) {
   MessageWriter writer;
-  writer.tuple(14);
+  writer.tuple(15);
   writer.number(info.maps);
   writer.number(info.maps_settled);
   writer.number(info.maps_given_up);
@@ -131,13 +133,14 @@ Bytes encode(const merge::ShuffleInfo& info) {
   writer.number(info.duplicate_blocks);
   writer.list(info.refused_commits.size());
   for (const std::string& message : info.refused_commits) writer.text(message, kMaxTextBytes);
+  writer.owner_or_nil(info.owner);
   return writer.take();
 }
 
 Result<merge::ShuffleInfo> decode_shuffle_info(std::span<const std::byte> header) {
   MessageReader reader("shuffle_info answer", header);
   merge::ShuffleInfo info;
-  reader.tuple("fields", 14);
+  reader.tuple("fields", 15);
   info.maps = read_size(reader, "maps");
   info.maps_settled = read_size(reader, "maps settled");
   info.maps_given_up = read_size(reader, "maps given up");
@@ -155,6 +158,7 @@ Result<merge::ShuffleInfo> decode_shuffle_info(std::span<const std::byte> header
   info.refused_commits = read_list<std::string>(
       reader, "refused commits", 1,
       [](MessageReader& from) { return std::string(from.text("refused commit", kMaxTextBytes)); });
+  info.owner = reader.owner_or_nil();
   return reader.finish(std::move(info));
 }
 

@@ -9,11 +9,12 @@ namespace shufflefs::net {
 
 Bytes encode(const merge::PushRequest& request) {
   MessageWriter writer;
-  writer.tuple(6);
+  writer.tuple(7);
   writer.shuffle_key(request.shuffle);
   writer.node(request.origin);
   writer.number(request.epoch);
   writer.number(request.offer ? 1 : 0);
+  writer.owner(request.owner);
   writer.list(request.parts.size());
   for (const merge::PushPart& part : request.parts) {
     writer.tuple(3);
@@ -60,11 +61,12 @@ Result<merge::PushRequest> decode_push(std::span<const std::byte> header, Buffer
   constexpr std::size_t kLeastPartBytes = 8;
   MessageReader reader("push", header);
   merge::PushRequest request;
-  reader.tuple("fields", 6);
+  reader.tuple("fields", 7);
   request.shuffle = reader.shuffle_key();
   request.origin = reader.node("origin");
   request.epoch = reader.epoch();
   request.offer = reader.number("offer", 0, 1) == 1;
+  request.owner = reader.owner();
   if (request.offer && payload.size() > 0) reader.refuse("offer", "it has a payload");
   const std::size_t count = reader.list("parts", kLeastPartBytes);
   if (count == 0) reader.refuse("parts", "there are none");
@@ -104,10 +106,11 @@ Result<merge::PushReply> decode_push_reply(std::span<const std::byte> header) {
 namespace {
 
 void write(MessageWriter& writer, const merge::AnnouncedMap& announced) {
-  writer.tuple(6);
+  writer.tuple(7);
   writer.shuffle_key(announced.shuffle);
   writer.map(announced.map);
   writer.number(announced.epoch);
+  writer.owner(announced.owner);
   writer.number(announced.partition_count);
   writer.list(announced.ranges.size());
   for (const merge::PartitionBits& bits : announced.ranges) {
@@ -144,10 +147,11 @@ merge::PartitionBits read_bits(MessageReader& reader, uint32_t partition_count) 
 merge::AnnouncedMap read_announced_map(MessageReader& reader) {
   constexpr std::size_t kLeastRangeBytes = 5;
   merge::AnnouncedMap announced;
-  reader.tuple("map output", 6);
+  reader.tuple("map output", 7);
   announced.shuffle = reader.shuffle_key();
   announced.map = reader.map();
   announced.epoch = reader.epoch();
+  announced.owner = reader.owner();
   announced.partition_count =
       static_cast<uint32_t>(reader.number("partition count", 0, merge::kMaxPartitions));
   const std::size_t ranges = reader.list("ranges", kLeastRangeBytes);
@@ -161,7 +165,7 @@ merge::AnnouncedMap read_announced_map(MessageReader& reader) {
 // Upper bounds of the encoded sizes: a msgpack number takes at most 9 bytes, an array or text at
 // most 5 more.
 std::size_t encoded_bytes(const merge::AnnouncedMap& announced) {
-  std::size_t bytes = 50 + announced.shuffle.app.str().size();
+  std::size_t bytes = 70 + announced.shuffle.app.str().size();
   for (const merge::PartitionBits& bits : announced.ranges) bytes += 16 + bits.non_empty.size();
   return bytes;
 }

@@ -29,6 +29,13 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
       protocol_errors(metrics.counter(
           "shufflefs_peer_protocol_errors_total",
           "Frames that were garbage, too large, damaged or of an unknown version.")),
+      handshakes_refused(metrics.counter(
+          "shufflefs_peer_handshakes_refused_total",
+          "Connections of others refused because of their secret, certificate or name.")),
+      handshakes_crowded_out(metrics.counter(
+          "shufflefs_peer_handshakes_crowded_out_total",
+          "Connections of others closed before the end of their handshake, because too many had "
+          "begun one.")),
       pushed_bytes(metrics.counters("shufflefs_peer_pushed_bytes_total",
                                     "Bytes of blocks pushed to the peer.", "peer")),
       fetched_bytes(metrics.counters("shufflefs_peer_fetched_bytes_total",

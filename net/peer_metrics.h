@@ -23,6 +23,8 @@ struct PeerMetrics {
   Counter& request_retries;
   Counter& timeouts;
   Counter& protocol_errors;
+  Counter& handshakes_refused;
+  Counter& handshakes_crowded_out;
 
   // Requests sent to peers, and answered for them, by type. REQUIRES: a type of kRequestTypes.
   [[nodiscard]] Counter& asked(MessageType type) { return *asked_.at(index(type)); }

@@ -3,17 +3,12 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
-#include "net/hello.h"
+#include "net/handshake.h"
 
 namespace shufflefs::net {
 namespace {
 
 constexpr Duration kRefusalTimeout = std::chrono::seconds(1);
-
-Result<FrameLimits> hello_limits(uint16_t type) {
-  if (type == request_number(MessageType::kHello)) return kHelloLimits;
-  return make_error(Code::kProtocol, fmt::format("message type {} before the hello", type));
-}
 
 }  // namespace
 
@@ -22,6 +17,7 @@ PeerServer::PeerServer(Context context, merge::NodeApi& local)
       local_(local),
       metrics_(context_.metrics),
       acceptor_(tcp::acceptor(context_.runtime.context())),
+      half_open_(context_.options.max_handshakes, context_.options.max_handshakes_per_address),
       gate_(context_.runtime, "peer_server") {}
 
 Status PeerServer::listen(const HostPort& address) {
@@ -94,7 +90,9 @@ Task<void> PeerServer::serve(std::unique_ptr<Connection> connection) {
   }
   if (error.code == Code::kTimeout) metrics_.timeouts.add();
   log_limited(LogLevel::kWarning,
-              error.code == Code::kTimeout ? "peer.stalled" : "peer.protocol_error",
+              error.code == Code::kTimeout      ? "peer.stalled"
+              : error.code == Code::kPermission ? "peer.refused"
+                                                : "peer.protocol_error",
               {{"remote", connection->remote()},
                {"code", to_string(error.code)},
                {"reason", error.message}});
@@ -108,34 +106,28 @@ Task<void> PeerServer::send_refusal(std::reference_wrapper<Connection> connectio
   }
 }
 
+// A stranger is told what is wrong, unless it is gone, or has given way to others.
 Task<Status> PeerServer::greet(std::reference_wrapper<Connection> connection) {
   const TimePoint deadline = context_.runtime.now() + context_.options.hello_timeout;
-  auto frame = co_await connection.get().receive({.first_byte_by = deadline,
-                                                  .rest_within = context_.options.hello_timeout,
-                                                  .whole_by = deadline,
-                                                  .limits = hello_limits,
-                                                  .budget_patience = {}});
-  Status status;
-  merge::NodeName hello_from;
-  if (!frame) {
-    if (!connection.get().heard() && frame.error().code == Code::kPeerUnreachable)
-      co_return std::move(frame).error();
-    status = std::move(frame).error();
-  } else if (auto hello = decode_hello(frame->header); !hello) {
+  const HalfOpen::Entry entry(half_open_, connection, connection.get().remote_host());
+  const auto caller = co_await greet_caller(context_, connection, deadline);
+  if (caller) {
+    if (on_hello_) on_hello_(caller->name);
+    co_return ok();
+  }
+  Error error = caller.error();
+  if (entry.gave_way()) {
+    metrics_.handshakes_crowded_out.add();
+    co_return make_error(Code::kCancelled, "too many connections have begun a handshake");
+  }
+  if (error.code == Code::kPeerUnreachable && !connection.get().heard()) co_return error;
+  if (error.code == Code::kPermission || error.code == Code::kWrongPeer)
+    metrics_.handshakes_refused.add();
+  // Frames that could not even be received have been counted.
+  if ((error.code == Code::kProtocol || error.code == Code::kVersion) && connection.get().usable())
     metrics_.protocol_errors.add();
-    status = std::move(hello).error();
-  } else {
-    status = check_hello(*hello, context_.self);
-    hello_from = hello->sender.name;
-  }
-  if (status) {
-    if (on_hello_) on_hello_(hello_from);
-    const HelloAnswer answer{0, context_.self, {}};
-    co_return co_await connection.get().send(
-        encode_frame_head(answer_number(MessageType::kHello), encode(answer), {}), {}, deadline);
-  }
-  co_await send_refusal(connection, status.error());
-  co_return status;
+  co_await send_refusal(connection, error);
+  co_return error;
 }
 
 ReceiveRules PeerServer::request_rules() const {

@@ -4,7 +4,8 @@
 // context's objects and the local node outlive the server, and stop() has returned before it is
 // destroyed. Failure: a connection that breaks the protocol gets an Error frame, a line in the log
 // (peer.protocol_error, limited) and is closed; the others go on. Accept errors such as EMFILE
-// pause the listener for 100 ms. Cost: one coroutine per connection; requests of one connection are
+// pause the listener for 100 ms; beyond the limits of unfinished handshakes the oldest are closed
+// (net/half_open.h). Cost: one coroutine per connection; requests of one connection are
 // answered one after the other.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "net/connection.h"
 #include "net/context.h"
 #include "net/dispatch.h"
+#include "net/half_open.h"
 
 namespace shufflefs::net {
 
@@ -35,6 +37,7 @@ class PeerServer {
   // Closes the listener and every connection; requests in progress are cancelled. Idempotent.
   [[nodiscard]] Task<void> stop();
   [[nodiscard]] std::size_t connections() const { return connections_; }
+  [[nodiscard]] std::size_t handshakes() const { return half_open_.size(); }
 
  private:
   using Acceptor = Token::as_default_on_t<tcp::acceptor>;
@@ -54,6 +57,7 @@ class PeerServer {
   PeerMetrics metrics_;
   std::function<void(const merge::NodeName&)> on_hello_;
   Acceptor acceptor_;
+  HalfOpen half_open_;
   Gate gate_;
   uint16_t port_ = 0;
   std::size_t connections_ = 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "base/seeded_hash.h"
 #include "merge/spark_files.h"
 
 namespace shufflefs::net::ess {
@@ -34,10 +35,10 @@ Status BlockFiles::open_roots() {
 }
 
 std::size_t BlockFiles::KeyHash::operator()(const Key& key) const noexcept {
-  auto hash = std::hash<const void*>{}(key.executor);
-  hash = hash * 31 + static_cast<std::size_t>(key.shuffle);
-  hash = hash * 1'000'003 + static_cast<std::size_t>(key.map);
-  return hash * 31 + static_cast<std::size_t>(key.kind);
+  const SeededHash hash;  // clients choose shuffle and map
+  const auto place = static_cast<uint64_t>(key.shuffle) << 8U | static_cast<uint64_t>(key.kind);
+  const uint64_t of_executor = hash(reinterpret_cast<std::uintptr_t>(key.executor) ^ place);
+  return hash(of_executor ^ static_cast<uint64_t>(key.map));
 }
 
 std::string BlockFiles::describe(const BlockList& blocks, std::size_t chunk) {

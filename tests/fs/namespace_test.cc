@@ -172,11 +172,11 @@ TEST_CASE("files and native trees have no children") {
 
 TEST_CASE("who may write where") {
   CHECK(mode_of(NodeKind::kShuffles) == (S_IFDIR | S_ISVTX | 0777));
-  CHECK(mode_of(NodeKind::kApp) == (S_IFDIR | 0777));
-  CHECK(mode_of(NodeKind::kShuffle) == (S_IFDIR | 0777));
+  CHECK(mode_of(NodeKind::kApp) == (S_IFDIR | 0750));
+  CHECK(mode_of(NodeKind::kShuffle) == (S_IFDIR | 0750));
   CHECK(mode_of(NodeKind::kRoot) == (S_IFDIR | 0755));
-  CHECK(mode_of(NodeKind::kPeerShuffle) == (S_IFDIR | 0755));
-  CHECK(mode_of(NodeKind::kPartition) == (S_IFREG | 0444));
+  CHECK(mode_of(NodeKind::kPeerShuffle) == (S_IFDIR | 0550));
+  CHECK(mode_of(NodeKind::kPartition) == (S_IFREG | 0440));
   CHECK(mode_of(NodeKind::kInfoFile) == (S_IFREG | 0444));
 }
 

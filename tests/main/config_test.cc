@@ -53,7 +53,7 @@ TEST_CASE("config: defaults") {
   const Settings& settings = loaded.settings;
   CHECK(settings.node.str() == "node1");
   CHECK(settings.data == std::vector<std::string>{config.directory.path("data")});
-  CHECK(settings.peer_listen == HostPort{"0.0.0.0", 7338});
+  CHECK(settings.peer_listen == HostPort{"127.0.0.1", 7338});
   CHECK(settings.http_listen == HostPort{"127.0.0.1", 7340});
   CHECK(settings.members.empty());
   CHECK(settings.memory_bytes == 512 * kMiB);
@@ -232,8 +232,45 @@ TEST_CASE("config: data directories") {
   }
 }
 
+TEST_CASE("config: beyond this machine only with a secret, certificates, or --insecure") {
+  Config config;
+  SECTION("the default address becomes one of this machine") {
+    CHECK(config.load().settings.peer_listen.host == "127.0.0.1");
+    config.set("peer-listen", "[::]:7000");
+    CHECK(config.load().settings.peer_listen == HostPort{"::1", 7000});
+    CHECK(config.load().mistakes.empty());
+  }
+  SECTION("an address of the network") {
+    config.set("peer-listen", "10.0.0.1:7338");
+    CHECK(has(config.reason("peer-listen"), "--secret-file"));
+    config.set("insecure", "true");
+    CHECK(config.load().mistakes.empty());
+    config.set("insecure", "false");
+    config.set("secret-file", "/etc/secret");
+    CHECK(config.load().mistakes.empty());
+    CHECK(config.load().settings.peer_security.secret_file == "/etc/secret");
+  }
+  SECTION("members on other machines") {
+    for (const char* members : {"dns:shufflefs:7338", "node1=127.0.0.1:7338,node2=10.0.0.2:7338"}) {
+      config.set("members", members);
+      CHECK(has(config.reason("members"), "other machines"));
+    }
+    config.set("members", "node1=127.0.0.1:7338,node2=127.0.0.2:7338");
+    CHECK(config.load().mistakes.empty());
+  }
+  SECTION("the files of TLS go together") {
+    config.set("tls-cert", "/etc/cert");
+    config.set("tls-ca", "/etc/ca");
+    CHECK(has(config.reason("tls-key"), "go together"));
+    config.set("tls-key", "/etc/key");
+    CHECK(config.load().mistakes.empty());
+    CHECK(config.load().settings.peer_listen.host == "0.0.0.0");
+  }
+}
+
 TEST_CASE("config: members") {
   Config config;
+  config.set("insecure", "true");
   SECTION("good") {
     config.set("members", "node1=10.0.0.1:7338,node2=[::1]:7338");
     CHECK(config.reason("members").empty());
@@ -268,7 +305,7 @@ TEST_CASE("config: ranges that depend on each other") {
   config.set("memory", "31M");
   CHECK(has(config.reason("memory"), "32M"));
   config.set("memory", "32M");
-  config.set("http-listen", "0.0.0.0:7338");
+  config.set("http-listen", "127.0.0.1:7338");
   CHECK(has(config.reason("http-listen"), "same address"));
 }
 

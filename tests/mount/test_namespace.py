@@ -20,7 +20,7 @@ class Names(NamespaceCase):
         self.assertEqual(os.listdir(f"{self.mount}/nodes"), ["n1"])
         self.assertEqual(os.listdir(f"{self.mount}/nodes/n1"), ["shuffles"])
         self.assertEqual(os.stat(f"{self.mount}/shuffles").st_mode & 0o7777, 0o1777)
-        self.assertEqual(os.stat(self.shuffle).st_mode & 0o777, 0o777)
+        self.assertEqual(os.stat(self.shuffle).st_mode & 0o777, 0o750)
 
     def test_mkdir_makes_a_shuffle_that_is_listed_and_empty(self):
         self.assertIn(self.app, os.listdir(f"{self.mount}/shuffles"))
@@ -299,6 +299,37 @@ class OtherUsers(NamespaceCase):
         removed = self.as_user(f"rm -rf {base}")
         self.assertEqual((removed.returncode, removed.stderr), (0, ""))
         self.assertFalse(os.path.exists(base))
+
+    def test_nobody_sees_into_the_application_of_another(self):
+        os.chmod(self.daemon.directory, 0o755)
+        base = f"{self.mount}/shuffles/{self.app}"
+        for command in (f"ls {base}", f"ls {base}/0/partitions", f"cat {base}/0/status", f"cat {base}/0/partitions/0",
+                        f"mkdir {base}/1", f"touch {base}/0/maps/.x"):
+            done = self.as_user(command)
+            self.assertNotEqual(done.returncode, 0, command)
+            self.assertIn("Permission denied", done.stderr, command)
+        self.assertEqual(self.as_user(f"ls {self.mount}/shuffles").returncode, 0)
+
+    def test_an_application_belongs_to_one_user(self):
+        """Also where it is not the virtual tree that keeps others out: Spark's files under local/."""
+        os.chmod(self.daemon.directory, 0o755)
+        base = f"{self.mount}/shuffles/user-{self.app}"
+        self.assertEqual(self.as_user(f"mkdir -p {base}/0/maps/.t; printf abc > {base}/0/maps/.t/0; "
+                                      f"mv {base}/0/maps/.t {base}/0/maps/1").stderr, "")
+        self.assertEqual((os.stat(base).st_uid, os.stat(base).st_mode & 0o7777), (12345, 0o750))
+        partition = os.stat(f"{base}/0/partitions/0")
+        self.assertEqual((partition.st_uid, partition.st_gid, partition.st_mode & 0o7777), (12345, 12345, 0o440))
+        # Root's output of the same application is no part of it.
+        os.mkdir(f"{base}/0/maps/.r")
+        write(f"{base}/0/maps/.r/0", b"root's")
+        with self.assertRaises(OSError) as raised:
+            os.rename(f"{base}/0/maps/.r", f"{base}/0/maps/2")
+        self.assertEqual(raised.exception.errno, errno.EINVAL)
+        self.assertIn("belong to one user", self.daemon.log())
+        self.assertEqual(read(f"{base}/0/partitions/0"), b"abc")
+
+    def test_merged_files_are_for_root_only_on_the_disk(self):
+        self.assertEqual(os.stat(f"{self.daemon.data}/merged").st_mode & 0o777, 0o700)
 
     def test_nobody_removes_the_application_of_another(self):
         os.chmod(self.daemon.directory, 0o755)

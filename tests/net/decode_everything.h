@@ -43,6 +43,7 @@ inline int decode_as_header(std::span<const std::byte> bytes, std::size_t payloa
   count(decode_error(bytes));
   count(decode_hello(bytes));
   count(decode_hello_answer(bytes));
+  count(decode_proof(bytes));
   return taken;
 }
 

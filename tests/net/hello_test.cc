@@ -8,13 +8,13 @@ namespace {
 
 TEST_CASE("a hello comes back as it was", "[hello]") {
   const auto got = decode_hello(
-      encode(Hello{5, {node_name("node1"), 0xFFFFFFFFFFFFFFFF}, "node2", {std::byte{1}}}));
+      encode(Hello{5, {node_name("node1"), 0xFFFFFFFFFFFFFFFF}, "node2", Nonce{std::byte{1}}}));
   REQUIRE(got);
   CHECK(got->features == 5);
   CHECK(got->sender.name == node_name("node1"));
   CHECK(got->sender.incarnation == 0xFFFFFFFFFFFFFFFF);
   CHECK(got->expected == "node2");
-  CHECK(got->credentials.size() == 1);
+  CHECK(got->nonce == Nonce{std::byte{1}});
   const auto answer = decode_hello_answer(encode(HelloAnswer{0, {node_name("node2"), 7}, {}}));
   REQUIRE(answer);
   CHECK(answer->sender.name == node_name("node2"));
@@ -29,7 +29,15 @@ TEST_CASE("another version is refused by its number, whatever follows it", "[hel
   const Bytes future = writer.take();
   for (const Error& error : {decode_hello(future).error(), decode_hello_answer(future).error()}) {
     CHECK(error.code == Code::kVersion);
-    CHECK(error.message == "peer speaks protocol 9, this node speaks 1: upgrade the older one");
+    CHECK(error.message == "peer speaks protocol 9, this node speaks 2: upgrade the older one");
+  }
+}
+
+TEST_CASE("a proof comes back as it was, and has one size", "[hello]") {
+  const Proof proof{std::byte{7}};
+  CHECK(*decode_proof(encode_proof(proof)) == proof);
+  for (const std::size_t size : {0U, 31U, 33U}) {
+    CHECK(decode_proof(encode_proof(Bytes(size))).error().code == Code::kProtocol);
   }
 }
 

@@ -10,12 +10,13 @@ namespace {
 Bytes push_header(uint64_t partition, uint64_t length, uint64_t map = 1,
                   std::string_view app_name = "app") {
   MessageWriter writer;
-  writer.tuple(6);
+  writer.tuple(7);
   writer.text(app_name, 1000);
   writer.number(1);
   writer.text("node1", 100);
   writer.number(0);
   writer.number(0);
+  writer.owner({});
   writer.list(1);
   writer.tuple(3);
   writer.number(map);
@@ -42,6 +43,7 @@ TEST_CASE("a push comes back as it was", "[messages]") {
   CHECK(got->shuffle == sent.shuffle);
   CHECK(got->origin == sent.origin);
   CHECK(got->epoch == sent.epoch);
+  CHECK(got->owner == sent.owner);
   CHECK_FALSE(got->offer);
   REQUIRE(got->parts.size() == 2);
   for (std::size_t i = 0; i < 2; ++i) {
@@ -94,11 +96,12 @@ TEST_CASE("ids out of range and names that are paths are refused", "[messages]")
 TEST_CASE("a count that the message cannot hold is refused before anything is reserved",
           "[messages]") {
   MessageWriter writer;
-  writer.tuple(6);
+  writer.tuple(7);
   writer.shuffle_key(shuffle_key());
   writer.text("node1", 100);
   writer.number(0);
   writer.number(0);
+  writer.owner({});
   writer.list(0xFFFFFFFF);
   CHECK_THAT(refusal_of(writer.take(), "a"),
              ContainsSubstring("4294967295 elements cannot fit the 0 bytes that are left"));
@@ -108,7 +111,7 @@ TEST_CASE("a message with bytes behind its end, or of another shape, is refused"
   Bytes longer = push_header(0, 1);
   longer.push_back(std::byte{0});
   CHECK_THAT(refusal_of(longer, "a"), ContainsSubstring("bytes follow the last field"));
-  CHECK_THAT(refusal_of(encode_nothing(), "a"), ContainsSubstring("0 fields instead of 6"));
+  CHECK_THAT(refusal_of(encode_nothing(), "a"), ContainsSubstring("0 fields instead of 7"));
   CHECK_THAT(refusal_of({std::byte{0x81}}, "a"), ContainsSubstring("not an array"));
   CHECK_THAT(refusal_of({}, "a"), ContainsSubstring("the message ends before it"));
 }
@@ -121,6 +124,7 @@ TEST_CASE("an announcement comes back as it was", "[messages]") {
   REQUIRE(got->committed.size() == 2);
   CHECK(got->committed[0].shuffle == sent.committed[0].shuffle);
   CHECK(got->committed[0].epoch == 3);
+  CHECK(got->committed[0].owner == merge::FileOwner{7, 8});
   CHECK(got->committed[0].partition_count == 200);
   REQUIRE(got->committed[0].ranges.size() == 2);
   CHECK(got->committed[0].ranges[1].first == 100);

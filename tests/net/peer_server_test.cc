@@ -57,14 +57,14 @@ TEST_CASE("strangers get a clear answer and are closed", "[peer_server]") {
 
 TEST_CASE("the hello decides before anything else is read", "[peer_server]") {
   const Error early = refusal_of(frame_of(MessageType::kPing, encode_nothing()), false);
-  CHECK_THAT(early.message, ContainsSubstring("message type 4 before the hello"));
+  CHECK_THAT(early.message, ContainsSubstring("message type 4 before the handshake is over"));
 
   MessageWriter future;
   future.tuple(1);
   future.number(9);
   const Error version = refusal_of(frame_of(MessageType::kHello, future.take()), false);
   CHECK(version.code == Code::kVersion);
-  CHECK(version.message == "peer speaks protocol 9, this node speaks 1: upgrade the older one");
+  CHECK(version.message == "peer speaks protocol 9, this node speaks 2: upgrade the older one");
 
   const Error wrong = refusal_of(hello_frame("node2"), false);
   CHECK(wrong.code == Code::kWrongPeer);

@@ -29,6 +29,7 @@ merge::PushRequest sample_push() {
       {merge::MapId{merge::kMaxMapId}, UINT64_MAX, {{merge::PartitionId{0}, 0xFFFFFFFF, 3}}},
       {merge::MapId{0}, 1, {{merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}}}};
   request.payload = buffer_of("abcdefg");
+  request.owner = {1000, 0xFFFFFFFE};
   return request;
 }
 
@@ -36,7 +37,7 @@ merge::AnnounceRequest sample_announce() {
   merge::AnnounceRequest request;
   request.origin = node_name("node1");
   request.committed.push_back(
-      {shuffle_key(), merge::MapId{5}, 3, 200, {{0, 9, {0xFF, 0x01}}, {100, 8, {0x80}}}});
+      {shuffle_key(), merge::MapId{5}, 3, 200, {{0, 9, {0xFF, 0x01}}, {100, 8, {0x80}}}, {7, 8}});
   request.committed.push_back({shuffle_key("b", 0), merge::MapId{0}, 0, 0, {}});
   request.removed.push_back({shuffle_key("c", 1), merge::MapId{9}, 1'700'000'000'000'000});
   return request;
@@ -49,6 +50,7 @@ merge::PartitionInfo sample_partition_info() {
   info.heard = {{merge::MapId{5}, node_name("node2"), true},
                 {merge::MapId{6}, node_name("node3"), false}};
   info.partition_count = 37;
+  info.owner = merge::FileOwner{1000, 1001};
   return info;
 }
 

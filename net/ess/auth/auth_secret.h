@@ -3,29 +3,27 @@
 // learns.
 //
 // Threads: constant after construction, shared by all connections. Failure: kConfig with the file
-// and the remedy. Cost: one small allocation, wiped at the end.
+// and the remedy. Cost: one small allocation in memory that no core file holds.
 #pragma once
 
 #include <filesystem>
 #include <memory>
-#include <string>
 #include <string_view>
 
 #include "base/result.h"
+#include "net/secret_file.h"
 
 namespace shufflefs::net::ess {
 
 class AuthSecret {
  public:
   explicit AuthSecret(std::string_view secret) : secret_(secret) {}
-  ~AuthSecret();
-  AuthSecret(const AuthSecret&) = delete;
-  AuthSecret& operator=(const AuthSecret&) = delete;
+  explicit AuthSecret(SecretText secret) : secret_(std::move(secret)) {}
 
-  [[nodiscard]] std::string_view text() const { return secret_; }
+  [[nodiscard]] std::string_view text() const { return secret_.text(); }
 
  private:
-  std::string secret_;
+  SecretText secret_;
 };
 
 // Reads --spark-secret-file: a regular file that neither group nor others may read, of at most

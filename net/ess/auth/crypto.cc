@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
@@ -89,6 +90,15 @@ Result<SecretBytes> md5(std::initializer_list<View> parts) {
   if (EVP_DigestFinal_ex(context.get(), raw(digest.writable().data()), nullptr) != 1)
     return openssl_error("MD5");
   return digest;
+}
+
+Result<Bytes> hmac_sha256(View key, View message) {
+  Bytes code(kHmacBytes);
+  unsigned size = 0;
+  if (HMAC(EVP_sha256(), key.data(), int_of(key.size()), raw(message.data()), message.size(),
+           raw(code.data()), &size) == nullptr)
+    return openssl_error("HMAC-SHA256");
+  return code;
 }
 
 Result<SecretBytes> hkdf_sha256(View key, View salt, View info, std::size_t size) {

@@ -2,7 +2,7 @@
 //
 // Threads: any. Ownership: SecretBytes wipes what it held. Failure: kInternal where OpenSSL refuses
 // what must work (out of memory, a provider that is missing); kPermission where a tag or a peer's
-// key is wrong. Cost: in the order of a microsecond, X25519 fifty. Source: RFC 5869 (HKDF), 7748
+// key is wrong. Cost: in the order of a microsecond, X25519 fifty. Source: RFC 2104 (HMAC), 5869 (HKDF), 7748
 // (X25519), SP 800-38D (GCM); the implementations are OpenSSL's.
 #pragma once
 
@@ -81,6 +81,9 @@ inline constexpr std::size_t kGcmTagBytes = 16;
 [[nodiscard]] std::string lower_hex(View bytes);
 
 [[nodiscard]] Result<SecretBytes> md5(std::initializer_list<View> parts);
+
+inline constexpr std::size_t kHmacBytes = 32;
+[[nodiscard]] Result<Bytes> hmac_sha256(View key, View message);
 
 // REQUIRES: info.size() <= 1024, which every supported OpenSSL takes.
 [[nodiscard]] Result<SecretBytes> hkdf_sha256(View key, View salt, View info, std::size_t size);

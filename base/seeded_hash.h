@@ -1,0 +1,57 @@
+// A hash for tables whose keys others choose: what peers, clients and users name. Its seed is drawn
+// at the start of the process, so that nobody can choose keys which all fall into one bucket.
+//
+// Not cryptographic: it must only be unpredictable to who does not see its results, and nobody
+// does. Threads: any. Cost: two multiplications for a number, and for each eight bytes of a text.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <string_view>
+
+namespace shufflefs {
+
+struct SeededHash {
+  using is_transparent = void;
+
+  std::size_t operator()(uint64_t value) const noexcept {
+    const Seed& secret = seed();
+    __extension__ using Wide = unsigned __int128;
+    const Wide first = Wide{value ^ secret.first} * secret.second;
+    const auto folded = static_cast<uint64_t>(first) ^ static_cast<uint64_t>(first >> 64U);
+    const Wide second = Wide{folded ^ secret.second} * secret.first;
+    return static_cast<std::size_t>(static_cast<uint64_t>(second) ^
+                                    static_cast<uint64_t>(second >> 64U));
+  }
+  // Eight bytes at a time, each mixed with what came before.
+  std::size_t operator()(std::string_view text) const noexcept {
+    uint64_t hash = text.size();
+    while (!text.empty()) {
+      uint64_t word = 0;
+      const std::size_t step = std::min(text.size(), sizeof word);
+      text.copy(reinterpret_cast<char*>(&word), step);
+      text.remove_prefix(step);
+      hash = (*this)(hash * kOdd ^ word);
+    }
+    return static_cast<std::size_t>(hash);
+  }
+
+ private:
+  static constexpr uint64_t kOdd = 0x9E3779B97F4A7C15;
+  struct Seed {
+    uint64_t first;
+    uint64_t second;
+  };
+  static const Seed& seed() {
+    static const Seed drawn = [] {
+      std::random_device random;
+      const auto word = [&random] { return (uint64_t{random()} << 32U | random()) | 1U; };
+      return Seed{word(), word()};
+    }();
+    return drawn;
+  }
+};
+
+}  // namespace shufflefs

@@ -1,0 +1,42 @@
+// Whose an application is: one user, who owns its map outputs, and to whom (and to root) the mount
+// shows what is merged of them.
+//
+// The first one that is heard of counts, be it by a commit here, an announcement or a push of
+// another node, or mkdir. Who comes later with another user id is refused here; where two nodes had
+// accepted different users before they heard of each other, the application is root's from then on:
+// nobody reads what may be another's. User ids are taken to mean the same on every node.
+//
+// Threads: any; own lock. Memory: some hundred bytes for each application that the node knows.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "merge/ids.h"
+
+namespace shufflefs::merge {
+
+struct FileOwner {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  friend bool operator==(const FileOwner&, const FileOwner&) = default;
+};
+
+class AppOwners {
+ public:
+  // For what happens here. kRefused if the application is another user's; otherwise it is theirs.
+  [[nodiscard]] Status claim(const AppId& app, FileOwner owner);
+  // What another node has accepted.
+  void heard(const AppId& app, FileOwner owner);
+  [[nodiscard]] std::optional<FileOwner> find(const AppId& app) const;
+  // The application has ended.
+  void forget(const AppId& app);
+
+ private:
+  mutable std::mutex mu_;
+  std::map<AppId, FileOwner> owners_;  // GUARDED_BY(mu_)
+};
+
+}  // namespace shufflefs::merge

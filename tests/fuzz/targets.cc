@@ -1,0 +1,170 @@
+#include "tests/fuzz/targets.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <variant>
+
+#include "base/crc32c.h"
+#include "base/endian.h"
+#include "base/fd.h"
+#include "base/parse.h"
+#include "fs/init_message.h"
+#include "fs/namespace.h"
+#include "fs/saved_memory.h"
+#include "main/config.h"
+#include "merge/commits.h"
+#include "merge/map_output.h"
+#include "merge/partition_index.h"
+#include "merge/plan_codec.h"
+#include "net/ess/auth/auth_message.h"
+#include "net/ess/auth/digest_directives.h"
+#include "net/members.h"
+#include "tests/net/decode_everything.h"
+#include "tests/net/ess/decode_spark.h"
+
+namespace shufflefs::fuzz {
+namespace {
+
+std::string_view text_of(Input input) {
+  return {reinterpret_cast<const char*>(input.data()), input.size()};
+}
+
+// What must hold of anything that was accepted.
+void require(bool holds) {
+  if (!holds) __builtin_trap();
+}
+
+void peer_wire(Input input) {
+  (void)net::testing::decode_as_frame(input);
+  (void)net::testing::decode_as_header(input, input.size() % 16);
+}
+
+void spark_frames(Input input) {
+  (void)net::ess::testing::decode_frames(input);
+  (void)net::ess::testing::decode_one_frame(input);
+  (void)net::ess::testing::decode_rpc_body(input);
+}
+
+void spark_auth(Input input) {
+  if (const auto sasl = net::ess::decode_sasl_message(input))
+    (void)net::ess::encode_sasl_message(*sasl);
+  if (const auto message = net::ess::decode_auth_message(input))
+    (void)net::ess::encode_auth_message(*message);
+  (void)net::ess::parse_directives(text_of(input));
+}
+
+void spark_index(Input input) {
+  const uint64_t size = input.size() * 3;
+  for (const uint64_t data_bytes : {uint64_t{0}, size, uint64_t{UINT64_MAX}}) {
+    const auto offsets = merge::parse_spark_index(input, data_bytes, "index");
+    if (!offsets) continue;
+    require(offsets->size() * sizeof(uint64_t) == input.size());
+    require(std::ranges::is_sorted(*offsets) && offsets->back() == data_bytes);
+  }
+}
+
+void check_partition_index(Input input) {
+  const auto parsed =
+      merge::parse_index(input, merge::ShuffleId{1}, merge::PartitionId{2}, "index");
+  if (!parsed) return;
+  require(parsed->valid_bytes <= input.size());
+  require(parsed->valid_bytes == (parsed->records.size() + 1) * merge::kIndexRecordBytes);
+  for (const merge::IndexRecord& record : parsed->records) require(record.length > 0);
+}
+
+// As it is, and with the header and all checksums made right, which no change at random survives.
+void partition_index(Input input) {
+  check_partition_index(input);
+  constexpr std::size_t kCrcAt = merge::kIndexRecordBytes - sizeof(uint32_t);
+  const merge::IndexBytes header =
+      merge::encode_index_header(merge::ShuffleId{1}, merge::PartitionId{2});
+  std::vector<std::byte> sealed(header.begin(), header.end());
+  sealed.insert(sealed.end(), input.begin(), input.end());
+  for (std::size_t at = merge::kIndexRecordBytes; at + merge::kIndexRecordBytes <= sealed.size();
+       at += merge::kIndexRecordBytes) {
+    store_le(&sealed[at + kCrcAt], crc32c(std::span(sealed).subspan(at, kCrcAt)));
+  }
+  check_partition_index(sealed);
+}
+
+void partition_plan(Input input) {
+  const auto plan = merge::decode_plan(text_of(input));
+  if (plan) require(static_cast<bool>(merge::decode_plan(merge::encode_plan(*plan))));
+}
+
+// Names from the mount: what users make in local/ and maps/, and what they look up.
+void names(Input input) {
+  const std::string_view text = text_of(input);
+  (void)merge::parse_spark_name(text);
+  (void)merge::parse_generic_name(text);
+  if (const auto app = merge::AppId::parse(text)) {
+    require(app->str().find('/') == std::string::npos && !app->str().starts_with('.'));
+  }
+  // A whole path, component by component.
+  fs::VirtualNode node;
+  for (const std::string_view name : split(text, '/')) {
+    auto below = fs::child(node, name);
+    if (!below) return;
+    node = *std::move(below);
+    require(fs::path_of(node).find("..") == std::string::npos ||
+            fs::path_of(node).find("/../") == std::string::npos);
+    (void)fs::stable_inode_number(node);
+  }
+}
+
+void configuration(Input input) {
+  (void)net::parse_members(text_of(input));
+  (void)parse_host_port(text_of(input));
+  (void)parse_bytes(text_of(input));
+  const Fd file(::memfd_create("config", MFD_CLOEXEC));
+  if (::write(file.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size())) return;
+  const LoadedConfig loaded =
+      load_config({}, fmt::format("/proc/self/fd/{}", file.get()), {.will_mount = false});
+  (void)describe(loaded.mistakes);
+}
+
+// The mount's state that a worker finds: the kernel's greeting, and the tables.
+void takeover_state(Input input) {
+  struct Record {
+    std::array<std::byte, 48> bytes;
+  };
+  std::vector<std::byte> init(input.begin(), input.end());
+  (void)fs::offers_resend(init);
+  Fd file(::memfd_create("state", MFD_CLOEXEC));
+  if (::write(file.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size())) return;
+  try {
+    fs::SavedTable<Record> table(std::move(file), "fuzz");
+    for (const uint32_t number : table.all()) (void)table[number];
+    const uint32_t added = table.add(Record{});
+    table.remove(added);
+  } catch (const std::runtime_error&) {  // another layout
+  }
+}
+
+constexpr std::array kTargets = {
+    Target{"peer_wire", peer_wire},
+    Target{"spark_frames", spark_frames},
+    Target{"spark_auth", spark_auth},
+    Target{"spark_index", spark_index},
+    Target{"partition_index", partition_index},
+    Target{"partition_plan", partition_plan},
+    Target{"names", names},
+    Target{"configuration", configuration},
+    Target{"takeover_state", takeover_state},
+};
+
+}  // namespace
+
+std::span<const Target> targets() { return kTargets; }
+
+const Target* find_target(std::string_view name) {
+  const auto* const it = std::ranges::find(kTargets, name, &Target::name);
+  return it == kTargets.end() ? nullptr : it;
+}
+
+}  // namespace shufflefs::fuzz
