@@ -42,7 +42,8 @@ struct Held {
   explicit Held(TestCluster& of) : cluster(of) { cluster.faults.hold = true; }
   // Of `maps` map outputs of the node with the blocks of kSizes.
   void release(std::size_t node, std::size_t owner, uint64_t maps) {
-    const Placement placement(kShuffle, cluster.view(node).names(), kSizes.size());
+    const Placement placement(kShuffle, cluster.view(node).names(),
+                              static_cast<uint32_t>(kSizes.size()));
     uint64_t expected = 0;
     for (uint32_t p = 0; p < kSizes.size(); ++p) {
       if (placement.owner(PartitionId{p}) == node_name(owner))
