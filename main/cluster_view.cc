@@ -7,6 +7,7 @@
 #include <map>
 #include <tuple>
 
+#include "base/flag_guard.h"
 #include "main/shuffle_json.h"
 
 namespace shufflefs {
@@ -166,11 +167,7 @@ Task<std::string> ClusterView::text() {
   // Whoever comes while it is being asked gets the same answer.
   while (asking_) co_await sleep_for(runtime_, kLook);
   if (last_ && runtime_.now() - asked_at_ < kFresh) co_return *last_;
-  asking_ = true;
-  struct Done {
-    bool& asking;
-    ~Done() { asking = false; }  // also when the HTTP deadline cancels us
-  } const done{asking_};
+  const FlagGuard asking(asking_);  // also when the HTTP deadline cancels us
   const Reports reports = co_await ask();
   last_ = json::serialize(cluster_json(cluster_.self(), cluster_.health(), reports)) + "\n";
   asked_at_ = runtime_.now();

@@ -24,10 +24,10 @@ bool is_within(const std::string& inner, const std::string& outer) {
   return inner == outer || inner.starts_with(outer == "/" ? outer : outer + "/");
 }
 
-bool is_loopback(const std::string& host) {
+bool is_this_machine(const std::string& host) {
   boost::system::error_code error;
   const auto address = boost::asio::ip::make_address(host, error);
-  return host == "localhost" || (!error && address.is_loopback());
+  return is_loopback(host) || (!error && address.is_unspecified());
 }
 
 class Checker {
@@ -117,7 +117,7 @@ class Checker {
     const auto spec = net::parse_members(settings_.members);
     if (!spec) return;
     const bool elsewhere = spec->dns || std::ranges::any_of(spec->fixed, [](const auto& member) {
-                             return !is_loopback(member.address.host);
+                             return !is_this_machine(member.address.host);
                            });
     if (elsewhere) {
       mistake("members", settings_.members,

@@ -57,12 +57,13 @@ void register_process(Metrics& metrics) {
       "shufflefs_log_events_total",
       "Events at each level since the worker started, not counting what was rate-limited.", "level",
       [] {
-        Samples samples;
         const auto counts = recent_events().counts();
-        for (const LogLevel level : {LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError})
-          samples.emplace_back(to_string(level),
-                               static_cast<double>(counts.at(static_cast<std::size_t>(level))));
-        return samples;
+        const auto sample = [&counts](LogLevel level) {
+          const uint64_t count = counts.at(static_cast<std::size_t>(level));
+          return std::pair(std::string(to_string(level)), static_cast<double>(count));
+        };
+        return Samples{sample(LogLevel::kInfo), sample(LogLevel::kWarning),
+                       sample(LogLevel::kError)};
       });
 }
 
@@ -70,7 +71,9 @@ void register_disks(Metrics& metrics, const DiskSpaces& disks) {
   const auto gauge = [&](const char* name, const char* help, auto value) {
     metrics.gauges(name, help, "disk", [&disks, value] {
       Samples samples;
-      for (const DataDisk& disk : disks.last()) samples.emplace_back(disk.name, value(disk));
+      const std::vector<DataDisk> list = disks.last();
+      samples.reserve(list.size());
+      for (const DataDisk& disk : list) samples.emplace_back(disk.name, value(disk));
       return samples;
     });
   };

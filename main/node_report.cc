@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/flag_guard.h"
 #include "base/parse.h"
 #include "base/recent_events.h"
 #include "main/node_metrics.h"
@@ -105,10 +106,8 @@ json::array NodeReport::traffic() const {
 }
 
 Task<void> NodeReport::look() {
-  struct Done {
-    bool& looking;
-    ~Done() { looking = false; }  // also after an exception, else nobody would look again
-  } const done{looking_};
+  // Also after an exception: else nobody would look again.
+  const FlagGuard looking(looking_);
   co_await parts_.disks.refresh();
   mounted_ = co_await parts_.probe.check();
   json::array shuffles;

@@ -132,13 +132,14 @@ void check_ports(const Subject& subject, Report& report) {
   check_port(subject, "http-listen", settings.http_listen, report);
   if (!settings.spark.listen.host.empty())
     check_port(subject, "spark-listen", settings.spark.listen, report);
-  if (settings.peer_listen.host == "0.0.0.0" || settings.peer_listen.host == "::") {
+  const bool is_everywhere =
+      settings.peer_listen.host == "0.0.0.0" || settings.peer_listen.host == "::";
+  if (is_everywhere && !settings.peer_security.authenticates()) {
     report.warning("port",
                    fmt::format("peer-listen {} is every interface of this machine",
                                to_string(settings.peer_listen)),
                    "whoever reaches the port can read and write shuffle data",
-                   "give --peer-listen an address of the cluster's network, or close the port to "
-                   "others");
+                   "give every node the same --secret-file, or close the port to others");
   }
 }
 

@@ -33,6 +33,12 @@ Task<HttpAnswer> fail(HttpQuestion /*question*/) {
   co_return HttpAnswer{};
 }
 
+Task<HttpAnswer> hang() {
+  asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::hours(1));
+  co_await timer.async_wait(asio::use_awaitable);
+  co_return HttpAnswer{};
+}
+
 HttpAnswer get(const HttpFixture& http, const std::string& target,
                HttpMethod method = HttpMethod::kGet) {
   return net::http_call(method, http.address(), target, kPatience).value();
@@ -113,11 +119,7 @@ TEST_CASE("admin http: handlers that fail or hang are answered for") {
   HttpFixture http(limits);
   asio::any_io_executor executor;
   http.server.add_route("/fail", fail);
-  http.server.add_route("/hang", [](HttpQuestion) -> Task<HttpAnswer> {
-    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::hours(1));
-    co_await timer.async_wait(asio::use_awaitable);
-    co_return HttpAnswer{};
-  });
+  http.server.add_route("/hang", [](const HttpQuestion& /*question*/) { return hang(); });
   http.start();
   CHECK(get(http, "/fail").status == 500);
   CHECK(get(http, "/hang").status == 504);
@@ -161,11 +163,9 @@ TEST_CASE("admin http: with all connections at work a caller is told to come bac
   limits.connections = 2;
   HttpFixture http(limits);
   std::atomic<int> working{0};
-  http.server.add_route("/work", [&working](HttpQuestion) -> Task<HttpAnswer> {
+  http.server.add_route("/work", [&working](const HttpQuestion& /*question*/) {
     ++working;
-    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::hours(1));
-    co_await timer.async_wait(asio::use_awaitable);
-    co_return HttpAnswer{};
+    return hang();
   });
   http.start();
   asio::io_context context;

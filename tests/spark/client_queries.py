@@ -37,7 +37,8 @@ QUERIES = {
                 "l_orderkey = o_orderkey where l_returnflag = '1' group by 1, 2 order by 3 desc, 1 limit 20",
     "brands": "select p_brand, count(distinct l_suppkey) s, sum(l_quantity) q from lineitem join part on l_partkey = p_partkey where p_size < 20 "
               "group by 1 order by 1",
-    "no_orders": "select c_nationkey, count(*) c, sum(c_acctbal) b from customer left anti join orders on c_custkey = o_custkey group by 1 order by 1",
+    "no_orders": "select c_nationkey, count(*) c, sum(c_acctbal) b from customer left anti join orders on "
+                 "c_custkey = o_custkey and o_totalprice < 20000 group by 1 order by 1",
     "counts": "select orders, count(*) customers from (select c_custkey, count(o_orderkey) orders from customer left join orders on "
               "c_custkey = o_custkey group by 1) group by 1 order by 1",
     "ranks": "select * from (select o_custkey, o_orderkey, rank() over (partition by o_custkey order by o_totalprice desc, o_orderkey) r from orders) "

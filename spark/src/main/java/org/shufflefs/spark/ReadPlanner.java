@@ -47,7 +47,9 @@ final class ReadPlanner {
   private final List<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> addresses =
       new ArrayList<>();
   private final Map<Integer, Map<Long, Wanted>> wanted = new HashMap<>(); // by partition and map
-  private final Set<Long> partlyMerged = new HashSet<>(); // map ids
+  // Map outputs with blocks of the one and of the other kind.
+  private final Set<Long> withMerged = new HashSet<>();
+  private final Set<Long> withUnmerged = new HashSet<>();
   private MergedReads reads;
 
   /** `leftAlone`: a host whose blocks are read at their origin in any case, or null. */
@@ -74,7 +76,8 @@ final class ReadPlanner {
         isReadable = planPartition(partition, blocks);
       }
     }
-    wanted.forEach((partition, blocks) -> blocks.forEach((map, block) -> note(partition, map, block)));
+    wanted.forEach(
+        (partition, blocks) -> blocks.forEach((map, block) -> note(partition, map, block)));
   }
 
   private void collect(
@@ -119,33 +122,18 @@ final class ReadPlanner {
   private void note(int partition, long map, Wanted block) {
     if (reads.find(map, partition) == null) {
       counts.fallback(Fallback.UNMERGED, block.approximateBytes);
+      withUnmerged.add(map);
     } else {
-      partlyMerged.add(map);
+      withMerged.add(map);
     }
   }
 
-  /** Of what was not merged, some map output has merged blocks too: a range would span them. */
+  /** Of some map output only a part is merged: a range of the rest could span merged blocks. */
   boolean hasGaps() {
-    for (Map<Long, Wanted> blocks : wanted.values()) {
-      for (long map : blocks.keySet()) {
-        if (partlyMerged.contains(map) && !isMergedWhole(map)) {
-          return true;
-        }
-      }
-    }
-    return false;
+    return withUnmerged.stream().anyMatch(withMerged::contains);
   }
 
-  private boolean isMergedWhole(long map) {
-    for (Map.Entry<Integer, Map<Long, Wanted>> partition : wanted.entrySet()) {
-      if (partition.getValue().containsKey(map) && reads.find(map, partition.getKey()) == null) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  /** What Spark's reader is to read: merged blocks at `merged`, in file order; the rest where it is. */
+  /** What Spark's reader is to read: merged blocks at `merged` in file order, the rest as it was. */
   Iterator<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> divided(
       BlockManagerId merged) {
     List<Tuple2<BlockManagerId, Seq<Tuple3<BlockId, Object, Object>>>> divided = new ArrayList<>();
