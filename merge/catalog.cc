@@ -165,24 +165,6 @@ Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std
   co_return reports;
 }
 
-Task<bool> Catalog::is_orphan(ShuffleKey shuffle) {
-  const ShuffleTotals found = co_await totals(shuffle);
-  if (!found.unreachable.empty() || found.sum.maps > 0) co_return false;
-  // Who has none may only be unable to see them, and says so to this question alone.
-  const auto answers = co_await ask_all<PartitionInfo>(
-      [shuffle](NodeApi& node) { return node.partition_info(shuffle, PartitionId{0}); });
-  if (!answers.bad.empty()) co_return false;
-  std::set<NodeName> answered;
-  for (const auto& [name, info] : answers.good) answered.insert(name);
-  for (const auto& [name, info] : answers.good) {
-    if (!info.at_origin.empty()) co_return false;
-    for (const HeardBlock& block : info.heard) {
-      if (!answered.contains(block.origin)) co_return false;
-    }
-  }
-  co_return true;
-}
-
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
   const uint64_t epoch = epochs_.next(app, runtime_.wall_clock());
   const auto answers = co_await ask_all<bool>(

@@ -61,9 +61,6 @@ class Catalog {
   // What every node reports (NodeApi::report), by name; an error says why one does not.
   [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
       std::string about);
-  // Whether every member has answered, none has a map output of the shuffle, and nobody has heard
-  // of one from a node that is not among them.
-  [[nodiscard]] Task<bool> is_orphan(ShuffleKey shuffle);
   // Drops on every node. An error names the nodes that could not be told (they are told when they
   // come back, by the epoch of the next push that they see).
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);

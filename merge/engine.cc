@@ -14,7 +14,6 @@
 #include "merge/local_maps.h"
 #include "merge/local_node.h"
 #include "merge/merge_store.h"
-#include "merge/orphans.h"
 #include "merge/partition_index.h"
 #include "merge/placement_cache.h"
 #include "merge/push_ledger.h"
@@ -135,7 +134,6 @@ struct Engine::Impl {
   std::unique_ptr<Announcer> announcer;
   std::unique_ptr<Pusher> pusher;
   std::unique_ptr<Catalog> catalog;
-  std::unique_ptr<Orphans> orphans;
   Gate gate;
 };
 
@@ -171,8 +169,6 @@ void Engine::start(Cluster& cluster) {
   impl.placements = std::make_unique<PlacementCache>(cluster);
   impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.epochs,
                                            impl.options.stream.lost_patience);
-  impl.orphans = std::make_unique<Orphans>(impl.runtime, *impl.catalog, impl.maps, impl.heard,
-                                           impl.store, impl.options.orphan_pause);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
   impl.pusher =
@@ -185,7 +181,6 @@ void Engine::start(Cluster& cluster) {
   impl.gate.spawn(impl.trash.run());
   impl.gate.spawn(impl.reaper.run());
   impl.gate.spawn(impl.rescan());
-  impl.orphans->start();
   impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
     for (const MapOutput& output : impl.maps.of(shuffle)) impl.committed(shuffle, output.map);
@@ -193,7 +188,6 @@ void Engine::start(Cluster& cluster) {
 }
 
 Task<void> Engine::stop() {
-  if (impl_->orphans) co_await impl_->orphans->close();
   if (impl_->pusher) co_await impl_->pusher->close();
   if (impl_->announcer) co_await impl_->announcer->close();
   if (impl_->catalog) co_await impl_->catalog->close();

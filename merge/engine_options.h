@@ -38,7 +38,6 @@ struct EngineOptions {
   std::vector<std::string> data_dirs;  // absolute; disk i is shown as local/disk<i>
   PushOptions push;
   StreamOptions stream;
-  Duration orphan_pause = std::chrono::seconds(10);  // between two looks for shuffles of nobody
   Duration trash_grace = std::chrono::seconds(60);
   // For registered executors (merge/local_dirs.h).
   std::vector<std::string> mounts;        // the names of the mount

@@ -95,32 +95,4 @@ TEST_CASE("the status text says what a person wants to know") {
   CHECK(text.find("owners ") != std::string::npos);
 }
 
-// As after a daemon that was killed between a removal and its telling.
-TEST_CASE("a shuffle that nobody has a map output of any more ends, others do not") {
-  testing::TestCluster cluster(2, testing::TestCluster::quick(), std::chrono::milliseconds(30),
-                               std::chrono::milliseconds(10));
-  cluster.start();
-  const ShuffleKey lives = testing::shuffle_key("app/0");
-  const ShuffleKey ghost = testing::shuffle_key("app/1");
-  cluster.write_map(0, lives, 0, testing::random_blocks(0, {100, 100}));
-  cluster.settle(lives, 1);
-  const auto known = [&] {
-    return *testing::run_task(cluster.runtime, cluster.engine(1).local_node()->list_shuffles());
-  };
-  // Not while a node is away that may have it.
-  cluster.faults.down.insert(testing::node_name(0));
-  AnnounceRequest news;
-  news.origin = testing::node_name(0);
-  news.committed.push_back({ghost, MapId{7}, 0, 1, {{0, 1, {1}}}});
-  REQUIRE(testing::run_task(cluster.runtime, cluster.engine(1).local_node()->announce(news)));
-  testing::run_task(cluster.runtime, sleep_for(cluster.runtime, std::chrono::milliseconds(100)));
-  CHECK(known() == std::vector<ShuffleKey>{lives, ghost});
-  cluster.faults.down.clear();
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (known() != std::vector<ShuffleKey>{lives}) {
-    REQUIRE(std::chrono::steady_clock::now() < deadline);
-    testing::run_task(cluster.runtime, sleep_for(cluster.runtime, std::chrono::milliseconds(10)));
-  }
-}
-
 }  // namespace shufflefs::merge

@@ -48,6 +48,7 @@ def parse_arguments():
     parser.add_argument("--http", required=True, metavar="ADDR:PORT", help="the node whose mount it is")
     parser.add_argument("--maps", type=int, default=24, metavar="N", help="about so many map tasks in shuffle 0 (24)")
     parser.add_argument("--partitions", type=int, default=8, metavar="N", help="partitions of each shuffle (8)")
+    parser.add_argument("--job-done", metavar="FILE", help="made, and a moment waited, before Spark removes its files")
     parser.add_argument("--patience", type=int, default=120, metavar="SECONDS",
                         help="how long merging, and the end of the shuffles, may take (120)")
     return parser.parse_args()
@@ -245,6 +246,9 @@ def run(options):
         check_shuffle(options, mount, 0, maps)
         check_shuffle(options, mount, 1, options.partitions)
     finally:
+        if options.job_done:
+            with open(options.job_done, "w", encoding="utf-8"):
+                time.sleep(3)
         begin = time.monotonic()
         stop_spark(spark)
     say(f"  Spark stopped and removed its files in {time.monotonic() - begin:.1f} s")

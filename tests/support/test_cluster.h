@@ -151,8 +151,7 @@ class View final : public merge::Cluster {
 class TestCluster {
  public:
   explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick(),
-                       Duration lost_patience = std::chrono::milliseconds(30),
-                       Duration orphan_pause = std::chrono::seconds(10))
+                       Duration lost_patience = std::chrono::milliseconds(30))
       : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
@@ -163,7 +162,6 @@ class TestCluster {
       options.data_dirs = {data_dir(i)};
       options.mounts = {"/mnt"};
       options.push = push;
-      options.orphan_pause = orphan_pause;
       options.stream.lost_patience = lost_patience;
       node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget,
                                                      *node->push_budget, node->metrics, options);
