@@ -53,8 +53,8 @@ bool negotiate(fuse_conn_info& connection, bool io_uring) {
        {uint64_t{FUSE_CAP_HANDLE_KILLPRIV_V2}, uint64_t{FUSE_CAP_PARALLEL_DIROPS},
         uint64_t{FUSE_CAP_READDIRPLUS}, uint64_t{FUSE_CAP_READDIRPLUS_AUTO},
         uint64_t{FUSE_CAP_SPLICE_WRITE}, uint64_t{FUSE_CAP_SPLICE_MOVE},
-        uint64_t{FUSE_CAP_ATOMIC_O_TRUNC}, uint64_t{FUSE_CAP_ASYNC_READ},
-        uint64_t{FUSE_CAP_ASYNC_DIO}, uint64_t{FUSE_CAP_AUTO_INVAL_DATA},
+        uint64_t{FUSE_CAP_ASYNC_READ}, uint64_t{FUSE_CAP_ASYNC_DIO},
+        uint64_t{FUSE_CAP_AUTO_INVAL_DATA},
         uint64_t{FUSE_CAP_DIRECT_IO_ALLOW_MMAP}, uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT},
         uint64_t{FUSE_CAP_CACHE_SYMLINKS},
         // Default ACLs override the umask, so we apply it ourselves; the kernel checks access ACLs.
@@ -64,9 +64,12 @@ bool negotiate(fuse_conn_info& connection, bool io_uring) {
     }
   }
   // Splicing requests in would hide their numbers (request.h), and only ordinary writes would gain.
+  // Truncating within open comes before the kernel's check that the file is not being executed:
+  // who opens a running program with O_TRUNC would get ETXTBSY and have emptied it all the same.
   for (const uint64_t unwanted :
        {uint64_t{FUSE_CAP_SPLICE_READ}, uint64_t{FUSE_CAP_HANDLE_KILLPRIV},
-        uint64_t{FUSE_CAP_WRITEBACK_CACHE}, uint64_t{FUSE_CAP_EXPORT_SUPPORT}}) {
+        uint64_t{FUSE_CAP_WRITEBACK_CACHE}, uint64_t{FUSE_CAP_EXPORT_SUPPORT},
+        uint64_t{FUSE_CAP_ATOMIC_O_TRUNC}}) {
     fuse_unset_feature_flag(&connection, unwanted);
   }
   if (!io_uring) {

@@ -185,7 +185,8 @@ def op_execute(d):
     with open("/bin/sleep", "rb") as program:
         put(f"{d}/sleep", program.read(), 0o755)
     running = subprocess.Popen([f"{d}/sleep", "30"])
-    busy = outcome(os.open, f"{d}/sleep", os.O_WRONLY)
+    busy = [outcome(os.open, f"{d}/sleep", flags) for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC)]
+    busy += [outcome(os.truncate, f"{d}/sleep", 0), os.stat(f"{d}/sleep").st_size, running.poll()]
     running.kill()
     running.wait()
     return (subprocess.run([f"{d}/true"], check=False).returncode,
