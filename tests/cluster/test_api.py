@@ -65,6 +65,41 @@ class Api(unittest.TestCase):
         for query in ("first=6", "cells=0", "cells=5000", "count=0", "first=-1", "first=a"):
             self.get(f"/api/v1/shuffles/{SHUFFLE}/partitions?{query}", status=400)
 
+    def test_1_what_the_commands_ask_is_served_as_described(self):
+        self.assertEqual(self.get("/api/v1/names?count=1")["shuffles"], [{"app": "app-1", "shuffle": 0}])
+        self.assertEqual(self.get(f"/api/v1/names?after={SHUFFLE}")["shuffles"], [])
+        self.get("/api/v1/names?count=x", status=400)
+        total = sum(len(make_blocks(m, SIZES)[p]) for m in range(6) for p in range(len(SIZES)))
+        paged = self.get(f"/api/v1/partitions/{SHUFFLE}?count=2")
+        self.assertEqual((len(paged["partitions"]), paged["next"], paged["partition_count"]), (2, 2, len(SIZES)))
+        pages = paged["partitions"] + self.get(f"/api/v1/partitions/{SHUFFLE}?from=2")["partitions"]
+        self.assertEqual((sum(p["bytes"] for p in pages), sum(p["merged_bytes"] for p in pages)), (total, total))
+        blocks = self.get(f"/api/v1/partitions/{SHUFFLE}/4?from=1")
+        self.assertEqual([b["bytes"] for b in blocks["list"]], [SIZES[4]] * 5)
+        verified = self.get(f"/api/v1/verify/{SHUFFLE}/4")
+        self.assertEqual((verified["blocks"], verified["merged_right"], verified["findings"]), (6, 6, []))
+        for target in ("/api/v1/partitions/nobody/7", "/api/v1/partitions/nobody/7/0"):
+            self.get(target, status=404)
+        for target in (f"/api/v1/partitions/{SHUFFLE}?count=257", f"/api/v1/partitions/{SHUFFLE}/x",
+                       f"/api/v1/verify/{SHUFFLE}/-1"):
+            self.get(target, status=400)
+        self.assertGreater(self.get("/api/v1/clock")["unix_ms"], 1_700_000_000_000)
+        before = self.get("/api/v1/log-level")["level"]
+        self.assertEqual(self.get("/api/v1/log-level?level=debug", method="POST")["level"], "debug")
+        self.assertEqual(self.get(f"/api/v1/log-level?level={before}", method="POST")["level"], before)
+        self.get("/api/v1/log-level?level=loud", method="POST", status=400)
+
+    def test_1_every_route_is_described(self):
+        main = os.path.join(os.path.dirname(__file__), "../../main")
+        routes = set()
+        for name in os.listdir(main):
+            if name.startswith("api"):
+                with open(f"{main}/{name}", encoding="utf-8") as source:
+                    routes |= set(re.findall(r'"(/(?:api/v1/[\w.-]+|healthz|readyz|metrics))"', source.read()))
+        self.assertGreater(len(routes), 10)
+        for route in routes:
+            self.assertTrue(any(path == route or path.startswith(route + "/") for path in self.description.root["paths"]), route)
+
     def test_2_the_cluster_is_the_sum_of_its_nodes(self):
         for node in range(3):
             cluster = self.settled_cluster(node, lambda cluster: all(n["report"] for n in cluster["nodes"]))

@@ -24,6 +24,8 @@
 #include "net/ess/auth/auth_message.h"
 #include "net/ess/auth/digest_directives.h"
 #include "net/members.h"
+#include "tests/fuzz/session.h"
+#include "tests/fuzz/session_targets.h"
 #include "tests/net/decode_everything.h"
 #include "tests/net/ess/decode_spark.h"
 
@@ -32,11 +34,6 @@ namespace {
 
 std::string_view text_of(Input input) {
   return {reinterpret_cast<const char*>(input.data()), input.size()};
-}
-
-// What must hold of anything that was accepted.
-void require(bool holds) {
-  if (!holds) __builtin_trap();
 }
 
 void peer_wire(Input input) {
@@ -156,6 +153,9 @@ constexpr std::array kTargets = {
     Target{"names", names},
     Target{"configuration", configuration},
     Target{"takeover_state", takeover_state},
+    Target{"peer_session", peer_session},
+    Target{"spark_session", spark_session},
+    Target{"http_session", http_session},
 };
 
 }  // namespace
