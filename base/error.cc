@@ -22,6 +22,7 @@ std::string_view to_string(Code code) {
     case Code::kDropped: return "dropped";
     case Code::kTooLarge: return "too_large";
     case Code::kRefused: return "refused";
+    case Code::kNoSpace: return "no_space";
     case Code::kPeerUnreachable: return "peer_unreachable";
     case Code::kProtocol: return "protocol";
     case Code::kVersion: return "version";
@@ -44,6 +45,7 @@ int to_errno(Code code) {
     case Code::kExists: return EEXIST;
     case Code::kPermission:
     case Code::kRefused: return EPERM;
+    case Code::kNoSpace: return ENOSPC;
     case Code::kReadOnly: return EROFS;
     case Code::kNoMemory: return ENOMEM;
     case Code::kCancelled: return EINTR;

@@ -30,6 +30,7 @@ enum class Code : int {
   kDropped = 2004,          // the shuffle or application was dropped
   kTooLarge = 2005,         // above a configured limit
   kRefused = 2006,          // the owner does not want this; do not retry
+  kNoSpace = 2007,          // the node has no room for merged data; another may have
   kPeerUnreachable = 3001,  // no connection, or it broke
   kProtocol = 3002,         // garbage, or a length out of bounds
   kVersion = 3003,          // the peer speaks another protocol version

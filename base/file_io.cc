@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <tuple>
 
@@ -45,6 +48,40 @@ class PosixFile final : public File {
       done += static_cast<std::size_t>(n);
     }
     return ok();
+  }
+
+  Status write_pieces_at(uint64_t offset,
+                         std::span<const std::span<const std::byte>> pieces) override {
+    constexpr std::size_t kMostPieces = 512;  // below IOV_MAX
+    std::array<iovec, kMostPieces> vector{};
+    while (!pieces.empty()) {
+      const std::size_t count = std::min(pieces.size(), vector.size());
+      uint64_t bytes = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        // pwritev does not write through it.
+        vector[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};  // NOLINT
+        bytes += pieces[i].size();
+      }
+      const ssize_t n =
+          ::pwritev(fd_.get(), vector.data(), static_cast<int>(count), static_cast<off_t>(offset));
+      if (n >= 0 && static_cast<uint64_t>(n) == bytes) {
+        offset += bytes;
+        pieces = pieces.subspan(count);
+        continue;
+      }
+      // Short or failed: piece by piece, which says what is wrong.
+      for (std::size_t i = 0; i < count; ++i) {
+        TRY(write_at(offset, pieces[i]));
+        offset += pieces[i].size();
+      }
+      pieces = pieces.subspan(count);
+    }
+    return ok();
+  }
+
+  bool preallocate(uint64_t offset, uint64_t bytes) override {
+    return ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                       static_cast<off_t>(bytes)) == 0;
   }
 
   Result<uint64_t> size() override {

@@ -26,6 +26,18 @@ class File {
   virtual Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) = 0;
   // Writes everything or fails; after a failure any part may have been written.
   virtual Status write_at(uint64_t offset, std::span<const std::byte> bytes) = 0;
+  // The same for pieces that lie in different places of the memory.
+  virtual Status write_pieces_at(uint64_t offset,
+                                 std::span<const std::span<const std::byte>> pieces) {
+    for (const std::span<const std::byte> piece : pieces) {
+      TRY(write_at(offset, piece));
+      offset += piece.size();
+    }
+    return ok();
+  }
+  // Asks for room on the disk without changing the size, so that what is appended in many steps
+  // lies in few extents. A wish: false if the file system cannot do it or has no room.
+  virtual bool preallocate(uint64_t /*offset*/, uint64_t /*bytes*/) { return false; }
   virtual Result<uint64_t> size() = 0;
   virtual Status truncate(uint64_t size) = 0;
   // The descriptor below, for FUSE passthrough and sendfile; -1 where there is none (simulation).

@@ -31,6 +31,12 @@ void CommitWatch::removed(const NameInTree& name) {
   if (auto path = path_of(name)) sink_.spark_file_removed(std::move(*path));
 }
 
+Status CommitWatch::before_change(const NameInTree& target) {
+  if (!sink_.has_quotas()) return ok();
+  const auto path = path_of(target);
+  return path ? sink_.check_quota(*path) : ok();
+}
+
 void CommitWatch::after_rename(const NameInTree& from, const NameInTree& to) {
   if (is_map_output(from.name)) removed(from);
   if (is_map_output(to.name)) appeared(to);

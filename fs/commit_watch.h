@@ -1,7 +1,8 @@
 // Notices under local/disk<i> when Spark commits a map output: shuffle_<s>_<m>_0.data or .index
 // gets its final name (by rename, link or the last close of a file written in place), loses it, or
-// the application of a directory is named by the attribute user.shufflefs.app. It only reports; it
-// never refuses anything, Spark's local dir is Spark's.
+// the application of a directory is named by the attribute user.shufflefs.app. It only reports:
+// Spark's local dir is Spark's. The one thing that is refused is a new name for an application that
+// is above its quota (EDQUOT).
 //
 // Out of scope: renaming a directory that contains map outputs. Spark never does; they are found at
 // the next scan.
@@ -21,6 +22,7 @@ class CommitWatch final : public TreeHooks {
   explicit CommitWatch(merge::CommitSink& sink) : sink_(sink) {}
 
   [[nodiscard]] bool guards_writes() const override { return false; }
+  Status before_change(const NameInTree& target) override;
   void after_rename(const NameInTree& from, const NameInTree& to) override;
   void after_link(const NameInTree& to) override;
   void after_remove(const NameInTree& target, bool was_directory) override;

@@ -53,6 +53,7 @@ Status GenericMaps::before_change(const NameInTree& target) {
     return refuse(Code::kReadOnly, top,
                   "it is committed, and committed map outputs do not change: remove it first");
   }
+  TRY(sink_.check_quota(shuffle_));
   return target.in_tree_root ? check_new_name(target) : ok();
 }
 

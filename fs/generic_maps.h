@@ -10,8 +10,8 @@
 //
 // Threads: FUSE threads, concurrently. Ownership: one for each shuffle that is shown; `sink`
 // outlives it. Failure: EINVAL for names and contents that do not parse, EROFS for changes to what
-// is committed; each refusal is logged as commit.refused. Cost: a parse; one readlink for a change
-// below the root; a stat for a final name.
+// is committed, EDQUOT above the application's quota; each refusal is logged as commit.refused.
+// Cost: a parse; one readlink for a change below the root; a stat for a final name.
 #pragma once
 
 #include <functional>

@@ -54,9 +54,8 @@ bool negotiate(fuse_conn_info& connection, bool io_uring) {
         uint64_t{FUSE_CAP_READDIRPLUS}, uint64_t{FUSE_CAP_READDIRPLUS_AUTO},
         uint64_t{FUSE_CAP_SPLICE_WRITE}, uint64_t{FUSE_CAP_SPLICE_MOVE},
         uint64_t{FUSE_CAP_ASYNC_READ}, uint64_t{FUSE_CAP_ASYNC_DIO},
-        uint64_t{FUSE_CAP_AUTO_INVAL_DATA},
-        uint64_t{FUSE_CAP_DIRECT_IO_ALLOW_MMAP}, uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT},
-        uint64_t{FUSE_CAP_CACHE_SYMLINKS},
+        uint64_t{FUSE_CAP_AUTO_INVAL_DATA}, uint64_t{FUSE_CAP_DIRECT_IO_ALLOW_MMAP},
+        uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT}, uint64_t{FUSE_CAP_CACHE_SYMLINKS},
         // Default ACLs override the umask, so we apply it ourselves; the kernel checks access ACLs.
         uint64_t{FUSE_CAP_DONT_MASK}, uint64_t{FUSE_CAP_POSIX_ACL}}) {
     if (!fuse_set_feature_flag(&connection, wanted)) {

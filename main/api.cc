@@ -45,12 +45,11 @@ Api::Api(Parts parts)
     : parts_(parts),
       disks_(parts.runtime, parts.io, parts.settings.data),
       probe_(parts.runtime, parts.settings.mount),
-      report_({parts.settings, parts.runtime, parts.engine, parts.cluster, parts.budget,
-               parts.push_budget, parts.metrics, parts.workers, disks_, probe_}),
+      report_({parts.settings, parts.runtime, parts.engine, parts.cluster, parts.memory,
+               parts.metrics, parts.workers, disks_, probe_}),
       cluster_view_(parts.runtime, parts.engine, parts.cluster, report_) {
   register_node_metrics(parts_.metrics,
-                        {parts.engine, parts.cluster, parts.budget, parts.push_budget,
-                         parts.settings.memory_bytes, parts.workers, disks_, probe_});
+                        {parts.engine, parts.cluster, parts.memory, parts.workers, disks_, probe_});
   parts_.engine.set_reporter(
       [this](std::string about) { return report_.answer(std::move(about)); });
 }

@@ -19,8 +19,8 @@
 #include <boost/json/value.hpp>
 #include <functional>
 
-#include "base/byte_budget.h"
 #include "base/file_io.h"
+#include "base/memory_budget.h"
 #include "fs/virtual_contents.h"
 #include "main/cluster_view.h"
 #include "main/disk_spaces.h"
@@ -40,8 +40,7 @@ class Api {
     Runtime& runtime;
     merge::Engine& engine;
     merge::Cluster& cluster;
-    ByteBudget& budget;
-    ByteBudget& push_budget;
+    MemoryBudget& memory;
     Metrics& metrics;
     FileIo& io;
     uint32_t workers;  // that have served the mount, this one included

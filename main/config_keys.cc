@@ -156,6 +156,17 @@ const std::array kKeys = {
               .price = "Too short takes the blocks of an application that is only idle; never "
                        "leaves those of workers that were killed.",
               .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, spark.app_ttl)},
+    ConfigKey{.name = "app-quota",
+              .kind = ValueKind::kBytes,
+              .default_text = "0",
+              .least = 0,
+              .most = 1024 * kTiB,
+              .help = "How many bytes of committed map outputs an application may have on this "
+                      "node. Above it, it can make no new file below local/ or maps/ (EDQUOT); "
+                      "others are not concerned. 0 means no quota.",
+              .price = "Files that are open already go on growing, and what is merged for the "
+                       "application is not counted: that gives way by itself.",
+              .target = SHUFFLEFS_TARGET(uint64_t, app_quota_bytes)},
     ConfigKey{.name = "spark.connections",
               .kind = ValueKind::kCount,
               .default_text = "8192",
@@ -184,10 +195,10 @@ const std::array kKeys = {
     ConfigKey{.name = "memory",
               .kind = ValueKind::kBytes,
               .default_text = "512M",
-              .least = 16 * kMiB,
+              .least = 32 * kMiB,
               .most = kTiB,
-              .help = "The budget for everything that the daemon buffers. At least four times "
-                      "push.max-block-bytes.",
+              .help = "The budget for everything that the daemon buffers, divided by purpose "
+                      "(docs/architecture.md). At least four times push.max-block-bytes.",
               .price = "Less makes pushes wait for each other; more is taken from the page cache.",
               .target = SHUFFLEFS_TARGET(uint64_t, memory_bytes)},
     ConfigKey{.name = "log-level",
@@ -260,6 +271,35 @@ const std::array kKeys = {
                       "owners are loaded evenly.",
               .price = "It is added to the time until a map output is merged.",
               .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, push.jitter)},
+    ConfigKey{.name = "push.per-owner",
+              .kind = ValueKind::kCount,
+              .default_text = "2",
+              .least = 1,
+              .most = 64,
+              .help = "How many messages may be under way to one owner. Together they have at most "
+                      "so many times push.chunk-bytes; an owner that is slow gets less.",
+              .price = "A connection each, and memory on both sides.",
+              .target = SHUFFLEFS_TARGET(uint32_t, push.per_owner)},
+    ConfigKey{.name = "merge.split-bytes",
+              .kind = ValueKind::kBytes,
+              .default_text = "4G",
+              .least = kMiB,
+              .most = kTiB,
+              .help = "A merged partition goes on in a further file above it, on another disk if "
+                      "there is one: no partition fills a disk alone.",
+              .price = "A partition of several files is streamed by the daemon instead of being "
+                       "read by the kernel.",
+              .target = SHUFFLEFS_TARGET(uint64_t, merge_split_bytes)},
+    ConfigKey{.name = "disk.reserve",
+              .kind = ValueKind::kBytes,
+              .default_text = "0",
+              .least = 0,
+              .most = kTiB,
+              .help = "How much of each disk is kept free of merged data. Below it pushes are "
+                      "refused; below twice as much merged data is evicted until three times as "
+                      "much is free. 0 means 5 % of each disk, at most 10G.",
+              .price = "Less lets Spark's own writes meet a full disk earlier; more merges less.",
+              .target = SHUFFLEFS_TARGET(uint64_t, disk_reserve_bytes)},
     ConfigKey{.name = "read.peer-timeout",
               .kind = ValueKind::kDuration,
               .default_text = "2s",

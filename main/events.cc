@@ -18,6 +18,9 @@ const std::array kEvents = {
     EventInfo{"announce.unreadable", kWarning,
               "A map output's index cannot be read any more, so the other nodes are not told which "
               "of its blocks are empty."},
+    EventInfo{"app.over_quota", kWarning,
+              "An application has more map outputs on this node than app-quota allows: it can make "
+              "no new file."},
     EventInfo{
         "app.two_owners", kWarning,
         "Two users have map outputs in one application: what is merged of it is for root only."},
@@ -38,6 +41,11 @@ const std::array kEvents = {
         "A map output is not accepted: its index and its data contradict each other, or a name "
         "in it is wrong."},
     EventInfo{"config.data_not_made", kError, "A data directory could not be made."},
+    EventInfo{"disk.failed", kError,
+              "A data disk answered with an I/O error: nothing more is merged onto it, what was is "
+              "read from its origins."},
+    EventInfo{"disk.recovered", kInfo,
+              "A data disk that had failed can be written and read again."},
     EventInfo{"epochs.bad_line", kWarning,
               "A line of <data>/epochs is not understood: drops that it names may be forgotten."},
     EventInfo{"epochs.not_written", kWarning,
@@ -85,6 +93,9 @@ const std::array kEvents = {
               "The members could not be looked up in DNS; the last answer counts."},
     EventInfo{"membership.lookup_ok", kInfo, "The members can be looked up again."},
     EventInfo{"membership.name_taken", kError, "Two nodes have the same name."},
+    EventInfo{"merge.evicted", kWarning,
+              "A disk is running full: what was merged of a shuffle was removed from it. Its "
+              "blocks are read from their origins."},
     EventInfo{"merge.foreign_name", kWarning,
               "Something below <data>/merged has no name of ours; it is left alone."},
     EventInfo{
@@ -94,7 +105,11 @@ const std::array kEvents = {
     EventInfo{"merge.index_unreadable", kWarning,
               "The index of a merged partition is no index: it was put aside, and its blocks are "
               "read from their origin."},
+    EventInfo{"merge.not_forgotten", kWarning,
+              "A removed map output could not be taken out of a merged partition's index."},
     EventInfo{"merge.refused", kWarning, "A pushed chunk was not merged here."},
+    EventInfo{"merge.unreadable", kWarning,
+              "A merged partition cannot be read: its blocks are read from their origins."},
     EventInfo{"mount.abort_failed", kError,
               "The kernel's connection could not be aborted when the node stopped."},
     EventInfo{"mount.detach_failed", kError, "The mount could not be unmounted at the end."},
@@ -131,6 +146,9 @@ const std::array kEvents = {
               "An rm -r of a shuffle did not reach every node; the others hear of it later."},
     EventInfo{"namespace.mkdir_failed", kWarning,
               "A directory under shuffles/ could not be made on the disk."},
+    EventInfo{"node.draining", kInfo,
+              "The node takes no more pushes, and brings what exists only on it to others."},
+    EventInfo{"node.not_draining", kInfo, "The node is not being drained any more."},
     EventInfo{"partition.incomplete", kWarning,
               "A reader got an I/O error, because a block of the partition is on no node that "
               "answers."},
@@ -168,6 +186,8 @@ const std::array kEvents = {
     EventInfo{"push.gave_up", kWarning,
               "Blocks will not be merged: their owner did not take them. They are read from where "
               "they were written."},
+    EventInfo{"push.left_alone", kWarning,
+              "An owner has failed several times in a row: nothing is pushed to it for a while."},
     EventInfo{"push.unreadable", kWarning,
               "A map output cannot be read from its own disk, so it is not pushed."},
     EventInfo{"read.fallback", kWarning,

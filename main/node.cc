@@ -14,8 +14,10 @@
 #include "fs/virtual_tree.h"
 #include "main/api.h"
 #include "main/api_clock.h"
+#include "main/api_drain.h"
 #include "main/api_log.h"
 #include "main/api_shuffles.h"
+#include "main/boot_mark.h"
 #include "main/mount_names.h"
 #include "main/process.h"
 #include "merge/engine.h"
@@ -41,6 +43,12 @@ merge::EngineOptions engine_options(const Settings& settings) {
   options.push.replicate = settings.push.replicate == Replicate::kAll;
   options.push.max_retries = settings.push.max_retries;
   options.push.jitter = settings.push.jitter;
+  options.push.per_owner = settings.push.per_owner;
+  options.push.readers = std::max(1U, settings.disk_threads / 2);
+  options.split_bytes = settings.merge_split_bytes;
+  options.disk.reserve_bytes = settings.disk_reserve_bytes;
+  options.app_quota = settings.app_quota_bytes;
+  options.verify_merged = !ran_on_since(options.data_dirs);
   options.stream.lost_patience = settings.read.lost_patience;
   options.stream.ahead_bytes = settings.read.ahead_bytes;
   options.trash_grace = settings.trash_grace;
@@ -136,22 +144,24 @@ struct Node::Parts {
         mount_state(std::move(mount)),
         saved(saved_state(mount_state)),
         runtime(settings.disk_threads),
-        budget(runtime, settings.memory_bytes - settings.memory_bytes / 4),
-        push_budget(runtime, settings.memory_bytes / 4),
+        memory(runtime, settings.memory_bytes),
         io(make_posix_file_io()),
-        engine(runtime, *io, budget, push_budget, metrics, engine_options(settings)),
+        engine(runtime, *io, memory, metrics, engine_options(settings)),
         auth(runtime, peer_auth_files(settings)),
-        context{
-            runtime, budget, metrics, {settings.node, random_incarnation()}, net_options(settings),
-            &auth},
+        context{runtime,
+                memory.of(MemoryPurpose::kReceive),
+                metrics,
+                {settings.node, random_incarnation()},
+                net_options(settings),
+                &auth,
+                &memory.of(MemoryPurpose::kAnswer)},
         membership(context, std::move(spec), engine.local_node()),
         server(context, *engine.local_node()),
         http(runtime),
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, budget, push_budget, metrics, *io,
-             saved.generation + 1}),
+        api({settings, runtime, engine, membership, memory, metrics, *io, saved.generation + 1}),
         shuffle_api(runtime, engine, membership),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
              {client_directory(settings), &client_report}) {}
@@ -205,8 +215,7 @@ struct Node::Parts {
   fs::SavedState saved;
   Metrics metrics;
   AsioRuntime runtime;
-  ByteBudget budget;
-  ByteBudget push_budget;
+  MemoryBudget memory;
   std::unique_ptr<FileIo> io;
   merge::Engine engine;
   net::PeerAuth auth;
@@ -239,6 +248,7 @@ Status Node::Parts::start(Listeners listeners) {
     api.show_spark([this] { return spark->status(); });
   }
   TRY(api.add_routes(http));
+  add_drain_routes(http, engine);
   shuffle_api.add_routes(http);
   add_clock_route(http);
   add_log_level_route(http, std::move(listeners.on_log_level));

@@ -126,11 +126,10 @@ void register_node_metrics(Metrics& metrics, const NodeMetricsSources& sources) 
   register_disks(metrics, sources.disks);
   register_peers(metrics, sources.cluster);
   metrics.gauge("shufflefs_memory_used_bytes", "Bytes of the memory budget that are leased.",
-                [&budget = sources.budget, &push_budget = sources.push_budget] {
-                  return static_cast<double>(budget.used_bytes() + push_budget.used_bytes());
-                });
+                [&memory = sources.memory] { return static_cast<double>(memory.used_bytes()); });
+  sources.memory.show(metrics);
   metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.",
-                [bytes = sources.memory_bytes] { return static_cast<double>(bytes); });
+                [&memory = sources.memory] { return static_cast<double>(memory.total_bytes()); });
   metrics.counter_from(
       "shufflefs_workers_started_total",
       "Workers that have served the mount, this one included: one more with each restart after a "

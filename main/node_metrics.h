@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "base/byte_budget.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "main/disk_spaces.h"
 #include "main/mount_probe.h"
@@ -18,9 +18,7 @@ namespace shufflefs {
 struct NodeMetricsSources {
   merge::Engine& engine;
   merge::Cluster& cluster;
-  ByteBudget& budget;
-  ByteBudget& push_budget;
-  uint64_t memory_bytes;
+  const MemoryBudget& memory;
   uint32_t workers;  // that have served the mount, this one included
   const DiskSpaces& disks;
   const MountProbe& probe;

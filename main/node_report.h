@@ -16,8 +16,8 @@
 #include <optional>
 #include <string>
 
-#include "base/byte_budget.h"
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "main/disk_spaces.h"
 #include "main/mount_probe.h"
 #include "main/settings.h"
@@ -37,8 +37,7 @@ class NodeReport {
     Runtime& runtime;
     merge::Engine& engine;
     merge::Cluster& cluster;
-    const ByteBudget& budget;
-    const ByteBudget& push_budget;
+    const MemoryBudget& memory;
     Metrics& metrics;
     uint32_t workers;  // that have served the mount, this one included
     DiskSpaces& disks;
@@ -61,9 +60,7 @@ class NodeReport {
   [[nodiscard]] boost::json::object identity() const;
   [[nodiscard]] boost::json::array disks() const;
   [[nodiscard]] boost::json::value spark() const;
-  [[nodiscard]] uint64_t used_bytes() const {
-    return parts_.budget.used_bytes() + parts_.push_budget.used_bytes();
-  }
+  [[nodiscard]] uint64_t used_bytes() const { return parts_.memory.used_bytes(); }
 
  private:
   [[nodiscard]] boost::json::object counts() const;

@@ -23,6 +23,7 @@ struct PushSettings {
   Replicate replicate = Replicate::kNone;
   uint32_t max_retries = 0;
   std::chrono::milliseconds jitter{};
+  uint32_t per_owner = 0;
 };
 
 struct ReadSettings {
@@ -72,7 +73,10 @@ struct Settings {
   bool keep_mount = true;
   bool fuse_io_uring = false;
   std::chrono::milliseconds trash_grace{};
-  std::string client_dir;  // absolute; empty: no client is shown
+  uint64_t merge_split_bytes = 0;
+  uint64_t app_quota_bytes = 0;     // 0: none
+  uint64_t disk_reserve_bytes = 0;  // 0: by the size of each disk
+  std::string client_dir;           // absolute; empty: no client is shown
   SparkSettings spark;
 };
 

@@ -29,6 +29,7 @@ std::string settings_as_toml(const Settings& settings) {
       {"spark-listen",
        settings.spark.listen.host.empty() ? std::string() : to_string(settings.spark.listen)},
       {"app-ttl", duration_text(settings.spark.app_ttl)},
+      {"app-quota", std::to_string(settings.app_quota_bytes)},
       {"memory", std::to_string(settings.memory_bytes)},
       {"log-level", std::string(to_string(settings.log_level))},
       {"log-format", std::string(to_string(settings.log_format))},

@@ -69,8 +69,8 @@ void Announcer::committed(const ShuffleKey& shuffle, MapId map) {
   tell_members({shuffle, map, false});
 }
 
-void Announcer::removed(const ShuffleKey& shuffle, MapId map) {
-  tell_members({shuffle, map, true});
+void Announcer::removed(const ShuffleKey& shuffle, MapId map, uint64_t commit) {
+  tell_members({shuffle, map, true, commit});
 }
 
 void Announcer::tell_all(const NodeName& node) {
@@ -89,7 +89,7 @@ Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> b
   request.origin = cluster_.self();
   for (const News& news : batch) {
     if (news.removed) {
-      request.removed.emplace_back(news.shuffle, news.map);
+      request.removed.push_back({news.shuffle, news.map, news.commit});
       continue;
     }
     const auto output = maps_.find(news.shuffle, news.map);

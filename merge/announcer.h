@@ -25,7 +25,7 @@ class Announcer {
   [[nodiscard]] std::size_t pending() const;
 
   void committed(const ShuffleKey& shuffle, MapId map);
-  void removed(const ShuffleKey& shuffle, MapId map);
+  void removed(const ShuffleKey& shuffle, MapId map, uint64_t commit);
   // Everything again, for a node that has forgotten it.
   void tell_all(const NodeName& node);
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -35,6 +35,7 @@ class Announcer {
     ShuffleKey shuffle;
     MapId map{};
     bool removed = false;
+    uint64_t commit = 0;  // of what was removed
   };
   struct Peer {
     std::deque<News> queue;

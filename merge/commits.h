@@ -46,6 +46,14 @@ class CommitSink {
   // user.shufflefs.app was set (or removed) on the directory, or an executor has registered it.
   virtual void application_named(std::string directory) = 0;
 
+  // ---- quotas ------------------------------------------------------------------------------------------------
+  // Whether applications have one at all: else nobody need ask.
+  [[nodiscard]] virtual bool has_quotas() const { return false; }
+  // May something new be made at `path` below local/, or for the shuffle? kPermission with EDQUOT
+  // if the application has used up what it may have on this node.
+  virtual Status check_quota(const std::string& /*path*/) { return ok(); }
+  virtual Status check_quota(const ShuffleKey& /*shuffle*/) { return ok(); }
+
   // ---- shuffles/<app>/<shuffle>/maps/ ------------------------------------------------------------------------
   // Makes the place on disk where this node keeps the generic map outputs of the shuffle, and
   // returns its path.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.h"
 #include "base/parse.h"
@@ -49,6 +50,8 @@ void Committer::commit(MapOutput output) {
   if (const Status claimed = claim(output); !claimed)
     return refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
   output.epoch = parts_.epochs.of(output.shuffle);
+  output.commit = static_cast<uint64_t>(parts_.runtime.wall_clock().time_since_epoch() /
+                                        std::chrono::microseconds(1));
   const ShuffleKey shuffle = output.shuffle;
   const MapId map = output.map;
   log_debug("map.committed", {{"shuffle", to_string(shuffle)},
@@ -82,7 +85,7 @@ std::vector<std::string> Committer::refused(const ShuffleKey& shuffle) const {
 }
 
 void Committer::removed(const std::optional<MapOutput>& output) const {
-  if (output) parts_.on_removed(output->shuffle, output->map);
+  if (output) parts_.on_removed(*output);
 }
 
 // ---- Spark's files under local/ -----------------------------------------------------------------------------------
@@ -291,6 +294,29 @@ std::vector<ShuffleKey> Committer::generic_shuffles() const {
     return entries ? std::move(*entries) : std::vector<DirectoryEntry>();
   });
 }
+
+// ---- quotas ------------------------------------------------------------------------------------------------------
+
+Status Committer::check_quota_of(const AppId& app) {
+  if (!has_quotas()) return ok();
+  const uint64_t used = parts_.maps.bytes_of(app);
+  if (used < parts_.app_quota) return ok();
+  Error error =
+      make_error(Code::kPermission,
+                 fmt::format("application {} has {} of map outputs on this node, its quota is {}",
+                             app.str(), format_bytes(used), format_bytes(parts_.app_quota)));
+  error.sys_errno = EDQUOT;
+  log_limited(LogLevel::kWarning, "app.over_quota",
+              {{"app", app.str()}, {"bytes", used}, {"quota", parts_.app_quota}});
+  return error;
+}
+
+Status Committer::check_quota(const std::string& path) {
+  const auto app = application_of(path);
+  return app ? check_quota_of(*app) : ok();
+}
+
+Status Committer::check_quota(const ShuffleKey& shuffle) { return check_quota_of(shuffle.app); }
 
 // ---- all ---------------------------------------------------------------------------------------------------------
 

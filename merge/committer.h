@@ -44,10 +44,11 @@ class Committer final : public CommitSink {
     std::vector<std::string> data_dirs;
     // Called on any thread, after the list has changed.
     std::function<void(const ShuffleKey&, MapId)> on_committed;
-    std::function<void(const ShuffleKey&, MapId)> on_removed;
+    std::function<void(const MapOutput&)> on_removed;
     // The application whose executor has registered exactly this directory. Any thread.
     std::function<std::optional<AppId>(const std::string&)> registered = {};
     AppOwners* owners = nullptr;  // none: anybody's
+    uint64_t app_quota = 0;       // bytes of committed map outputs of an application; 0: no quota
   };
   explicit Committer(Parts parts);
 
@@ -60,6 +61,9 @@ class Committer final : public CommitSink {
   void generic_appeared(const ShuffleKey& shuffle, std::string name) override;
   void generic_removed(const ShuffleKey& shuffle, std::string name) override;
   [[nodiscard]] bool is_committed(const ShuffleKey& shuffle, MapId map) const override;
+  [[nodiscard]] bool has_quotas() const override { return parts_.app_quota > 0; }
+  Status check_quota(const std::string& path) override;
+  Status check_quota(const ShuffleKey& shuffle) override;
 
   // Finds what is committed on the disks. Blocks; before the mount is up, or on a disk thread.
   bool scan();
@@ -87,6 +91,7 @@ class Committer final : public CommitSink {
   // If the disk could not be read, there may be a map output that is not listed.
   void note_failure(const Error& error);
   [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
+  [[nodiscard]] Status check_quota_of(const AppId& app);
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
   [[nodiscard]] Status claim(const MapOutput& output) const;
   void commit(MapOutput output);

@@ -9,6 +9,8 @@
 #include "base/parse.h"
 #include "merge/announcer.h"
 #include "merge/committer.h"
+#include "merge/disk_keeper.h"
+#include "merge/drain.h"
 #include "merge/epochs.h"
 #include "merge/heard_maps.h"
 #include "merge/local_maps.h"
@@ -34,49 +36,71 @@ LocalDirs local_dirs(const EngineOptions& options) {
 }  // namespace
 
 struct Engine::Impl {
-  Impl(Runtime& runtime_in, FileIo& io_in, ByteBudget& budget_in, ByteBudget& push_budget_in,
-       Metrics& metrics_in, EngineOptions options_in)
+  Impl(Runtime& runtime_in, FileIo& io_in, MemoryBudget& memory_in, Metrics& metrics_in,
+       EngineOptions options_in)
       : runtime(runtime_in),
         io(io_in),
-        budget(budget_in),
-        push_budget(push_budget_in),
+        memory(memory_in),
         metrics(metrics_in),
         options(std::move(options_in)),
+        lengths(io, memory.caches_bytes() / 2),
         trash(runtime, io, options.trash_grace),
         epochs(io, options.data_dirs.front() + "/epochs"),
-        store(io, trash, options.data_dirs),
+        disks(io, options.data_dirs, options.disk.reserve_bytes),
+        store(io, trash, disks,
+              {.cache_bytes = memory.caches_bytes() / 2,
+               .split_bytes = options.split_bytes,
+               .verify = options.verify_merged,
+               .is_stale = [this](const ShuffleKey& key,
+                                  uint64_t modified_ms) { return modified_ms < epochs.of(key); }}),
+        disk_keeper(runtime, disks, store, metrics, options.disk),
         executors(io, options.data_dirs.front() + "/executors", local_dirs(options)),
         committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
                    [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
-                   [this](const ShuffleKey& shuffle, MapId map) { removed(shuffle, map); },
+                   [this](const MapOutput& output) { removed(output); },
                    [this](const std::string& path) { return executors.application_of(path); },
-                   &owners}),
+                   &owners, options.app_quota}),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
         node(std::make_shared<LocalNode>(LocalNode::Parts{
-            runtime, io, budget, metrics, maps, store, heard, epochs, ledger,
-            options.push.max_block_bytes,
+            runtime, io, memory.of(MemoryPurpose::kServe), memory.of(MemoryPurpose::kReceive),
+            metrics, maps, store, heard, epochs, ledger, lengths, options.push.max_block_bytes,
             [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
             [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
-            [this] { return committer.is_complete(); }, &owners})),
+            [this] { return committer.is_complete(); }, &owners,
+            [this] { return drain && drain->on(); }})),
         sizer(io, maps, store),
         gate(runtime, "engine") {}
 
   // On any thread; before start() the scan's finds wait in the list and are picked up there.
-  void committed(const ShuffleKey& shuffle, MapId map) {
+  // `known`: it was there when this life of the node began.
+  void committed(const ShuffleKey& shuffle, MapId map, bool known = false) {
     if (!started.load()) return;
-    asio::post(runtime.executor(), [this, shuffle, map] {
+    asio::post(runtime.executor(), [this, shuffle, map, known] {
       announcer->committed(shuffle, map);
-      pusher->submit(shuffle, map);
+      submit(shuffle, map, known);
     });
   }
-  void removed(const ShuffleKey& shuffle, MapId map) {
-    asio::post(runtime.executor(), [this, shuffle, map] {
-      ledger.forget(shuffle, map);
-      if (announcer) announcer->removed(shuffle, map);
-      if (pusher) gate.spawn(forget_or_end(shuffle, map));
-    });
+  void submit(const ShuffleKey& shuffle, MapId map, bool known) {
+    pusher->submit({.shuffle = shuffle, .map = map, .known = known, .leaving = drain->on()});
+  }
+  void removed(const MapOutput& output) {
+    asio::post(runtime.executor(),
+               [this, shuffle = output.shuffle, map = output.map, commit = output.commit] {
+                 ledger.forget(shuffle, map);
+                 if (announcer) announcer->removed(shuffle, map, commit);
+                 if (pusher) gate.spawn(forget_or_end(shuffle, map));
+               });
+  }
+  Task<void> release_idle_streams() {
+    while (true) {
+      co_await sleep_for(runtime, std::chrono::seconds(1));
+      std::erase_if(streams, [](const auto& stream) { return stream.expired(); });
+      for (const auto& open : streams) {
+        if (const auto stream = open.lock()) stream->release_if_idle();
+      }
+    }
   }
   // Takes the map output out of what is merged here; or ends the shuffle, if that was its last map
   // output in the whole cluster as far as this node knows.
@@ -85,11 +109,8 @@ struct Engine::Impl {
     const bool last = maps.of(shuffle).empty() &&
                       std::find(heard_of.begin(), heard_of.end(), shuffle) == heard_of.end();
     if (!last) {
-      co_await offload(runtime, [&]() -> Status {
-        // It may have come again meanwhile; then its blocks are pushed again as well.
-        store.forget(shuffle, map);
-        return ok();
-      });
+      // It may have come again meanwhile; then its blocks are pushed again as well.
+      store.forget(shuffle, map);
       co_return;
     }
     log_info("shuffle.ended",
@@ -110,17 +131,19 @@ struct Engine::Impl {
 
   Runtime& runtime;
   FileIo& io;
-  ByteBudget& budget;
-  ByteBudget& push_budget;
+  MemoryBudget& memory;
   Metrics& metrics;
   const EngineOptions options;
   AppOwners owners;
   LocalMaps maps;
   HeardMaps heard;
   PushLedger ledger;
+  BlockLengths lengths;
   Trash trash;
   Epochs epochs;
+  Disks disks;
   MergeStore store;
+  DiskKeeper disk_keeper;
   Executors executors;
   Committer committer;
   SparkApps spark_apps;
@@ -133,27 +156,37 @@ struct Engine::Impl {
   std::unique_ptr<PlacementCache> placements;
   std::unique_ptr<Announcer> announcer;
   std::unique_ptr<Pusher> pusher;
+  std::unique_ptr<Drain> drain;
   std::unique_ptr<Catalog> catalog;
+  std::vector<std::weak_ptr<PartitionStream>> streams;  // reactor
   Gate gate;
 };
 
-Engine::Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget,
-               Metrics& metrics, EngineOptions options)
-    : impl_(std::make_unique<Impl>(runtime, io, budget, push_budget, metrics, std::move(options))) {
-}
+Engine::Engine(Runtime& runtime, FileIo& io, MemoryBudget& memory, Metrics& metrics,
+               EngineOptions options)
+    : impl_(std::make_unique<Impl>(runtime, io, memory, metrics, std::move(options))) {}
 
 Engine::~Engine() = default;
 
+Status Engine::prepare_disk(std::size_t disk) {
+  const std::string& data_dir = impl_->options.data_dirs[disk];
+  if (!impl_->io.stat(local_root(disk))) {
+    TRY(impl_->io.make_directories(local_root(disk)));
+    TRY(impl_->io.set_mode(local_root(disk), kSharedDirectory));
+  }
+  TRY(impl_->io.make_directories(data_dir + "/maps"));
+  return impl_->trash.add_disk(data_dir);
+}
+
 Status Engine::prepare() {
   for (std::size_t disk = 0; disk < disks(); ++disk) {
-    const std::string& data_dir = impl_->options.data_dirs[disk];
-    if (!impl_->io.stat(local_root(disk))) {
-      TRY(impl_->io.make_directories(local_root(disk)));
-      TRY(impl_->io.set_mode(local_root(disk), kSharedDirectory));
-    }
-    TRY(impl_->io.make_directories(data_dir + "/maps"));
-    TRY(impl_->trash.add_disk(data_dir));
+    const Status prepared = prepare_disk(disk);
+    if (prepared) continue;
+    // One sick disk of several is no reason not to start; the first one has our own files.
+    if (disk == 0) return prepared;
+    impl_->disks.fail(disk, prepared.error().message);
   }
+  impl_->disks.refresh();
   impl_->epochs.load();
   TRY(impl_->store.load());
   for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
@@ -171,23 +204,31 @@ void Engine::start(Cluster& cluster) {
                                            impl.options.stream.lost_patience);
   impl.announcer =
       std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
-  impl.pusher =
-      std::make_unique<Pusher>(impl.runtime, impl.io, impl.push_budget, impl.metrics, cluster,
-                               impl.maps, *impl.placements, impl.ledger, impl.options.push);
+  impl.pusher = std::make_unique<Pusher>(
+      impl.runtime, impl.io, impl.memory.of(MemoryPurpose::kPush), impl.metrics, cluster, impl.maps,
+      *impl.placements, impl.ledger, impl.options.push);
+  impl.drain = std::make_unique<Drain>(
+      Drain::Parts{impl.runtime, cluster, impl.store, impl.maps, impl.heard, impl.epochs,
+                   impl.owners, impl.ledger, *impl.pusher, *impl.placements,
+                   impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
   impl.metrics.gauge("shufflefs_announce_pending",
                      "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
   impl.gate.spawn(impl.trash.run());
+  impl.gate.spawn(impl.disk_keeper.run());
+  impl.gate.spawn(impl.release_idle_streams());
   impl.gate.spawn(impl.reaper.run());
   impl.gate.spawn(impl.rescan());
   impl.started = true;
   for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
-    for (const MapOutput& output : impl.maps.of(shuffle)) impl.committed(shuffle, output.map);
+    for (const MapOutput& output : impl.maps.of(shuffle))
+      impl.committed(shuffle, output.map, /*known=*/true);
   }
 }
 
 Task<void> Engine::stop() {
+  if (impl_->drain) co_await impl_->drain->close();
   if (impl_->pusher) co_await impl_->pusher->close();
   if (impl_->announcer) co_await impl_->announcer->close();
   if (impl_->catalog) co_await impl_->catalog->close();
@@ -239,8 +280,27 @@ std::optional<Fd> Engine::seal_for_passthrough(const ShuffleKey& shuffle, Partit
 }
 
 std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
-  return std::make_shared<PartitionStream>(impl_->runtime, *impl_->cluster, impl_->budget,
-                                           impl_->metrics, impl_->options.stream, std::move(plan));
+  auto stream = std::make_shared<PartitionStream>(
+      impl_->runtime, *impl_->cluster, impl_->memory.of(MemoryPurpose::kRead),
+      impl_->memory.of(MemoryPurpose::kAnswer), impl_->metrics, impl_->options.stream,
+      std::move(plan));
+  impl_->streams.push_back(stream);
+  return stream;
+}
+
+void Engine::drain(bool on) {
+  if (on)
+    impl_->drain->begin();
+  else
+    impl_->drain->end();
+}
+
+DrainStatus Engine::drain_status() const { return impl_->drain->status(); }
+
+std::vector<DiskStatus> Engine::disk_status() const { return impl_->disks.status(); }
+
+std::vector<PushOwnerStatus> Engine::push_owners() const {
+  return impl_->pusher ? impl_->pusher->owners() : std::vector<PushOwnerStatus>{};
 }
 
 Task<std::string> Engine::status_text(ShuffleKey shuffle) {
@@ -262,6 +322,11 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
     text += fmt::format("given up       {}: {} chunks, {} blocks, {}: {}\n", node.str(),
                         given_up.chunks, given_up.blocks, format_bytes(given_up.bytes),
                         given_up.reason);
+  }
+  for (const PushOwnerStatus& owner : push_owners()) {
+    if (!owner.left_alone.empty())
+      text += fmt::format("left alone     {} (by {}): {}\n", owner.owner.str(),
+                          impl_->options.self.str(), owner.left_alone);
   }
   for (const UnreachableNode& node : totals.unreachable)
     text += fmt::format("unreachable    {}: {}\n", node.node.str(), node.reason);

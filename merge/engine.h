@@ -11,15 +11,16 @@
 #include <string>
 #include <vector>
 
-#include "base/byte_budget.h"
 #include "base/fd.h"
 #include "base/file_io.h"
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "merge/catalog.h"
 #include "merge/cluster.h"
 #include "merge/commits.h"
 #include "merge/engine_options.h"
+#include "merge/engine_status.h"
 #include "merge/partition_sizes.h"
 #include "merge/partition_stream.h"
 #include "merge/spark_apps.h"
@@ -28,10 +29,8 @@ namespace shufflefs::merge {
 
 class Engine {
  public:
-  // `budget` is for reading and merging, `push_budget` for what this node pushes: were it one, two
-  // nodes whose budgets are full of pushes to each other would wait for each other.
-  Engine(Runtime& runtime, FileIo& io, ByteBudget& budget, ByteBudget& push_budget,
-         Metrics& metrics, EngineOptions options);
+  Engine(Runtime& runtime, FileIo& io, MemoryBudget& memory, Metrics& metrics,
+         EngineOptions options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -85,7 +84,16 @@ class Engine {
   [[nodiscard]] Task<PartitionSizes> partition_sizes(PartitionSizesQuestion question);
   [[nodiscard]] Runtime& runtime();
 
+  // Reactor, after start(): begins or ends a drain (merge/drain.h).
+  void drain(bool on);
+  [[nodiscard]] DrainStatus drain_status() const;
+  [[nodiscard]] std::vector<PushOwnerStatus> push_owners() const;
+  // Any thread.
+  [[nodiscard]] std::vector<DiskStatus> disk_status() const;
+
  private:
+  [[nodiscard]] Status prepare_disk(std::size_t disk);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -29,8 +29,20 @@ struct PushOptions {
   Duration jitter = std::chrono::milliseconds(20);
   Duration first_backoff = std::chrono::milliseconds(100);
   Duration longest_backoff = std::chrono::seconds(5);
-  uint32_t per_owner = 2;  // chunks under way to one owner at a time
+  uint32_t per_owner = 2;                            // messages under way to one owner at a time
+  Duration slow = std::chrono::seconds(2);           // an owner that takes longer gets less
+  Duration busy_patience = std::chrono::minutes(5);  // with an owner that says it is busy
   Duration memory_patience = std::chrono::seconds(30);
+  uint32_t readers = 2;  // disk threads that read map outputs for pushes at a time
+  std::size_t max_queued_blocks = 256U << 10U;  // cut into chunks and waiting
+};
+
+struct DiskOptions {
+  uint64_t reserve_bytes = 0;  // kept free of merged data on each disk; 0: 5 %, at most 10 GiB
+  Duration check_interval = std::chrono::seconds(1);    // a tenth of it when room is scarce
+  Duration try_again_after = std::chrono::seconds(30);  // a disk that has failed
+  // A shuffle to which nothing has been merged for so long counts as complete: it is evicted first.
+  Duration complete_after = std::chrono::seconds(30);
 };
 
 struct EngineOptions {
@@ -38,11 +50,17 @@ struct EngineOptions {
   std::vector<std::string> data_dirs;  // absolute; disk i is shown as local/disk<i>
   PushOptions push;
   StreamOptions stream;
+  DiskOptions disk;
+  uint64_t split_bytes = 4ULL << 30U;  // a merged partition goes on in a further file above it
+  // Whether the ends of merged partitions are checked against their checksums when they are first
+  // used. False only if the machine has run on since the last life of this node.
+  bool verify_merged = true;
   Duration trash_grace = std::chrono::seconds(60);
   // For registered executors (merge/local_dirs.h).
   std::vector<std::string> mounts;        // the names of the mount
   std::vector<std::string> allowed_dirs;  // outside of it; absolute
   Duration app_ttl{};                     // 0: never
+  uint64_t app_quota = 0;                 // bytes of an application on this node; 0: none
   // Makes the kernel forget names on the mount whose files were removed below it. Disk threads.
   std::function<void(const std::vector<std::string>&)> forget_names;
 };

@@ -18,7 +18,21 @@ void HeardMaps::add(const NodeName& origin, AnnouncedMap announced) {
       Heard{origin, announced.partition_count, std::move(announced.ranges)};
 }
 
-bool HeardMaps::remove(const NodeName& origin, const ShuffleKey& shuffle, MapId map) {
+bool HeardMaps::is_removed(const ShuffleKey& shuffle, MapId map, uint64_t commit) const {
+  const auto it = removed_.find({shuffle, map});
+  return it != removed_.end() && commit <= it->second;
+}
+
+bool HeardMaps::remove(const NodeName& origin, const RemovedMap& removed) {
+  const ShuffleKey& shuffle = removed.shuffle;
+  const MapId map = removed.map;
+  const auto [place, is_new] = removed_.try_emplace({shuffle, map}, removed.commit);
+  place->second = std::max(place->second, removed.commit);
+  if (is_new) removed_order_.emplace_back(shuffle, map);
+  if (removed_order_.size() > kMostRemoved) {
+    removed_.erase(removed_order_.front());
+    removed_order_.pop_front();
+  }
   const auto of_shuffle = heard_.find(shuffle);
   if (of_shuffle == heard_.end()) return false;
   const auto it = of_shuffle->second.find(map);

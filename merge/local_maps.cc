@@ -8,6 +8,9 @@ bool LocalMaps::add(MapOutput output) {
   const std::lock_guard lock(mu_);
   const auto [it, added] = outputs_[output.shuffle].try_emplace(output.map, output);
   if (!added) return false;
+  last_commit_ = std::max(output.commit, last_commit_ + 1);
+  it->second.commit = last_commit_;
+  bytes_[output.shuffle.app] += output.total_bytes;
   by_path_[output.data_path] = {output.shuffle, output.map};
   if (!output.index_path.empty()) by_path_[output.index_path] = {output.shuffle, output.map};
   return true;
@@ -22,6 +25,9 @@ std::optional<MapOutput> LocalMaps::remove(const ShuffleKey& shuffle, MapId map)
   MapOutput removed = std::move(it->second);
   of_shuffle->second.erase(it);
   if (of_shuffle->second.empty()) outputs_.erase(of_shuffle);
+  const auto bytes = bytes_.find(shuffle.app);
+  bytes->second -= removed.total_bytes;
+  if (bytes->second == 0) bytes_.erase(bytes);
   by_path_.erase(removed.data_path);
   by_path_.erase(removed.index_path);
   return removed;
@@ -63,6 +69,12 @@ std::vector<ShuffleKey> LocalMaps::shuffles() const {
   keys.reserve(outputs_.size());
   for (const auto& [key, outputs] : outputs_) keys.push_back(key);
   return keys;
+}
+
+uint64_t LocalMaps::bytes_of(const AppId& app) const {
+  const std::lock_guard lock(mu_);
+  const auto it = bytes_.find(app);
+  return it != bytes_.end() ? it->second : 0;
 }
 
 uint32_t LocalMaps::partition_count(const ShuffleKey& shuffle) const {

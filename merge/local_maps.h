@@ -26,6 +26,7 @@ class LocalMaps {
   [[nodiscard]] std::optional<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
   [[nodiscard]] std::vector<MapOutput> of(const ShuffleKey& shuffle) const;  // by map id
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;
+  [[nodiscard]] uint64_t bytes_of(const AppId& app) const;
   // The largest of the shuffle's outputs; 0 if there is none.
   [[nodiscard]] uint32_t partition_count(const ShuffleKey& shuffle) const;
 
@@ -34,6 +35,8 @@ class LocalMaps {
   // All GUARDED_BY(mu_):
   std::map<ShuffleKey, std::map<MapId, MapOutput>> outputs_;
   std::unordered_map<std::string, std::pair<ShuffleKey, MapId>, SeededHash> by_path_;
+  uint64_t last_commit_ = 0;
+  std::map<AppId, uint64_t> bytes_;  // of each application that has any
 };
 
 }  // namespace shufflefs::merge

@@ -44,29 +44,33 @@ Task<Status> LocalNode::check_epoch(ShuffleKey shuffle, uint64_t epoch) {
   co_return ok();
 }
 
-Task<Result<PushReply>> LocalNode::push(PushRequest request) {
-  const Status current = co_await check_epoch(request.shuffle, request.epoch);
-  if (!current) {
-    refused_.add();
-    co_return current.error();
+Status LocalNode::check_parts(const PushRequest& request) const {
+  if (parts_.is_draining && parts_.is_draining()) {
+    return make_error(Code::kNoSpace, "the node is being drained and takes no new pushes");
   }
-  if (parts_.owners != nullptr) {
-    const Status claimed = parts_.owners->claim(request.shuffle.app, request.owner);
-    if (!claimed) {
-      refused_.add();
-      co_return claimed.error();
-    }
-  }
-  Result<PushReply> reply = co_await offload(parts_.runtime, [&]() -> Result<PushReply> {
-    PushReply counts;
-    uint64_t at = 0;
-    for (const PushBlock& block : request.blocks) {
-      if (block.length > parts_.max_block_bytes || block.length > request.payload.size() - at) {
+  for (const PushPart& part : request.parts) {
+    if (parts_.heard.is_removed(request.shuffle, part.map, part.commit))
+      return make_error(Code::kDropped, fmt::format("map {} of shuffle {} has been removed",
+                                                    number(part.map), to_string(request.shuffle)));
+    for (const PushBlock& block : part.blocks) {
+      if (block.length > parts_.max_block_bytes) {
         return make_error(
             Code::kTooLarge,
             fmt::format("a block of {} bytes is above push.max-block-bytes of the owner ({})",
                         block.length, parts_.max_block_bytes));
       }
+    }
+  }
+  return ok();
+}
+
+Result<PushReply> LocalNode::merge(const PushRequest& request) {
+  std::vector<MergeStore::Block> blocks;
+  uint64_t at = 0;
+  for (const PushPart& part : request.parts) {
+    for (const PushBlock& block : part.blocks) {
+      if (block.length > request.payload.size() - at)
+        return make_error(Code::kProtocol, "the blocks of a push are longer than its payload");
       const auto bytes = request.payload.span().subspan(at, block.length);
       at += block.length;
       if (crc32c(bytes) != block.crc) {
@@ -74,32 +78,61 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
                           fmt::format("the block of partition {} was damaged on the way",
                                       number(block.partition)));
       }
-      TRY_ASSIGN(
-          const auto appended,
-          parts_.store.append(request.shuffle,
-                              {block.partition, request.map, block.crc, bytes, request.owner},
-                              [&] { return parts_.epochs.of(request.shuffle) <= request.epoch; }));
-      if (appended == MergedPartition::Appended::kDuplicate) {
-        ++counts.duplicates;
-        continue;
-      }
-      ++counts.merged;
-      merged_bytes_.add(block.length);
+      blocks.push_back({block.partition, part.map, block.crc, bytes, request.owner});
     }
-    return counts;
-  });
+  }
+  TRY_ASSIGN(const auto counts, parts_.store.append(request.shuffle, std::move(blocks), [&] {
+    return parts_.epochs.of(request.shuffle) <= request.epoch;
+  }));
+  merged_bytes_.add(counts.merged_bytes);
+  return PushReply{.merged = counts.merged, .duplicates = counts.duplicates};
+}
+
+Result<PushReply> LocalNode::look_for(const PushRequest& request) {
+  PushReply reply;
+  for (const PushPart& part : request.parts) {
+    for (const PushBlock& block : part.blocks) {
+      const bool is_here = parts_.store.contains(request.shuffle, block.partition, part.map);
+      ++(is_here ? reply.duplicates : reply.missing);
+    }
+  }
+  return reply;
+}
+
+// What is free of the receive share, divided among those who push now.
+uint64_t LocalNode::credit_for(const NodeName& origin) {
+  constexpr auto kRecent = std::chrono::seconds(2);
+  const TimePoint now = parts_.runtime.now();
+  senders_[origin] = now;
+  std::erase_if(senders_, [&](const auto& sender) { return now - sender.second > kRecent; });
+  const ByteBudget& share = parts_.receive;
+  const uint64_t free = share.total_bytes() - std::min(share.total_bytes(), share.used_bytes());
+  return std::max<uint64_t>(1, free / senders_.size());
+}
+
+Task<Result<PushReply>> LocalNode::push(PushRequest request) {
+  Status fit = check_parts(request);
+  if (fit) fit = co_await check_epoch(request.shuffle, request.epoch);
+  if (fit && parts_.owners != nullptr)
+    fit = parts_.owners->claim(request.shuffle.app, request.owner);
+  Result<PushReply> reply = fit ? Result<PushReply>(PushReply{}) : Result<PushReply>(fit.error());
+  if (fit) {
+    reply = co_await offload(parts_.runtime,
+                             [&] { return request.offer ? look_for(request) : merge(request); });
+  }
   if (!reply) {
     refused_.add();
     log_limited(LogLevel::kWarning, "merge.refused",
                 {{"shuffle", to_string(request.shuffle)},
-                 {"map", number(request.map)},
+                 {"map", number(request.parts.front().map)},
                  {"origin", request.origin.str()},
                  {"errno", reply.error().sys_errno},
                  {"reason", reply.error().message}});
-  } else {
-    merged_blocks_.add(reply->merged);
-    duplicates_.add(reply->duplicates);
+    co_return reply;
   }
+  merged_blocks_.add(reply->merged);
+  duplicates_.add(reply->duplicates);
+  reply->credit_bytes = credit_for(request.origin);
   co_return reply;
 }
 
@@ -110,16 +143,12 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     if (parts_.owners != nullptr) parts_.owners->heard(announced.shuffle.app, announced.owner);
     parts_.heard.add(request.origin, std::move(announced));
   }
-  for (const auto& removed : request.removed) {
-    const ShuffleKey& shuffle = removed.first;
-    const MapId map = removed.second;
+  for (const RemovedMap& removed : request.removed) {
+    const ShuffleKey& shuffle = removed.shuffle;
     // When nobody has a map output of the shuffle any more, nobody will read its merged partitions.
-    const bool last = parts_.heard.remove(request.origin, shuffle, map);
+    const bool last = parts_.heard.remove(request.origin, removed);
     if (!last || !parts_.maps.of(shuffle).empty()) {
-      CO_TRY(co_await offload(parts_.runtime, [&, gone = map]() -> Status {
-        parts_.store.forget(shuffle, gone);
-        return ok();
-      }));
+      parts_.store.forget(shuffle, removed.map);
       continue;
     }
     log_info("shuffle.ended",
@@ -140,9 +169,12 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
   info.partition_count = parts_.heard.partition_count(shuffle);
   info.owner = owner_of(shuffle.app);
   co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
-    for (const MapOutput& output : parts_.maps.of(shuffle)) {
+    const std::vector<MapOutput> outputs = parts_.maps.of(shuffle);
+    const auto lengths = parts_.lengths.lengths(outputs, partition);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const MapOutput& output = outputs[i];
+      const auto& length = lengths[i];
       info.partition_count = std::max(info.partition_count, output.partition_count);
-      const auto length = block_length(parts_.io, output, partition);
       if (length) {
         info.at_origin.push_back({output.map, *length});
         continue;
@@ -152,13 +184,22 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
       if (length.error().code != Code::kNotFound || parts_.maps.find(shuffle, output.map))
         return length.error();
     }
-    const auto merged = parts_.store.find(shuffle, partition);
-    if (merged)
-      info.merged = (*merged)->view();
-    else if (merged.error().code != Code::kNotFound)
-      return merged.error();
+    info.merged = merged_view(shuffle, partition);
     return std::move(info);
   });
+}
+
+// What cannot be read of the merged copy is as good as not merged: the origins have it.
+std::vector<MergedBlock> LocalNode::merged_view(const ShuffleKey& shuffle, PartitionId partition) {
+  const auto merged = parts_.store.find(shuffle, partition);
+  auto view = merged ? (*merged)->view() : Result<std::vector<MergedBlock>>(merged.error());
+  if (view) return *std::move(view);
+  if (view.error().code != Code::kNotFound)
+    log_limited(LogLevel::kWarning, "merge.unreadable",
+                {{"shuffle", to_string(shuffle)},
+                 {"partition", number(partition)},
+                 {"reason", view.error().message}});
+  return {};
 }
 
 uint32_t LocalNode::partition_count(const ShuffleKey& shuffle) const {
@@ -170,11 +211,7 @@ Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, Partition
   info.partition_count = partition_count(shuffle);
   info.owner = owner_of(shuffle.app);
   co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
-    const auto merged = parts_.store.find(shuffle, partition);
-    if (merged)
-      info.merged = (*merged)->view();
-    else if (merged.error().code != Code::kNotFound)
-      return merged.error();
+    info.merged = merged_view(shuffle, partition);
     return std::move(info);
   });
 }
@@ -231,7 +268,7 @@ Task<Result<Buffer>> LocalNode::buffer(uint32_t length) {
   if (length > kMaxReadBytes)
     co_return make_error(Code::kTooLarge,
                          fmt::format("{} bytes are too many for one read", length));
-  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await parts_.budget.acquire(length, kReadPatience));
+  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await parts_.serve.acquire(length, kReadPatience));
   co_return Buffer(length, std::move(lease));
 }
 
@@ -301,6 +338,7 @@ Task<Result<std::string>> LocalNode::report(std::string about) {
 
 Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {
   parts_.heard.drop(shuffle);
+  parts_.lengths.forget(shuffle);
   co_return co_await offload(parts_.runtime, [&]() -> Status {
     TRY(parts_.drop_maps(shuffle));
     return parts_.store.drop(shuffle);

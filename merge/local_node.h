@@ -5,10 +5,12 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "base/byte_budget.h"
 #include "base/metrics.h"
+#include "merge/block_lengths.h"
 #include "merge/epochs.h"
 #include "merge/heard_maps.h"
 #include "merge/local_maps.h"
@@ -24,13 +26,15 @@ class LocalNode final : public NodeApi {
   struct Parts {
     Runtime& runtime;
     FileIo& io;
-    ByteBudget& budget;
+    ByteBudget& serve;    // for what is read to answer
+    ByteBudget& receive;  // only looked at, for the credit of those who push
     Metrics& metrics;
     LocalMaps& maps;
     MergeStore& store;
     HeardMaps& heard;
     Epochs& epochs;
     PushLedger& ledger;
+    BlockLengths& lengths;
     uint64_t max_block_bytes;
     std::function<std::vector<std::string>(const ShuffleKey&)> refused_commits;
     // Forgets and discards the map outputs of the shuffle that this node holds. On a disk thread.
@@ -38,6 +42,8 @@ class LocalNode final : public NodeApi {
     // Whether `maps` is all that the disks hold. Any thread.
     std::function<bool()> maps_complete;
     AppOwners* owners = nullptr;  // none: anybody's
+    // May be absent.
+    std::function<bool()> is_draining = {};
   };
   using Reporter = std::function<Task<Result<std::string>>(std::string about)>;
   explicit LocalNode(Parts parts);
@@ -67,6 +73,13 @@ class LocalNode final : public NodeApi {
   [[nodiscard]] uint32_t partition_count(const ShuffleKey& shuffle) const;
 
  private:
+  [[nodiscard]] Status check_parts(const PushRequest& request) const;
+  // On a disk thread.
+  [[nodiscard]] Result<PushReply> merge(const PushRequest& request);
+  [[nodiscard]] Result<PushReply> look_for(const PushRequest& request);
+  [[nodiscard]] std::vector<MergedBlock> merged_view(const ShuffleKey& shuffle,
+                                                     PartitionId partition);
+  [[nodiscard]] uint64_t credit_for(const NodeName& origin);
   Task<Result<Buffer>> buffer(uint32_t length);
   Result<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
   Task<Status> drop_one(ShuffleKey shuffle);
@@ -82,6 +95,7 @@ class LocalNode final : public NodeApi {
   Counter& merged_bytes_;
   Counter& duplicates_;
   Counter& refused_;
+  std::map<NodeName, TimePoint> senders_;  // who pushes, and when it did last
 };
 
 }  // namespace shufflefs::merge

@@ -188,22 +188,39 @@ Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output)
   return offsets;
 }
 
-Result<uint64_t> block_length(FileIo& io, const MapOutput& output, PartitionId partition) {
-  if (number(partition) >= output.partition_count) return uint64_t{0};
+Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output, uint32_t first,
+                                            uint32_t count) {
+  std::vector<uint64_t> lengths(count, 0);
+  if (first >= output.partition_count) return lengths;
+  const uint32_t there = std::min(count, output.partition_count - first);
   if (output.form == MapOutput::Form::kDirectory) {
-    const auto info = io.stat(block_path(output.data_path, number(partition)));
-    if (info) return info->size;
-    if (info.error().code == Code::kNotFound) return uint64_t{0};
-    return info.error();
+    for (uint32_t i = 0; i < there; ++i) {
+      const auto info = io.stat(block_path(output.data_path, first + i));
+      if (info)
+        lengths[i] = info->size;
+      else if (info.error().code != Code::kNotFound)
+        return info.error();
+    }
+    // A file that is not there is an empty block, a directory that is not there is no map output.
+    if (there > 0) TRY(io.stat(output.data_path));
+    return lengths;
   }
   TRY_ASSIGN(const std::unique_ptr<File> index, io.open(output.index_path, OpenMode::kRead));
-  std::array<std::byte, 2 * kOffsetBytes> pair{};
-  TRY(read_exactly(*index, output.index_path, uint64_t{number(partition)} * kOffsetBytes, pair));
-  const auto begin = load_be<uint64_t>(pair.data());
-  const auto end = load_be<uint64_t>(pair.data() + kOffsetBytes);
-  if (end < begin || end > output.total_bytes)
-    return bad_index(output.index_path, "its offsets changed after the commit");
-  return end - begin;
+  std::vector<std::byte> offsets((std::size_t{there} + 1) * kOffsetBytes);
+  TRY(read_exactly(*index, output.index_path, uint64_t{first} * kOffsetBytes, offsets));
+  for (uint32_t i = 0; i < there; ++i) {
+    const auto begin = load_be<uint64_t>(offsets.data() + std::size_t{i} * kOffsetBytes);
+    const auto end = load_be<uint64_t>(offsets.data() + (std::size_t{i} + 1) * kOffsetBytes);
+    if (end < begin || end > output.total_bytes)
+      return bad_index(output.index_path, "its offsets changed after the commit");
+    lengths[i] = end - begin;
+  }
+  return lengths;
+}
+
+Result<uint64_t> block_length(FileIo& io, const MapOutput& output, PartitionId partition) {
+  TRY_ASSIGN(const std::vector<uint64_t> one, block_lengths(io, output, number(partition), 1));
+  return one.front();
 }
 
 Result<MapOutputReader> MapOutputReader::open(FileIo& io, const MapOutput& output) {

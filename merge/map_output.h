@@ -34,6 +34,9 @@ struct MapOutput {
   uint64_t total_bytes = 0;
   uint64_t epoch = 0;  // the last drop of the shuffle that this node knew of when it was committed
   FileOwner owner{};   // of its files
+  // Microseconds since 1970 when it was found; LocalMaps makes it larger than that of any map
+  // output before. Tells the lives of a map id that is used again.
+  uint64_t commit = 0;
 };
 
 // "shuffle_<s>_<m>_0.data" or ".index"; nothing for any other name (temporary names, checksums,
@@ -60,6 +63,10 @@ struct SparkName {
 
 // The lengths of all its blocks, read and checked again.
 [[nodiscard]] Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output);
+// Those of partitions [first, first + count), 0 beyond the last partition. Cost: one open and one
+// read of so many offsets for a pair of files.
+[[nodiscard]] Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output,
+                                                          uint32_t first, uint32_t count);
 // The length of one block: 0 beyond the last partition. Cost: two small reads.
 [[nodiscard]] Result<uint64_t> block_length(FileIo& io, const MapOutput& output,
                                             PartitionId partition);

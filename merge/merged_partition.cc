@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -15,19 +16,37 @@ constexpr uint64_t kLargestIndex = uint64_t{1} << 30U;  // 26 million blocks of 
 // Blocks are verified from the end of the file backwards over at least so many bytes: more than one
 // append can tear.
 constexpr uint64_t kVerifyBytes = 4U << 20U;
+// Preallocation doubles the file, within these bounds: a small partition wastes nothing, a large
+// one lies in extents that a disk reads in one go.
+constexpr uint64_t kLeastAllocation = 256U << 10U;
+constexpr uint64_t kMostAllocation = 16U << 20U;
 
 }  // namespace
 
-MergedPartition::MergedPartition(FileIo& io, std::string base_path, ShuffleId shuffle,
-                                 PartitionId partition)
-    : io_(io), base_path_(std::move(base_path)), shuffle_(shuffle), partition_(partition) {}
+MergedPartition::MergedPartition(FileIo& io, OpenFiles& files, std::string base_path,
+                                 ShuffleId shuffle, PartitionId partition,
+                                 MergedPartitionOptions options,
+                                 std::shared_ptr<ForgottenMaps> forgotten)
+    : io_(io),
+      files_(files),
+      base_path_(std::move(base_path)),
+      shuffle_(shuffle),
+      partition_(partition),
+      options_(std::move(options)),
+      forgotten_(std::move(forgotten)) {}
+
+MergedPartition::~MergedPartition() = default;
 
 std::string MergedPartition::segment_path(uint32_t segment) const {
-  return segment == 0 ? base_path_ + ".data" : fmt::format("{}.{}.data", base_path_, segment);
+  if (segment == 0) return base_path_ + ".data";
+  const std::string base = options_.place_segment ? options_.place_segment(segment) : base_path_;
+  return fmt::format("{}.{}.data", base, segment);
 }
 
+// ---- loading -------------------------------------------------------------------------------------------------------
+
 Status MergedPartition::load() {
-  const std::lock_guard lock(mu_);
+  const Lock lock(mu_);
   const auto bytes = read_file(io_, index_path(), kLargestIndex);
   if (!bytes && bytes.error().code == Code::kNotFound) return ok();
   if (!bytes) return bytes.error();
@@ -41,8 +60,15 @@ Status MergedPartition::load() {
     return io_.remove_file(segment_path(0));
   }
   const bool cut = !parsed->cut_reason.empty();
-  return keep_valid(std::move(parsed->records), cut ? parsed->valid_bytes : bytes->size(),
-                    std::move(parsed->cut_reason));
+  TRY(keep_valid(std::move(parsed->records), cut ? parsed->valid_bytes : bytes->size(),
+                 std::move(parsed->cut_reason)));
+  return ok();
+}
+
+// Is the file long enough to hold the block?
+bool MergedPartition::reaches(const IndexRecord& record) {
+  const auto info = io_.stat(segment_path(record.segment));
+  return info && info->size >= record.offset + record.length;
 }
 
 bool MergedPartition::last_bytes_match(const IndexRecord& record) {
@@ -65,8 +91,12 @@ Status MergedPartition::keep_valid(std::vector<IndexRecord> records, uint64_t in
                                    std::string cut_reason) {
   // The last records may name bytes that never reached the file. Verify backwards until enough is
   // known to be good.
-  uint64_t verified = 0;
+  const auto last = std::ranges::find_if(records.rbegin(), records.rend(),
+                                         [](const IndexRecord& record) { return !record.removal; });
+  const bool plausible = last == records.rend() || reaches(*last);
+  uint64_t verified = options_.verify || !plausible ? 0 : kVerifyBytes;
   for (std::size_t i = records.size(); i-- > 0 && verified < kVerifyBytes;) {
+    if (records[i].removal) continue;
     if (last_bytes_match(records[i])) {
       verified += records[i].length;
       continue;
@@ -89,128 +119,151 @@ Status MergedPartition::keep_valid(std::vector<IndexRecord> records, uint64_t in
     TRY(index->truncate(valid_bytes));
   }
   index_end_ = valid_bytes;
-  for (const IndexRecord& record : records) add_entry(record);
-  // Whatever lies behind the last record in its file is garbage of an append that did not finish.
-  if (entries_.empty()) return ok();
-  TRY_ASSIGN(const std::unique_ptr<File> data,
-             io_.open(segment_path(segment_), OpenMode::kWriteCreate));
-  return data->truncate(segment_end_);
-}
-
-void MergedPartition::add_entry(const IndexRecord& record) {
-  if (!maps_.insert(number(record.map)).second) {
-    forget_entry(record.map);  // removed and written again: the later one counts
-    maps_.insert(number(record.map));
-  }
-  gapless_ = gapless_ && record.segment == 0 && record.offset == view_bytes_;
-  entries_.push_back({record, view_bytes_});
-  view_bytes_ += record.length;
-  if (record.segment >= segment_) {
-    segment_end_ = record.segment > segment_
-                       ? record.offset + record.length
-                       : std::max(segment_end_, record.offset + record.length);
+  for (const IndexRecord& record : records) {
+    if (record.removal || record.segment < segment_) continue;
+    const uint64_t end = record.offset + record.length;
+    segment_end_ = record.segment > segment_ ? end : std::max(segment_end_, end);
     segment_ = record.segment;
   }
+  take_over(records);
+  // Whatever lies behind the last record in its file is garbage of an append that did not finish.
+  if (segment_end_ == 0) return ok();
+  TRY_ASSIGN(const std::unique_ptr<File> data,
+             io_.open(segment_path(segment_), OpenMode::kWriteCreate));
+  TRY_ASSIGN(const uint64_t size, data->size());
+  return size > segment_end_ ? data->truncate(segment_end_) : ok();
 }
 
-void MergedPartition::forget_entry(MapId map) {
-  maps_.erase(number(map));
-  const auto it = std::ranges::find(entries_, map, [](const Entry& e) { return e.record.map; });
-  if (it == entries_.end()) return;
-  const uint64_t length = it->record.length;
-  for (auto later = entries_.erase(it); later != entries_.end(); ++later) {
-    later->view_offset -= length;
+void MergedPartition::take_over(const std::vector<IndexRecord>& records) {
+  auto view = std::make_shared<const MergedView>(records);
+  maps_.clear();
+  for (const MergedView::Entry& entry : view->entries()) maps_.insert(entry.record.map);
+  blocks_ = view->entries().size();
+  view_bytes_ = view->bytes();
+  gapless_ = view->gapless();
+  view_ = nullptr;
+  allocated_ = segment_end_;
+  // What the index knows to be removed need not be removed again.
+  if (forgotten_ == nullptr || forgotten_->count() == 0) return;
+  std::map<MapId, std::size_t> removals;
+  for (const IndexRecord& record : records) removals[record.map] += record.removal ? 1 : 0;
+  const auto known = forgotten_->since(0);
+  const bool all = std::ranges::all_of(known, [&](MapId map) {
+    return !maps_.contains(map) ||
+           removals[map] >= static_cast<std::size_t>(std::ranges::count(known, map));
+  });
+  forgotten_until_ = all ? known.size() : 0;
+}
+
+// ---- the view ------------------------------------------------------------------------------------------------------
+
+Result<std::vector<IndexRecord>> MergedPartition::read_records() {
+  if (index_end_ == 0) return std::vector<IndexRecord>{};
+  TRY_ASSIGN(const std::shared_ptr<File> file, files_.open_to_read(index_path()));
+  std::vector<std::byte> bytes(index_end_);
+  TRY_ASSIGN(const std::size_t n, file->read_at(0, bytes));
+  bytes.resize(n);
+  TRY_ASSIGN(ParsedIndex parsed, parse_index(bytes, shuffle_, partition_, index_path()));
+  if (parsed.valid_bytes != index_end_) {
+    return make_error(Code::kCorruptIndex,
+                      fmt::format("{} was good and is damaged now: {}", index_path(),
+                                  parsed.cut_reason.empty() ? "it is shorter" : parsed.cut_reason));
   }
-  view_bytes_ -= length;
-  gapless_ = false;
+  return std::move(parsed.records);
 }
 
-void MergedPartition::forget(MapId map) {
-  const std::lock_guard lock(mu_);
-  if (maps_.contains(number(map))) forget_entry(map);
+Result<std::shared_ptr<const MergedView>> MergedPartition::current_view() {
+  if (view_) return view_;
+  TRY_ASSIGN(const std::vector<IndexRecord> records, read_records());
+  auto view = std::make_shared<const MergedView>(records);
+  if (!gapless_) view_ = view;
+  return view;
 }
 
-Status MergedPartition::write_record(const IndexRecord& record) {
-  TRY_ASSIGN(const std::unique_ptr<File> index, io_.open(index_path(), OpenMode::kWriteCreate));
-  if (index_end_ == 0) {
-    TRY(index->write_at(0, encode_index_header(shuffle_, partition_)));
-    index_end_ = kIndexRecordBytes;
+void MergedPartition::apply_forgotten() {
+  if (forgotten_ == nullptr || forgotten_->count() == forgotten_until_) return;
+  const std::vector<MapId> gone = forgotten_->since(forgotten_until_);
+  forgotten_until_ += gone.size();
+  std::vector<IndexRecord> removals;
+  for (const MapId map : gone) {
+    if (!maps_.contains(map)) continue;
+    maps_.erase(map);
+    removals.push_back({.map = map, .removal = true});
   }
-  // A record that failed half-way is overwritten by the next one, as index_end_ moves only when all
-  // is written.
-  TRY(index->write_at(index_end_, encode_index_record(record)));
-  index_end_ += kIndexRecordBytes;
-  return ok();
-}
-
-Result<MergedPartition::Appended> MergedPartition::append(MapId map, uint32_t crc,
-                                                          std::span<const std::byte> bytes) {
-  const std::lock_guard lock(mu_);
-  if (maps_.contains(number(map))) return Appended::kDuplicate;
-  const IndexRecord record{map, segment_end_, bytes.size(), segment_, crc};
-  {
-    TRY_ASSIGN(const std::unique_ptr<File> data,
-               io_.open(segment_path(segment_), OpenMode::kWriteCreate));
-    // If this fails half-way the next block is written over the remains: no record names them.
-    TRY(data->write_at(record.offset, bytes));
+  if (removals.empty()) return;
+  Status done = write_records(removals);
+  if (done) {
+    auto records = read_records();
+    if (records) {
+      const uint64_t until = forgotten_until_;
+      take_over(*records);
+      forgotten_until_ = until;
+      return;
+    }
+    done = records.error();
   }
-  TRY(write_record(record));
-  add_entry(record);
-  return Appended::kMerged;
+  // The blocks stay in the index: readers notice by the origin that lives, or the checksums.
+  log_limited(LogLevel::kWarning, "merge.not_forgotten",
+              {{"index", index_path()}, {"reason", done.error().message}});
 }
 
-std::vector<MergedBlock> MergedPartition::view() const {
-  const std::lock_guard lock(mu_);
-  std::vector<MergedBlock> blocks;
-  blocks.reserve(entries_.size());
-  for (const Entry& entry : entries_) {
-    blocks.push_back({entry.record.map, entry.view_offset, entry.record.length, entry.record.crc});
-  }
-  return blocks;
+Result<std::vector<MergedBlock>> MergedPartition::view() {
+  const Lock lock(mu_);
+  apply_forgotten();
+  TRY_ASSIGN(const std::shared_ptr<const MergedView> view, current_view());
+  return view->blocks();
 }
 
-uint64_t MergedPartition::blocks() const {
-  const std::lock_guard lock(mu_);
-  return entries_.size();
+bool MergedPartition::contains(MapId map) {
+  const Lock lock(mu_);
+  apply_forgotten();
+  return maps_.contains(map);
 }
 
-uint64_t MergedPartition::bytes() const {
-  const std::lock_guard lock(mu_);
+uint64_t MergedPartition::blocks() {
+  const Lock lock(mu_);
+  apply_forgotten();
+  return blocks_;
+}
+
+uint64_t MergedPartition::bytes() {
+  const Lock lock(mu_);
+  apply_forgotten();
   return view_bytes_;
 }
 
+std::size_t MergedPartition::memory_bytes() const {
+  const Lock lock(mu_);
+  return sizeof(*this) + 2 * base_path_.size() + maps_.memory_bytes() +
+         (view_ ? view_->entries().size() * sizeof(MergedView::Entry) : 0);
+}
+
+bool MergedPartition::must_stay() const {
+  const Lock lock(mu_);
+  return (segment_ > 0 && segment_end_ == 0) || !turns_.empty();
+}
+
 Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
-  // The runs to read are copied under the lock; entries never change, so the reading itself needs
-  // none.
+  // What is read is decided under the lock; the bytes never change, so the reading needs none.
   std::vector<IndexRecord> runs;
   if (into.empty()) return ok();
   {
-    const std::lock_guard lock(mu_);
+    const Lock lock(mu_);
+    apply_forgotten();
     if (offset > view_bytes_ || into.size() > view_bytes_ - offset) {
       return make_error(Code::kInvalidArgument,
                         fmt::format("{} has {} merged bytes: cannot read {} at offset {}",
                                     base_path_, view_bytes_, into.size(), offset));
     }
-    auto entry = std::upper_bound(entries_.begin(), entries_.end(), offset,
-                                  [](uint64_t at, const Entry& e) { return at < e.view_offset; });
-    uint64_t skip = offset - std::prev(entry)->view_offset;
-    uint64_t missing = into.size();
-    for (--entry; missing > 0; ++entry, skip = 0) {
-      IndexRecord run = entry->record;
-      run.offset += skip;
-      run.length = std::min(run.length - skip, missing);
-      missing -= run.length;
-      if (!runs.empty() && runs.back().segment == run.segment &&
-          runs.back().offset + runs.back().length == run.offset) {
-        runs.back().length += run.length;
-      } else {
-        runs.push_back(run);
-      }
+    if (gapless_) {
+      runs.push_back({.offset = offset, .length = into.size()});
+    } else {
+      TRY_ASSIGN(const std::shared_ptr<const MergedView> view, current_view());
+      runs = view->runs(offset, into.size());
     }
   }
   for (const IndexRecord& run : runs) {
-    TRY_ASSIGN(const std::unique_ptr<File> file,
-               io_.open(segment_path(run.segment), OpenMode::kRead));
+    TRY_ASSIGN(const std::shared_ptr<File> file, files_.open_to_read(segment_path(run.segment)));
     TRY_ASSIGN(const std::size_t n, file->read_at(run.offset, into.first(run.length)));
     if (n != run.length) {
       return make_error(Code::kCorruptData,
@@ -222,21 +275,176 @@ Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
   return ok();
 }
 
+// ---- appending -----------------------------------------------------------------------------------------------------
+
+Result<MergedPartition::Appended> MergedPartition::append(std::span<const Block> blocks) {
+  Lock lock(mu_);
+  apply_forgotten();
+  wait_for_turns_of(lock, blocks);
+  Appended counts;
+  std::vector<std::span<const std::byte>> pieces;
+  const std::shared_ptr<Turn> turn = reserve(blocks, counts, pieces);
+  if (!turn) return counts;
+  const uint64_t allocate_to = allocation_for(segment_end_);
+  lock.unlock();
+  const Status written =
+      write_bytes(turn->records.front(), counts.merged_bytes, pieces, allocate_to);
+  lock.lock();
+  turn->state = written ? Turn::State::kWritten : Turn::State::kFailed;
+  if (!written) {
+    turn->error = written.error();
+    // Nobody has reserved behind it: the next one writes over the remains.
+    if (turns_.back() == turn && turn->records.front().segment == segment_)
+      segment_end_ = turn->records.front().offset;
+  }
+  settle_turns();
+  // Those before are writing on other threads; each ends with its disk.
+  settled_.wait(lock, [&] { return turn->state == Turn::State::kSettled; });
+  if (turn->error) return *turn->error;
+  return counts;
+}
+
+// The same block may be offered twice at a time (a repeated push): the second waits for the first
+// one's end, as it must not be acknowledged before.
+void MergedPartition::wait_for_turns_of(Lock& lock, std::span<const Block> blocks) {
+  settled_.wait(lock, [&] {
+    return turns_.empty() || std::ranges::none_of(blocks, [&](const Block& block) {
+             return under_way_.contains(block.map);
+           });
+  });
+}
+
+std::shared_ptr<MergedPartition::Turn> MergedPartition::reserve(
+    std::span<const Block> blocks, Appended& counts,
+    std::vector<std::span<const std::byte>>& pieces) {
+  auto turn = std::make_shared<Turn>();
+  MapSet mine;
+  for (const Block& block : blocks) {
+    if (maps_.contains(block.map) || mine.contains(block.map)) {
+      ++counts.duplicates;
+      continue;
+    }
+    mine.insert(block.map);
+    turn->records.push_back({.map = block.map, .length = block.bytes.size(), .crc = block.crc});
+    pieces.push_back(block.bytes);
+    ++counts.merged;
+    counts.merged_bytes += block.bytes.size();
+  }
+  if (turn->records.empty()) return nullptr;
+  if (segment_end_ > 0 && segment_end_ + counts.merged_bytes > options_.split_bytes) {
+    begin_segment();
+  }
+  for (IndexRecord& record : turn->records) {
+    under_way_.insert(record.map);
+    record.segment = segment_;
+    record.offset = segment_end_;
+    segment_end_ += record.length;
+  }
+  turns_.push_back(turn);
+  return turn;
+}
+
+void MergedPartition::begin_segment() {
+  segment_ = std::max(segment_ + 1, options_.first_segment);
+  segment_end_ = 0;
+  allocated_ = 0;
+}
+
+uint64_t MergedPartition::allocation_for(uint64_t end) {
+  if (end <= allocated_ || end < kLeastAllocation) return 0;
+  if (options_.has_room && !options_.has_room()) return 0;
+  allocated_ = end + std::clamp(end, kLeastAllocation, kMostAllocation);
+  return allocated_;
+}
+
+Status MergedPartition::write_bytes(const IndexRecord& first, uint64_t bytes,
+                                    std::span<const std::span<const std::byte>> pieces,
+                                    uint64_t allocate_to) {
+  const std::string path = segment_path(first.segment);
+  TRY_ASSIGN(const std::shared_ptr<File> data, files_.open(path));
+  if (allocate_to > first.offset)
+    (void)data->preallocate(first.offset, std::max(allocate_to - first.offset, bytes));
+  return data->write_pieces_at(first.offset, pieces);
+}
+
+void MergedPartition::settle_turns() {
+  std::vector<IndexRecord> records;
+  std::vector<std::shared_ptr<Turn>> settling;
+  while (!turns_.empty() && turns_.front()->state != Turn::State::kWriting) {
+    const std::shared_ptr<Turn>& turn = turns_.front();
+    if (turn->state == Turn::State::kWritten)
+      records.insert(records.end(), turn->records.begin(), turn->records.end());
+    settling.push_back(turn);
+    turns_.pop_front();
+  }
+  if (settling.empty()) return;
+  const Status recorded = records.empty() ? ok() : write_records(records);
+  if (recorded) add(records);
+  for (const std::shared_ptr<Turn>& turn : settling) {
+    for (const IndexRecord& record : turn->records) under_way_.erase(record.map);
+    if (!recorded && !turn->error) turn->error = recorded.error();
+    turn->state = Turn::State::kSettled;
+  }
+  settled_.notify_all();
+}
+
+Status MergedPartition::write_records(std::span<const IndexRecord> records) {
+  TRY_ASSIGN(const std::shared_ptr<File> index, files_.open(index_path()));
+  std::vector<std::byte> bytes;
+  bytes.reserve((records.size() + 1) * kIndexRecordBytes);
+  if (index_end_ == 0) {
+    const IndexBytes header = encode_index_header(shuffle_, partition_);
+    bytes.insert(bytes.end(), header.begin(), header.end());
+  }
+  for (const IndexRecord& record : records) {
+    const IndexBytes encoded = encode_index_record(record);
+    bytes.insert(bytes.end(), encoded.begin(), encoded.end());
+  }
+  // What failed half-way is overwritten by the next ones, as index_end_ moves only when all is
+  // written.
+  TRY(index->write_at(index_end_, bytes));
+  index_end_ += bytes.size();
+  return ok();
+}
+
+void MergedPartition::add(std::span<const IndexRecord> records) {
+  for (const IndexRecord& record : records) {
+    maps_.insert(record.map);
+    gapless_ = gapless_ && record.segment == 0 && record.offset == view_bytes_;
+    view_bytes_ += record.length;
+    ++blocks_;
+  }
+  view_ = nullptr;
+}
+
+// ---- the file itself -----------------------------------------------------------------------------------------------
+
 std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
-  const std::lock_guard lock(mu_);
-  if (!gapless_ || entries_.empty() || view_bytes_ != bytes || segment_ > 0) return std::nullopt;
+  const Lock lock(mu_);
+  apply_forgotten();
+  // An append under way may have made the file longer than the view.
+  if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || segment_ > 0 || !turns_.empty())
+    return std::nullopt;
   {
     // The remains of an append that failed would be read as part of the file.
-    const auto data = io_.open(segment_path(0), OpenMode::kWriteCreate);
+    const auto data = files_.open(segment_path(0));
     if (!data || !(*data)->truncate(view_bytes_)) return std::nullopt;
   }
   const auto file = io_.open(segment_path(0), OpenMode::kRead);
   if (!file || (*file)->native_fd() < 0) return std::nullopt;
   Fd fd(::fcntl((*file)->native_fd(), F_DUPFD_CLOEXEC, 0));
   if (!fd) return std::nullopt;
-  segment_ = 1;
-  segment_end_ = 0;
+  begin_segment();
   return fd;
+}
+
+void MergedPartition::trim() {
+  const Lock lock(mu_);
+  if (allocated_ <= segment_end_ || !turns_.empty()) return;
+  const auto data = files_.open(segment_path(segment_));
+  if (!data) return;
+  // The size stays; the file system gives back what lies behind it.
+  if ((*data)->truncate(segment_end_)) allocated_ = segment_end_;
 }
 
 }  // namespace shufflefs::merge

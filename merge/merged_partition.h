@@ -1,54 +1,87 @@
-// One merged partition on this node's disk: the blocks' bytes, one after the other, in segment
+// One merged partition on this node's disks: the blocks' bytes, one after the other, in segment
 // files, and the index that names them (docs/formats.md). The merged view is the blocks in index
 // order; views only grow, so an earlier snapshot is always a prefix of a later one.
 //
+// Appending: a writer reserves its place under the lock, writes its bytes without it, and is
+// acknowledged when its records are in the index. Records are written in the order of the places,
+// those of several writers in one piece; so the file is the view unless an append has failed.
+//
 // Durability: like Spark's own shuffle files, nothing is fsynced; a block is visible once its
 // record is written, and the record is written only after the bytes. load() cuts off what a crash
-// left behind. Threads: safe; appends exclude each other. Cost: an append opens, writes and closes
-// two files; a partition keeps about 40 bytes of memory for each block and no descriptor.
+// left behind. Threads: safe. Memory: a bit for each block (map_set.h) and a few hundred bytes; the
+// index is read again when it is asked for, and kept only where the view is not simply the file.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "base/fd.h"
-#include "base/file_io.h"
-#include "base/seeded_hash.h"
+#include "base/open_files.h"
+#include "merge/forgotten_maps.h"
+#include "merge/map_set.h"
+#include "merge/merged_view.h"
 #include "merge/node_api.h"
 #include "merge/partition_index.h"
 
 namespace shufflefs::merge {
 
+struct MergedPartitionOptions {
+  // A block that would make a segment larger goes into a new one.
+  uint64_t split_bytes = UINT64_MAX;
+  // The number of the first one after segment 0: above those of an earlier copy of the partition,
+  // which may still lie on some disk.
+  uint32_t first_segment = 1;
+  // Whether load() checks the last blocks against their checksums. Not needed if the machine has
+  // not been restarted since they were written: what was written before their records is there.
+  bool verify = true;
+  // Whether there is room to preallocate; always if there is none.
+  std::function<bool()> has_room = {};
+  // The path of a further segment without ".<n>.data", e.g. on another disk; beside the index if
+  // there is none. Asked again after a restart with the same answer for segments that exist.
+  std::function<std::string(uint32_t segment)> place_segment = {};
+};
+
 class MergedPartition {
  public:
-  // `base_path` is <data>/merged/<app>/<shuffle>/<p>; the directory exists.
-  MergedPartition(FileIo& io, std::string base_path, ShuffleId shuffle, PartitionId partition);
+  // `base_path` is <data>/merged/<app>/<shuffle>/<p>; the directory exists. `forgotten` may be
+  // null; `files` outlives the partition.
+  MergedPartition(FileIo& io, OpenFiles& files, std::string base_path, ShuffleId shuffle,
+                  PartitionId partition, MergedPartitionOptions options = {},
+                  std::shared_ptr<ForgottenMaps> forgotten = nullptr);
+  ~MergedPartition();
+  MergedPartition(const MergedPartition&) = delete;
+  MergedPartition& operator=(const MergedPartition&) = delete;
 
   // Replays the index from disk, cuts off torn records and those beyond the data, and verifies the
   // last blocks. Nothing on disk is an empty partition. A broken header moves the files aside
   // (<p>.bad) and starts empty.
   [[nodiscard]] Status load();
 
-  enum class Appended { kMerged, kDuplicate };
-  // `bytes` have been checked against `crc`. After an error the block is not in the index; a hole
-  // may remain.
-  [[nodiscard]] Result<Appended> append(MapId map, uint32_t crc, std::span<const std::byte> bytes);
+  struct Block {
+    MapId map{};
+    uint32_t crc = 0;
+    std::span<const std::byte> bytes;  // not empty; have been checked against `crc`
+  };
+  struct Appended {
+    uint32_t merged = 0;
+    uint32_t duplicates = 0;
+    uint64_t merged_bytes = 0;
+  };
+  // All or nothing. After an error no block is in the index; a hole may remain.
+  [[nodiscard]] Result<Appended> append(std::span<const Block> blocks);
 
-  // The map output was removed: its block is no longer in the view, and its map id may come again.
-  // In memory only; on disk a later record of the same map id replaces the earlier one. (After a
-  // restart the block of an output that was removed and never came again is back; whoever asks its
-  // living origin leaves it out.) The one case in which a view does not only grow: open readers
-  // notice by the checksums.
-  void forget(MapId map);
-
-  [[nodiscard]] std::vector<MergedBlock> view() const;
-  [[nodiscard]] uint64_t blocks() const;
-  [[nodiscard]] uint64_t bytes() const;
+  [[nodiscard]] Result<std::vector<MergedBlock>> view();
+  [[nodiscard]] bool contains(MapId map);
+  [[nodiscard]] uint64_t blocks();
+  [[nodiscard]] uint64_t bytes();
   // Fills `into` from `offset` of the view. kInvalidArgument beyond its end, kCorruptData if the
   // file is too short.
   [[nodiscard]] Status read(uint64_t offset, std::span<std::byte> into);
@@ -57,34 +90,68 @@ class MergedPartition {
   // read-only. From then on the file does not grow; later blocks go into a further segment.
   [[nodiscard]] std::optional<Fd> seal_for_passthrough(uint64_t bytes);
 
+  // Gives back what was preallocated and not used.
+  void trim();
+  [[nodiscard]] std::size_t memory_bytes() const;
+  // It knows something that a load() from the disk would not: that the file is sealed.
+  [[nodiscard]] bool must_stay() const;
+
  private:
-  struct Entry {
-    IndexRecord record;
-    uint64_t view_offset = 0;
+  // An append under way. Settled in the order of the places.
+  struct Turn {
+    std::vector<IndexRecord> records;
+    enum class State { kWriting, kWritten, kFailed, kSettled } state = State::kWriting;
+    std::optional<Error> error;
   };
+  using Lock = std::unique_lock<std::mutex>;
+
   [[nodiscard]] std::string segment_path(uint32_t segment) const;
   [[nodiscard]] std::string index_path() const { return base_path_ + ".index"; }
-  [[nodiscard]] Status write_record(const IndexRecord& record);  // REQUIRES: mu_ held
+  [[nodiscard]] bool reaches(const IndexRecord& record);
+  [[nodiscard]] bool last_bytes_match(const IndexRecord& record);
   [[nodiscard]] Status keep_valid(std::vector<IndexRecord> records, uint64_t index_bytes,
                                   std::string cut_reason);
-  [[nodiscard]] bool last_bytes_match(const IndexRecord& record);
-  void add_entry(const IndexRecord& record);  // REQUIRES: mu_ held
-  void forget_entry(MapId map);               // REQUIRES: mu_ held
+  [[nodiscard]] Status write_bytes(const IndexRecord& first, uint64_t bytes,
+                                   std::span<const std::span<const std::byte>> pieces,
+                                   uint64_t allocate_to);
+  // All REQUIRE mu_ held:
+  void wait_for_turns_of(Lock& lock, std::span<const Block> blocks);
+  std::shared_ptr<Turn> reserve(std::span<const Block> blocks, Appended& counts,
+                                std::vector<std::span<const std::byte>>& pieces);
+  void begin_segment();
+  [[nodiscard]] uint64_t allocation_for(uint64_t end);
+  void settle_turns();
+  [[nodiscard]] Status write_records(std::span<const IndexRecord> records);
+  void add(std::span<const IndexRecord> records);
+  // Takes the blocks of removed map outputs out of the view.
+  void apply_forgotten();
+  [[nodiscard]] Result<std::vector<IndexRecord>> read_records();
+  [[nodiscard]] Result<std::shared_ptr<const MergedView>> current_view();
+  void take_over(const std::vector<IndexRecord>& records);
 
   FileIo& io_;
+  OpenFiles& files_;
   const std::string base_path_;
   const ShuffleId shuffle_;
   const PartitionId partition_;
+  const MergedPartitionOptions options_;
+  const std::shared_ptr<ForgottenMaps> forgotten_;
 
   mutable std::mutex mu_;
+  std::condition_variable settled_;
   // All GUARDED_BY(mu_):
-  std::vector<Entry> entries_;
-  std::unordered_set<uint64_t, SeededHash> maps_;
-  uint32_t segment_ = 0;      // the one that grows
-  uint64_t segment_end_ = 0;  // where its next block goes
+  MapSet maps_;
+  uint64_t blocks_ = 0;
   uint64_t view_bytes_ = 0;
-  uint64_t index_end_ = 0;  // 0: the index file is not written yet
-  bool gapless_ = true;     // segment 0 is the view
+  bool gapless_ = true;                     // segment 0 is the view
+  std::shared_ptr<const MergedView> view_;  // where it is not, once it was needed
+  uint32_t segment_ = 0;                    // the one that grows
+  uint64_t segment_end_ = 0;                // where its next block goes
+  uint64_t allocated_ = 0;                  // of that segment on the disk; at least its end
+  uint64_t index_end_ = 0;                  // 0: the index file is not written yet
+  uint64_t forgotten_until_ = 0;            // what of forgotten_ has been applied
+  std::deque<std::shared_ptr<Turn>> turns_;
+  MapSet under_way_;  // the map ids of turns_
 };
 
 }  // namespace shufflefs::merge

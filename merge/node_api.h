@@ -19,7 +19,7 @@
 
 namespace shufflefs::merge {
 
-// ---- push: a chunk is a run of blocks of one map output for one owner --------------------------------------------
+// ---- push: blocks of one shuffle for one owner ---------------------------------------------------------------------
 
 struct PushBlock {
   PartitionId partition{};
@@ -27,21 +27,35 @@ struct PushBlock {
   uint64_t length = 0;  // > 0: empty blocks are never pushed
 };
 
-struct PushRequest {
-  ShuffleKey shuffle;
+// Contiguous blocks of one map output. Small ones of several map outputs travel in one request.
+struct PushPart {
   MapId map{};
-  NodeName origin;     // the node that wrote the map output
-  uint64_t epoch = 0;  // see Drop below
+  uint64_t commit = 0;  // MapOutput::commit: tells a map id's later life from what was removed
   std::vector<PushBlock> blocks;
-  Buffer payload;     // the blocks' bytes, one after the other
-  FileOwner owner{};  // of the map output
 };
 
-// A refused chunk is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoMemory, kIo,
-// kTimeout: try later).
+struct PushRequest {
+  ShuffleKey shuffle;
+  NodeName origin;     // the node that wrote the map outputs
+  uint64_t epoch = 0;  // see Drop below
+  std::vector<PushPart> parts;
+  Buffer payload;  // the blocks' bytes, one after the other; empty in an offer
+  // Only asks which of the blocks are missing: after a restart most have been merged long ago.
+  bool offer = false;
+  FileOwner owner{};  // of the map outputs
+};
+
+// A refused push is an Error (kRefused, kDropped, kTooLarge: do not retry; kNoSpace: the second
+// choice may take it; kNoMemory, kIo, kTimeout: try later).
 struct PushReply {
   uint32_t merged = 0;
   uint32_t duplicates = 0;  // were there already: acknowledged and dropped
+  uint32_t missing = 0;     // of an offer
+  // How many bytes the owner is ready to take from this node at the same time; 0: it does not say.
+  uint64_t credit_bytes = 0;
+  // More than 0: nothing was done, the owner is short of memory or behind with its disks. Come
+  // again after so many milliseconds.
+  uint32_t busy_ms = 0;
 };
 
 // ---- announce: what exists, so that a missing block is noticed even if its origin dies ------------------------------
@@ -62,10 +76,18 @@ struct AnnouncedMap {
   FileOwner owner{};                  // of the map output
 };
 
+// A map output that was unlinked at its origin.
+struct RemovedMap {
+  ShuffleKey shuffle;
+  MapId map{};
+  uint64_t commit = 0;  // of the removed one: pushes of it that are still under way are refused
+  friend bool operator==(const RemovedMap&, const RemovedMap&) = default;
+};
+
 struct AnnounceRequest {
   NodeName origin;
   std::vector<AnnouncedMap> committed;
-  std::vector<std::pair<ShuffleKey, MapId>> removed;  // unlinked at the origin
+  std::vector<RemovedMap> removed;
 };
 
 // ---- questions ------------------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::string_view kMagic = "SFSINDEX";
 constexpr uint32_t kVersion = 1;
+constexpr std::size_t kKindAt = 32;
+constexpr uint32_t kBlock = 0;
+constexpr uint32_t kRemoval = 1;
 constexpr std::size_t kCrcAt = kIndexRecordBytes - sizeof(uint32_t);
 
 void seal(IndexBytes& bytes) {
@@ -44,6 +47,7 @@ IndexBytes encode_index_record(const IndexRecord& record) {
   store_le(bytes.data() + 16, record.length);
   store_le(bytes.data() + 24, record.segment);
   store_le(bytes.data() + 28, record.crc);
+  store_le(bytes.data() + kKindAt, record.removal ? kRemoval : kBlock);
   seal(bytes);
   return bytes;
 }
@@ -71,11 +75,14 @@ Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuf
       parsed.cut_reason = "a record with a wrong checksum";
       break;
     }
-    const IndexRecord record{
-        static_cast<MapId>(load_le<uint64_t>(bytes.data())), load_le<uint64_t>(bytes.data() + 8),
-        load_le<uint64_t>(bytes.data() + 16), load_le<uint32_t>(bytes.data() + 24),
-        load_le<uint32_t>(bytes.data() + 28)};
-    if (number(record.map) > kMaxMapId || record.length == 0 ||
+    const IndexRecord record{static_cast<MapId>(load_le<uint64_t>(bytes.data())),
+                             load_le<uint64_t>(bytes.data() + 8),
+                             load_le<uint64_t>(bytes.data() + 16),
+                             load_le<uint32_t>(bytes.data() + 24),
+                             load_le<uint32_t>(bytes.data() + 28),
+                             load_le<uint32_t>(bytes.data() + kKindAt) == kRemoval};
+    const bool known_kind = record.removal || load_le<uint32_t>(bytes.data() + kKindAt) == kBlock;
+    if (!known_kind || number(record.map) > kMaxMapId || (record.length == 0) != record.removal ||
         record.offset > UINT64_MAX - record.length) {
       parsed.cut_reason = "a record with impossible numbers";
       break;

@@ -25,6 +25,9 @@ struct IndexRecord {
   uint64_t length = 0;   // > 0
   uint32_t segment = 0;  // <p>.data is segment 0, <p>.<n>.data segment n
   uint32_t crc = 0;      // crc32c of the block
+  // The map output was removed: whatever was merged of it before is not in the view. Such a record
+  // names no bytes.
+  bool removal = false;
   friend bool operator==(const IndexRecord&, const IndexRecord&) = default;
 };
 

@@ -16,6 +16,8 @@
 namespace shufflefs::merge {
 namespace {
 
+constexpr auto kIdle = std::chrono::seconds(2);
+
 Error wrong_checksum() {
   return make_error(Code::kCorruptData, "the bytes do not match their checksum");
 }
@@ -35,11 +37,12 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
     bool bad = false;  // the merged copy does not match: read the origin
   };
 
-  Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, Metrics& metrics,
-       StreamOptions options_in, PartitionPlan plan_in)
+  Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, ByteBudget& replies_in,
+       Metrics& metrics, StreamOptions options_in, PartitionPlan plan_in)
       : runtime(runtime_in),
         cluster(cluster_in),
         budget(budget_in),
+        replies(replies_in),
         options(options_in),
         plan(std::move(plan_in)),
         units(cut_into_units(plan)),
@@ -72,10 +75,13 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<Result<Buffer>> read_holder(const PlannedBlock& block, uint64_t within, uint32_t length);
   void count_fallback(const PlannedBlock& block, const Error& error);
   void evict(std::size_t current);
+  [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
+  Task<Status> wait_for(std::size_t index, std::shared_ptr<Loading> loading);
 
   Runtime& runtime;
   Cluster& cluster;
-  ByteBudget& budget;
+  ByteBudget& budget;   // of what is fetched
+  ByteBudget& replies;  // of what the reader gets; never held while waiting for the other
   const StreamOptions options;
   const PartitionPlan plan;
   const std::vector<StreamUnit> units;
@@ -89,18 +95,26 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   // Who wrote what, asked when a block whose origin the plan leaves open has to be read there.
   std::optional<std::map<MapId, NodeName>> origins;
   std::size_t last_unit = 0;
+  TimePoint last_use;
   Gate gate;
 };
 
 PartitionStream::PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget,
-                                 Metrics& metrics, StreamOptions options, PartitionPlan plan)
-    : impl_(std::make_shared<Impl>(runtime, cluster, budget, metrics, options, std::move(plan))) {}
+                                 ByteBudget& replies, Metrics& metrics, StreamOptions options,
+                                 PartitionPlan plan)
+    : impl_(std::make_shared<Impl>(runtime, cluster, budget, replies, metrics, options,
+                                   std::move(plan))) {}
 
 PartitionStream::~PartitionStream() = default;
 
 const PartitionPlan& PartitionStream::plan() const { return impl_->plan; }
 
 Task<void> PartitionStream::close() { return impl_->gate.close(); }
+
+void PartitionStream::release_if_idle() {
+  if (impl_->runtime.now() - impl_->last_use < kIdle) return;
+  std::erase_if(impl_->loads, [](const auto& entry) { return entry.second->done.has_value(); });
+}
 
 Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
   const std::shared_ptr<Impl> impl = impl_;
@@ -110,44 +124,59 @@ Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
     co_return Buffer(0);
   }
   const uint64_t wanted = std::min<uint64_t>(size, plan.bytes - offset);
+  const std::size_t first = impl->unit_at(offset);
+  const std::size_t last = impl->unit_at(offset + wanted - 1);
+  // Held until they are copied, whatever is evicted meanwhile.
+  std::vector<std::shared_ptr<Impl::Loading>> loading;
+  for (std::size_t index = first; index <= last; ++index) loading.push_back(impl->load(index));
+  // Going forward: fetch what comes next meanwhile.
+  if (first == impl->last_unit || first == impl->last_unit + 1) {
+    const std::size_t ahead = impl->options.ahead_bytes / kUnitBytes;
+    for (std::size_t i = last + 1; i < impl->units.size() && i <= last + ahead; ++i)
+      (void)impl->load(i);
+  }
+  impl->last_unit = last;
+  impl->last_use = impl->runtime.now();
+  for (std::size_t index = first; index <= last; ++index)
+    CO_TRY(co_await impl->wait_for(index, loading[index - first]));
+  // Last, so that nobody holds it who waits for anything else.
   CO_TRY_ASSIGN(ByteBudget::Lease lease,
-                co_await impl->budget.acquire(wanted, impl->options.patience));
+                co_await impl->replies.acquire(wanted, impl->options.patience));
   Buffer out(wanted, std::move(lease));
-  for (uint64_t done = 0; done < wanted;) {
-    const auto after =
-        std::upper_bound(impl->units.begin(), impl->units.end(), offset + done,
-                         [](uint64_t at, const StreamUnit& unit) { return at < unit.offset; });
-    const auto index = static_cast<std::size_t>(after - impl->units.begin()) - 1;
+  uint64_t done = 0;
+  for (std::size_t index = first; index <= last; ++index) {
     const StreamUnit& unit = impl->units[index];
-    const std::shared_ptr<Impl::Loading> loading = impl->load(index);
-    // Going forward: fetch what comes next meanwhile.
-    if (index == impl->last_unit || index == impl->last_unit + 1) {
-      const std::size_t ahead = impl->options.ahead_bytes / kUnitBytes;
-      for (std::size_t i = index + 1; i < impl->units.size() && i <= index + ahead; ++i)
-        (void)impl->load(i);
-    }
-    impl->last_unit = index;
-    if (!loading->done) {
-      const auto waiter = std::shared_ptr<Timer>(impl->runtime.make_timer());
-      loading->waiters.push_back(waiter);
-      co_await waiter->wait_for(impl->options.patience * 3 + impl->options.lost_patience);
-    }
-    if (!loading->done)
-      co_return make_error(Code::kTimeout,
-                           fmt::format("{}/{} did not arrive in time", to_string(plan.shuffle),
-                                       number(plan.partition)));
-    if (!*loading->done) {
-      const Error error = loading->done->error();
-      impl->loads.erase(index);  // the next read tries again
-      co_return error;
-    }
     const uint64_t within = offset + done - unit.offset;
     const uint64_t step = std::min(wanted - done, unit.length - within);
-    std::memcpy(out.data() + done, (*loading->done)->data() + within, step);
+    std::memcpy(out.data() + done, (*loading[index - first]->done)->data() + within, step);
     done += step;
-    impl->evict(index);
   }
+  impl->evict(last);
   co_return out;
+}
+
+std::size_t PartitionStream::Impl::unit_at(uint64_t offset) const {
+  const auto after =
+      std::upper_bound(units.begin(), units.end(), offset,
+                       [](uint64_t at, const StreamUnit& unit) { return at < unit.offset; });
+  return static_cast<std::size_t>(after - units.begin()) - 1;
+}
+
+// Until the unit has been fetched; its error if it could not be.
+Task<Status> PartitionStream::Impl::wait_for(std::size_t index, std::shared_ptr<Loading> loading) {
+  if (!loading->done) {
+    const auto waiter = std::shared_ptr<Timer>(runtime.make_timer());
+    loading->waiters.push_back(waiter);
+    co_await waiter->wait_for(options.patience * 3 + options.lost_patience);
+  }
+  if (!loading->done)
+    co_return make_error(Code::kTimeout,
+                         fmt::format("{}/{} did not arrive in time", to_string(plan.shuffle),
+                                     number(plan.partition)));
+  if (*loading->done) co_return ok();
+  const auto it = loads.find(index);
+  if (it != loads.end() && it->second == loading) loads.erase(it);  // the next read tries again
+  co_return loading->done->error();
 }
 
 void PartitionStream::Impl::evict(std::size_t current) {

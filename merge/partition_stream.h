@@ -22,8 +22,9 @@ namespace shufflefs::merge {
 
 class PartitionStream {
  public:
-  PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, Metrics& metrics,
-                  StreamOptions options, PartitionPlan plan);
+  // `budget` is for what is fetched, ahead or not, `replies` for what read() returns.
+  PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget, ByteBudget& replies,
+                  Metrics& metrics, StreamOptions options, PartitionPlan plan);
   ~PartitionStream();
   PartitionStream(const PartitionStream&) = delete;
   PartitionStream& operator=(const PartitionStream&) = delete;
@@ -32,6 +33,9 @@ class PartitionStream {
   // Up to `size` bytes from `offset`; fewer only at the end of the partition. At the end of an
   // incomplete plan: an error.
   [[nodiscard]] Task<Result<Buffer>> read(uint64_t offset, uint32_t size);
+  // Gives back what has been fetched, if nobody has read for a while: a file that is open and not
+  // read must not keep memory from those who read.
+  void release_if_idle();
   // Ends the read-ahead.
   [[nodiscard]] Task<void> close();
 

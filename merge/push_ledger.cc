@@ -8,6 +8,11 @@ void PushLedger::planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks,
   entries_[shuffle][map] = Entry{false, chunks, blocks_left_home, bytes_left_home, {}};
 }
 
+void PushLedger::chunks_added(const ShuffleKey& shuffle, MapId map, uint64_t chunks) {
+  const std::lock_guard lock(mu_);
+  if (Entry* const entry = find(shuffle, map); entry != nullptr) entry->chunks_open += chunks;
+}
+
 void PushLedger::unpushed(const ShuffleKey& shuffle, MapId map) {
   const std::lock_guard lock(mu_);
   entries_[shuffle][map].pushed_off = true;

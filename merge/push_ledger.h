@@ -17,6 +17,8 @@ class PushLedger {
   // The map output's chunks are known; `chunks` of them are to be pushed.
   void planned(const ShuffleKey& shuffle, MapId map, uint64_t chunks, uint64_t blocks_left_home,
                uint64_t bytes_left_home);
+  // Some of its chunks were cut further.
+  void chunks_added(const ShuffleKey& shuffle, MapId map, uint64_t chunks);
   void unpushed(const ShuffleKey& shuffle, MapId map);  // pushing is switched off
   // Both do nothing if the map output was forgotten while its chunk was under way.
   void chunk_merged(const ShuffleKey& shuffle, MapId map);

@@ -3,19 +3,35 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
-#include "base/crc32c.h"
+#include "base/background_io.h"
 #include "base/log.h"
 
 namespace shufflefs::merge {
 
 namespace {
 
+// More blocks than this in one message would make its header large for no gain.
+constexpr std::size_t kMostBlocks = 32'768;
+constexpr auto kIdle = std::chrono::hours(1);
+
 std::string down_reason(const Cluster& cluster, const NodeName& name) {
   for (const PeerHealth& peer : cluster.health()) {
     if (peer.name == name && !peer.reason.empty()) return peer.reason;
   }
   return "it is down";
+}
+
+// What says that the owner is not well, and not only this chunk.
+bool is_sickness(Code code) {
+  return code == Code::kTimeout || code == Code::kPeerUnreachable || code == Code::kProtocol ||
+         code == Code::kCancelled;
+}
+
+uint64_t bytes_of(const std::vector<PushChunk>& chunks) {
+  return std::accumulate(chunks.begin(), chunks.end(), uint64_t{0},
+                         [](uint64_t sum, const PushChunk& chunk) { return sum + chunk.bytes; });
 }
 
 }  // namespace
@@ -43,54 +59,109 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
       placements_(placements),
       ledger_(ledger),
       options_(options),
+      readers_(runtime, options.readers),
       pushed_bytes_(metrics.counter("shufflefs_push_bytes_total",
                                     "Bytes of blocks that an owner acknowledged as merged.")),
       pushed_blocks_(metrics.counter("shufflefs_push_blocks_total",
                                      "Blocks that an owner acknowledged as merged.")),
+      messages_(metrics.counter("shufflefs_push_messages_total",
+                                "Messages with chunks that were sent to owners.")),
       duplicate_blocks_(metrics.counter("shufflefs_push_duplicate_blocks_total",
                                         "Pushed blocks that the owner had already.")),
       retries_(metrics.counter("shufflefs_push_retries_total",
                                "Attempts to push a chunk that failed and were tried again.")),
-      given_up_chunks_(metrics.counter("shufflefs_push_given_up_chunks_total",
-                                       "Chunks that will not be merged.")),
-      submission_(runtime.make_timer()),
-      gate_(runtime, "pusher") {}
+      busy_answers_(metrics.counter("shufflefs_push_busy_answers_total",
+                                    "Messages that an owner was too busy to take.")),
+      left_alone_(metrics.counter("shufflefs_push_left_alone_total",
+                                  "How often an owner was left alone for a while after failures.")),
+      given_up_chunks_(metrics.counters("shufflefs_push_given_up_chunks_total",
+                                        "Chunks that will not be merged.", "reason")),
+      planning_(runtime.make_timer()),
+      scheduling_(runtime.make_timer()),
+      gate_(runtime, "pusher") {
+  // There from the start, as 0.
+  for (const Code reason : {Code::kTimeout, Code::kPeerUnreachable, Code::kNoSpace, Code::kNoMemory,
+                            Code::kTooLarge, Code::kDropped, Code::kRefused, Code::kCorruptData})
+    (void)given_up_chunks_.with(std::string(to_string(reason)));
+  metrics.gauge("shufflefs_push_in_flight_bytes", "Bytes on their way to owners.",
+                [this] { return static_cast<double>(in_flight_bytes_); });
+  metrics.gauge("shufflefs_push_queued_blocks", "Blocks that wait to be pushed.",
+                [this] { return static_cast<double>(queued_blocks_); });
+  metrics.gauge("shufflefs_push_waiting_maps", "Map outputs that wait to be cut into chunks.",
+                [this] { return static_cast<double>(submitted_maps_); });
+}
 
-void Pusher::submit(const ShuffleKey& shuffle, MapId map) {
-  if (!options_.enabled) {
-    ledger_.unpushed(shuffle, map);
+void Pusher::submit(Submission submission) {
+  if (!options_.enabled && !submission.leaving) {
+    ledger_.unpushed(submission.shuffle, submission.map);
     return;
   }
-  submitted_.emplace_back(shuffle, map);
-  if (!planning_) gate_.spawn(plan_all());
-  planning_ = true;
-  submission_->wake();
+  submitted_[submission.shuffle.app].push_back(std::move(submission));
+  ++submitted_maps_;
+  run();
+  planning_->wake();
 }
+
+void Pusher::run() {
+  if (running_) return;
+  running_ = true;
+  gate_.spawn(plan_all());
+  gate_.spawn(schedule());
+}
+
+std::size_t Pusher::pending() const {
+  std::size_t chunks = submitted_maps_ + in_flight_chunks_;
+  for (const auto& [name, owner] : active_) chunks += owner->queue.chunks();
+  return chunks;
+}
+
+std::vector<PushOwnerStatus> Pusher::owners() const {
+  std::vector<PushOwnerStatus> list;
+  const TimePoint now = runtime_.now();
+  for (const auto& [name, owner] : owners_) {
+    const PushWindow& window = owner->window;
+    list.push_back({name, owner->queue.chunks(), owner->queue.bytes(), window.in_flight_bytes(),
+                    window.window_bytes(),
+                    window.is_open() || window.paused_until() > now ? window.reason() : ""});
+  }
+  return list;
+}
+
+// ---- planning ------------------------------------------------------------------------------------------------------
 
 Task<void> Pusher::plan_all() {
   while (true) {
-    if (submitted_.empty()) {
-      co_await submission_->wait_for(std::chrono::hours(1));
+    if (submitted_.empty() || queued_blocks_ >= options_.max_queued_blocks) {
+      co_await planning_->wait_for(kIdle);
       continue;
     }
-    const auto [shuffle, map] = submitted_.front();
-    submitted_.pop_front();
-    co_await plan_one(shuffle, map);
+    auto app = submitted_.upper_bound(last_app_);
+    if (app == submitted_.end()) app = submitted_.begin();
+    last_app_ = app->first;
+    Submission next = std::move(app->second.front());
+    app->second.pop_front();
+    if (app->second.empty()) submitted_.erase(app);
+    co_await plan_one(std::move(next));
+    --submitted_maps_;
   }
 }
 
-Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
-  const auto output = maps_.find(shuffle, map);
-  if (!output) co_return;
+Task<void> Pusher::plan_one(Submission submission) {
+  const ShuffleKey& shuffle = submission.shuffle;
+  const MapId map = submission.map;
+  auto found = maps_.find(shuffle, map);
+  if (!found) co_return;
+  const auto output = std::make_shared<const MapOutput>(*std::move(found));
   const auto lengths =
       co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
-  if (!maps_.find(shuffle, map)) co_return;  // removed while we looked
+  if (!is_current(*output)) co_return;  // removed while we looked
   if (!lengths) {
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
                                     {"file", output->data_path},
                                     {"errno", lengths.error().sys_errno},
                                     {"reason", lengths.error().message}});
+    given_up_chunks_.with(std::string(to_string(lengths.error().code))).add();
     ledger_.planned(shuffle, map, 1, 0, 0);
     ledger_.chunk_given_up(shuffle, map,
                            "the map output cannot be read: " + lengths.error().message, 0,
@@ -102,134 +173,314 @@ Task<void> Pusher::plan_one(ShuffleKey shuffle, MapId map) {
     co_return;
   }
   const auto placement = placements_.get(shuffle, static_cast<uint32_t>(lengths->size()));
-  ChunkPlan plan =
+  const ChunkPlan plan =
       plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map,
                   options_.replicate ? std::optional(cluster_.self()) : std::nullopt);
   ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
-  for (PlannedChunk& planned : plan.chunks) {
+  std::vector<uint64_t> starts(lengths->size() + 1, 0);
+  std::partial_sum(lengths->begin(), lengths->end(), starts.begin() + 1);
+  for (const PlannedChunk& planned : plan.chunks) {
     // Jittered, so that the owners do not get the chunks of all map outputs of a stage at the same
     // moment.
     const auto jitter =
         options_.jitter.count() > 0
-            ? Duration(runtime_.random() % static_cast<uint64_t>(options_.jitter.count()))
+            ? Duration(static_cast<Duration::rep>(runtime_.random() %
+                                                  static_cast<uint64_t>(options_.jitter.count())))
             : Duration(0);
-    enqueue(planned.owner, {shuffle, map, std::move(planned.partitions), planned.bytes, 0,
-                            runtime_.now() + jitter});
+    PushChunk chunk = make_push_chunk(output, planned, *lengths, starts, placement->bucket_width());
+    chunk.offer = submission.known;
+    if (submission.leaving && planned.owner == cluster_.self() &&
+        reroute(planned.owner, chunk, true))
+      continue;
+    enqueue(planned.owner, std::move(chunk), jitter);
   }
 }
 
-void Pusher::enqueue(const NodeName& name, Chunk chunk) {
+bool Pusher::is_current(const MapOutput& output) const {
+  const auto now = maps_.find(output.shuffle, output.map);
+  return now && now->commit == output.commit;
+}
+
+PushWindowOptions Pusher::window_options() const {
+  PushWindowOptions window;
+  window.least_bytes = std::min<uint64_t>(options_.chunk_bytes, window.least_bytes);
+  window.most_messages = options_.per_owner;
+  window.most_bytes = options_.chunk_bytes * options_.per_owner;
+  window.first_bytes =
+      std::min(window.most_bytes, std::max(window.least_bytes, options_.chunk_bytes / 2));
+  window.step_bytes = std::max<uint64_t>(1, options_.chunk_bytes / 8);
+  window.slow = options_.slow;
+  window.first_pause = options_.first_backoff;
+  window.longest_pause = options_.longest_backoff;
+  return window;
+}
+
+void Pusher::enqueue(const NodeName& name, PushChunk chunk, Duration delay) {
   std::shared_ptr<Owner>& owner = owners_[name];
-  if (!owner) {
-    owner = std::make_shared<Owner>();
-    for (std::size_t worker = 0; worker < options_.per_owner; ++worker) {
-      owner->idle.push_back(runtime_.make_timer());
-      gate_.spawn(work(name, owner, worker));
-    }
-  }
-  owner->queue.push_back(std::move(chunk));
-  for (const auto& idle : owner->idle) idle->wake();
+  if (!owner) owner = std::make_shared<Owner>(window_options());
+  queued_blocks_ += chunk.blocks.size();
+  owner->queue.add(std::move(chunk), runtime_.now() + delay);
+  active_[name] = owner.get();
+  scheduling_->wake();
 }
 
-Task<void> Pusher::work(NodeName name, std::shared_ptr<Owner> owner, std::size_t worker) {
+// ---- scheduling ----------------------------------------------------------------------------------------------------
+
+Task<void> Pusher::schedule() {
   while (true) {
+    const TimePoint until = send_round();
     const TimePoint now = runtime_.now();
-    const auto ready = std::find_if(owner->queue.begin(), owner->queue.end(),
-                                    [&](const Chunk& c) { return c.not_before <= now; });
-    if (ready != owner->queue.end()) {
-      Chunk chunk = std::move(*ready);
-      owner->queue.erase(ready);
-      co_await attempt(name, owner, std::move(chunk));
+    if (until > now) co_await scheduling_->wait_for(until - now);
+  }
+}
+
+TimePoint Pusher::send_round() {
+  const TimePoint now = runtime_.now();
+  TimePoint until = now + kIdle;
+  const std::size_t owners = active_.size();
+  auto it = active_.upper_bound(last_owner_);
+  for (std::size_t i = 0; i < owners; ++i) {
+    if (it == active_.end()) it = active_.begin();
+    if (it == active_.end()) break;
+    const NodeName name = it->first;
+    Owner& owner = *it->second;
+    ++it;
+    const uint64_t limit = budget_.total_bytes();
+    if (in_flight_bytes_ >= limit) return now + kIdle;  // an answer wakes us
+    const uint64_t room = owner.window.room(now);
+    if (room == 0) {
+      if (owner.window.paused_until() > now) until = std::min(until, owner.window.paused_until());
       continue;
     }
-    const auto next = std::min_element(
-        owner->queue.begin(), owner->queue.end(),
-        [](const Chunk& a, const Chunk& b) { return a.not_before < b.not_before; });
-    const Duration wait =
-        next != owner->queue.end() ? next->not_before - now : Duration(std::chrono::hours(1));
-    co_await owner->idle[worker]->wait_for(wait);
-  }
-}
-
-Task<void> Pusher::attempt(NodeName name, std::shared_ptr<Owner> owner, Chunk chunk) {
-  auto output = maps_.find(chunk.shuffle, chunk.map);
-  if (!output) co_return;  // dropped or unlinked: nobody wants it any more
-  const std::shared_ptr<NodeApi> node = cluster_.node(name);
-  Result<PushReply> reply = make_error(Code::kPeerUnreachable, "it has left the cluster");
-  // No bytes are read for an owner that is known to be down.
-  if (node && !cluster_.is_up(name) && name != cluster_.self())
-    reply = make_error(Code::kPeerUnreachable, down_reason(cluster_, name));
-  else if (node)
-    reply = co_await send(node, std::move(*output), chunk);
-  if (!reply) {
-    if (!maps_.find(chunk.shuffle, chunk.map)) co_return;
-    settle_failure(name, *owner, std::move(chunk), reply.error());
-    co_return;
-  }
-  pushed_blocks_.add(reply->merged);
-  duplicate_blocks_.add(reply->duplicates);
-  pushed_bytes_.add(chunk.bytes);
-  ledger_.chunk_merged(chunk.shuffle, chunk.map);
-}
-
-Task<Result<PushReply>> Pusher::send(std::shared_ptr<NodeApi> node, MapOutput output,
-                                     const Chunk& chunk) {
-  CO_TRY_ASSIGN(ByteBudget::Lease lease,
-                co_await budget_.acquire(chunk.bytes, options_.memory_patience));
-  PushRequest request{output.shuffle, output.map, cluster_.self(),
-                      output.epoch,   {},         Buffer(chunk.bytes, std::move(lease)),
-                      output.owner};
-  const Status read = co_await offload(runtime_, [&]() -> Status {
-    TRY_ASSIGN(MapOutputReader reader, MapOutputReader::open(io_, output));
-    uint64_t at = 0;
-    for (const PartitionId partition : chunk.partitions) {
-      const uint64_t length =
-          number(partition) < reader.lengths().size() ? reader.lengths()[number(partition)] : 0;
-      if (length == 0 || length > chunk.bytes - at)
-        return make_error(Code::kInvalidArgument, "the map output changed after its commit");
-      const std::span<std::byte> into = request.payload.span().subspan(at, length);
-      TRY(reader.read(partition, 0, into));
-      request.blocks.push_back({partition, crc32c(into), length});
-      at += length;
+    if (!owner.queue.has_due(now)) {
+      if (const auto due = owner.queue.next_due()) until = std::min(until, *due);
+      continue;
     }
-    if (at != chunk.bytes)
-      return make_error(Code::kInvalidArgument, "the map output changed after its commit");
-    return ok();
+    const uint64_t most = std::min({room, options_.chunk_bytes, limit - in_flight_bytes_});
+    auto chunks = owner.queue.take(most, kMostBlocks, now);
+    if (owner.queue.empty()) active_.erase(name);
+    start(name, owner, std::move(chunks));
+    last_owner_ = name;
+    until = now;  // there may be more
+  }
+  return until;
+}
+
+void Pusher::start(const NodeName& name, Owner& owner, std::vector<PushChunk> chunks) {
+  for (const PushChunk& chunk : chunks) queued_blocks_ -= chunk.blocks.size();
+  if (queued_blocks_ < options_.max_queued_blocks) planning_->wake();
+  std::erase_if(chunks, [this](const PushChunk& chunk) { return !is_current(*chunk.output); });
+  if (chunks.empty()) return;
+  const uint64_t bytes = chunks.front().offer ? 0 : bytes_of(chunks);
+  owner.window.sent(bytes);
+  in_flight_bytes_ += bytes;
+  in_flight_chunks_ += chunks.size();
+  gate_.spawn(send(name, std::move(chunks), bytes));
+}
+
+Task<void> Pusher::send(NodeName name, std::vector<PushChunk> chunks, uint64_t bytes) {
+  const std::shared_ptr<Owner> owner = owners_.at(name);
+  const std::size_t count = chunks.size();
+  const TimePoint started = runtime_.now();
+  PushMessage message;
+  const auto reply = co_await exchange(name, message, std::move(chunks), bytes);
+  in_flight_bytes_ -= bytes;
+  in_flight_chunks_ -= count;
+  // What could not be read here says nothing about the owner.
+  for (auto& [chunk, reason] : message.unreadable)
+    give_up(name, chunk, make_error(Code::kCorruptData, "cannot read it at home: " + reason));
+  std::erase_if(message.chunks,
+                [this](const PushChunk& chunk) { return !is_current(*chunk.output); });
+  const TimePoint now = runtime_.now();
+  if (!reply) {
+    settle_failure(name, reply.error(), std::move(message.chunks), bytes);
+  } else if (reply->busy_ms > 0) {
+    owner->window.busy(bytes, std::chrono::milliseconds(reply->busy_ms), now);
+    settle_busy(name, *reply, std::move(message.chunks));
+  } else {
+    owner->window.answered(bytes, now - started, reply->credit_bytes, now);
+    settle(name, *reply, std::move(message.chunks));
+  }
+  scheduling_->wake();
+}
+
+Task<Result<PushReply>> Pusher::exchange(NodeName name, PushMessage& message,
+                                         std::vector<PushChunk> chunks, uint64_t bytes) {
+  const std::shared_ptr<NodeApi> node = cluster_.node(name);
+  // No bytes are read for an owner that is known to be down.
+  std::optional<Error> gone;
+  if (!node)
+    gone = make_error(Code::kPeerUnreachable, "it has left the cluster");
+  else if (!cluster_.is_up(name) && name != cluster_.self())
+    gone = make_error(Code::kPeerUnreachable, down_reason(cluster_, name));
+  if (gone) {
+    message.chunks = std::move(chunks);
+    co_return *std::move(gone);
+  }
+  auto lease = co_await budget_.acquire(bytes, options_.memory_patience);
+  if (!lease) {
+    message.chunks = std::move(chunks);
+    co_return std::move(lease).error();
+  }
+  {
+    // Not all disk threads: in the background a read may take long.
+    const auto turn = co_await readers_.acquire(1, options_.memory_patience);
+    if (!turn) {
+      message.chunks = std::move(chunks);
+      co_return turn.error();
+    }
+    message = co_await offload(runtime_, [&] {
+      const BackgroundIo background;
+      return make_push_message(io_, cluster_.self(), std::move(chunks),
+                               Buffer(bytes, *std::move(lease)),
+                               [this](const MapOutput& output) { return is_current(output); });
+    });
+  }
+  if (message.chunks.empty()) co_return PushReply{};
+  messages_.add();
+  // Credit and window are for what is under way; a request that turned out smaller is fine.
+  co_return co_await node->push(std::move(message.request));
+}
+
+// ---- answers -------------------------------------------------------------------------------------------------------
+
+void Pusher::settle(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks) {
+  pushed_blocks_.add(reply.merged);
+  duplicate_blocks_.add(reply.duplicates);
+  for (PushChunk& chunk : chunks) {
+    if (chunk.offer && reply.missing > 0) {
+      // Some block of the message is not there: send this one for real; what is there is a
+      // duplicate.
+      chunk.offer = false;
+      enqueue(name, std::move(chunk), Duration(0));
+      continue;
+    }
+    if (!chunk.offer) pushed_bytes_.add(chunk.bytes);
+    ledger_.chunk_merged(chunk.output->shuffle, chunk.output->map);
+  }
+}
+
+void Pusher::settle_busy(const NodeName& name, const PushReply& reply,
+                         std::vector<PushChunk> chunks) {
+  busy_answers_.add();
+  const TimePoint now = runtime_.now();
+  for (PushChunk& chunk : chunks) {
+    if (!chunk.busy_since) chunk.busy_since = now;
+    if (now - *chunk.busy_since > options_.busy_patience) {
+      give_up(name, chunk, make_error(Code::kNoMemory, "it was busy all the time"));
+      continue;
+    }
+    enqueue(name, std::move(chunk), std::chrono::milliseconds(reply.busy_ms));
+  }
+}
+
+void Pusher::settle_failure(const NodeName& name, const Error& error, std::vector<PushChunk> chunks,
+                            uint64_t bytes) {
+  PushWindow& window = owners_.at(name)->window;
+  const TimePoint now = runtime_.now();
+  if (error.code == Code::kNoMemory) {
+    PushReply busy;
+    busy.busy_ms = static_cast<uint32_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(options_.first_backoff).count() + 1);
+    window.busy(bytes, std::chrono::milliseconds(busy.busy_ms), now);
+    settle_busy(name, busy, std::move(chunks));
+    return;
+  }
+  bool opened = false;
+  if (is_sickness(error.code))
+    opened = window.failed(bytes, error.message, now, runtime_.random());
+  else
+    window.answered(bytes, Duration(0), 0, now);
+  const bool left = cluster_.node(name) == nullptr;
+  for (PushChunk& chunk : chunks) {
+    if (left && reroute(name, chunk, false)) continue;
+    if (error.code == Code::kNoSpace && !chunk.second && reroute(name, chunk, true)) continue;
+    if (!is_retryable(error.code) && chunks.size() > 1) {
+      chunk.alone = true;  // which of them it was about shows when each goes by itself
+      enqueue(name, std::move(chunk), Duration(0));
+      continue;
+    }
+    retry_or_give_up(name, std::move(chunk), error);
+  }
+  if (opened) {
+    left_alone_.add();
+    log_limited(LogLevel::kWarning, "push.left_alone",
+                {{"owner", name.str()}, {"reason", error.message}});
+    fail_waiting(name, error);
+  }
+}
+
+void Pusher::retry_or_give_up(const NodeName& name, PushChunk chunk, const Error& error) {
+  if (!is_retryable(error.code) || chunk.attempts >= options_.max_retries) {
+    give_up(name, chunk, error);
+    return;
+  }
+  retries_.add();
+  const Duration pause = backoff(chunk.attempts);
+  ++chunk.attempts;
+  enqueue(name, std::move(chunk), pause);
+}
+
+// Else each of thousands of chunks would have to find out by itself that its owner is not there.
+void Pusher::fail_waiting(const NodeName& name, const Error& error) {
+  Owner& owner = *owners_.at(name);
+  std::vector<PushChunk> waiting = owner.queue.take_due(runtime_.now());
+  if (owner.queue.empty()) active_.erase(name);
+  const bool left = cluster_.node(name) == nullptr;
+  for (PushChunk& chunk : waiting) {
+    queued_blocks_ -= chunk.blocks.size();
+    if (!is_current(*chunk.output)) continue;
+    if (left && reroute(name, chunk, false)) continue;
+    retry_or_give_up(name, std::move(chunk), error);
+  }
+  planning_->wake();
+}
+
+bool Pusher::reroute(const NodeName& from, const PushChunk& chunk, bool to_second) {
+  const auto placement = placements_.get(chunk.output->shuffle, chunk.output->partition_count);
+  const auto choice = [&](PartitionId partition) {
+    if (!to_second) return placement->owner(partition);
+    // The second choice may be the one that has no room; then the first has.
+    const auto second = placement->second(partition);
+    return second && *second != from ? *second : placement->owner(partition);
+  };
+  auto pieces = split_by_owner(chunk, choice);
+  // A second copy on the origin's own disk is worth nothing.
+  const bool useless = std::ranges::any_of(pieces, [&](const auto& piece) {
+    return piece.first == from || (to_second && piece.first == cluster_.self());
   });
-  // A local failure is final: another attempt would read the same file.
-  if (!read)
-    co_return make_error(Code::kRefused, "cannot read it at home: " + read.error().message);
-  co_return co_await node->push(std::move(request));
+  if (useless) return false;
+  ledger_.chunks_added(chunk.output->shuffle, chunk.output->map, pieces.size() - 1);
+  for (auto& [owner, piece] : pieces) {
+    piece.second = piece.second || to_second;
+    enqueue(owner, std::move(piece), Duration(0));
+  }
+  return true;
 }
 
 Duration Pusher::backoff(uint32_t attempts) {
   const Duration full = std::min<Duration>(
       options_.first_backoff * (1LL << std::min(attempts, 20U)), options_.longest_backoff);
-  return full / 2 + Duration(runtime_.random() % static_cast<uint64_t>(full.count() / 2 + 1));
+  return full / 2 + Duration(static_cast<Duration::rep>(
+                        runtime_.random() % static_cast<uint64_t>(full.count() / 2 + 1)));
 }
 
-void Pusher::settle_failure(const NodeName& name, Owner& owner, Chunk chunk, const Error& error) {
-  if (is_retryable(error.code) && chunk.attempts < options_.max_retries) {
-    retries_.add();
-    chunk.not_before = runtime_.now() + backoff(chunk.attempts);
-    ++chunk.attempts;
-    owner.queue.push_back(std::move(chunk));
-    for (const auto& idle : owner.idle) idle->wake();
-    return;
-  }
-  given_up_chunks_.add();
+void Pusher::give_up(const NodeName& name, const PushChunk& chunk, const Error& error) {
+  const MapOutput& output = *chunk.output;
+  if (!is_current(output)) return;  // dropped or unlinked: nobody wants it any more
+  given_up_chunks_.with(std::string(to_string(error.code))).add();
   log_limited(LogLevel::kWarning, "push.gave_up",
-              {{"shuffle", to_string(chunk.shuffle)},
-               {"map", number(chunk.map)},
+              {{"shuffle", to_string(output.shuffle)},
+               {"map", number(output.map)},
                {"owner", name.str()},
-               {"first_partition", number(chunk.partitions.front())},
-               {"blocks", chunk.partitions.size()},
+               {"first_partition", number(chunk.blocks.front().partition)},
+               {"blocks", chunk.blocks.size()},
                {"bytes", chunk.bytes},
                {"attempts", chunk.attempts + 1},
                {"reason", error.message}});
-  ledger_.chunk_given_up(chunk.shuffle, chunk.map,
+  ledger_.chunk_given_up(output.shuffle, output.map,
                          fmt::format("owner {}: {}", name.str(), error.message),
-                         chunk.partitions.size(), chunk.bytes);
+                         chunk.blocks.size(), chunk.bytes);
 }
 
 }  // namespace shufflefs::merge

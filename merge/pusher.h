@@ -1,26 +1,40 @@
-// Brings committed map outputs to the owners of their partitions, in the background: plans chunks,
-// reads each one once, sends it, retries with exponential back-off and jitter, and gives up for
-// good after max_retries. A map task never waits for any of it, and a chunk that is given up is
-// read from its origin.
+// Brings committed map outputs to the owners of their partitions, in the background. A map task
+// never waits for any of it, and a chunk that is given up is read from its origin.
 //
-// Threads: reactor only; disk reads are offloaded. Memory: a chunk's bytes are held under the
-// budget only while it is being sent; a waiting chunk costs its list of partitions.
+// Planner: one map output after the other, the applications in turn, as long as the queues have
+// room. Scheduler: the owners in turn; to each as much as its window allows (push_window.h), within
+// the push share of the memory budget over all; from each owner's queue the applications and
+// shuffles in turn (push_queue.h). A chunk that fails is tried again later, with exponential
+// back-off and jitter; after max_retries, or when its owner refuses it for good, it is given up
+// with a reason. While an owner is left alone, what is due for it shares the fate of the probes.
+//
+// A chunk goes somewhere else than planned when its owner has left the cluster (to the owner by the
+// new member list), or has no room (to the second choice, once).
+//
+// Threads: reactor only; disk reads are offloaded, some at a time and behind everybody else's
+// (base/background_io.h). Memory: bytes are held under the budget only
+// while they are being sent; what waits is bounded by max_queued_blocks (16 bytes each, and about
+// 200 for each chunk).
 #pragma once
 
 #include <deque>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/byte_budget.h"
 #include "base/gate.h"
 #include "base/metrics.h"
-#include "merge/chunk_planner.h"
 #include "merge/cluster.h"
 #include "merge/engine_options.h"
+#include "merge/engine_status.h"
 #include "merge/local_maps.h"
 #include "merge/placement_cache.h"
 #include "merge/push_ledger.h"
+#include "merge/push_message.h"
+#include "merge/push_queue.h"
+#include "merge/push_window.h"
 
 namespace shufflefs::merge {
 
@@ -29,31 +43,51 @@ class Pusher {
   Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster,
          LocalMaps& maps, PlacementCache& placements, PushLedger& ledger, PushOptions options);
 
-  void submit(const ShuffleKey& shuffle, MapId map);
+  struct Submission {
+    ShuffleKey shuffle;
+    MapId map{};
+    // Most of it has been merged earlier: ask before sending.
+    bool known = false;
+    // This node is about to leave: what it owns itself goes to the second choice.
+    bool leaving = false;
+  };
+  void submit(Submission submission);
+  // Map outputs and chunks that are neither merged nor given up yet.
+  [[nodiscard]] std::size_t pending() const;
+  [[nodiscard]] std::vector<PushOwnerStatus> owners() const;
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:
-  struct Chunk {
-    ShuffleKey shuffle;
-    MapId map{};
-    std::vector<PartitionId> partitions;
-    uint64_t bytes = 0;
-    uint32_t attempts = 0;
-    TimePoint not_before;
-  };
   struct Owner {
-    std::deque<Chunk> queue;
-    std::vector<std::unique_ptr<Timer>> idle;  // one for each worker
+    explicit Owner(PushWindowOptions options) : window(options) {}
+    PushQueue queue;
+    PushWindow window;
   };
 
+  void run();
   Task<void> plan_all();
-  Task<void> plan_one(ShuffleKey shuffle, MapId map);
-  void enqueue(const NodeName& name, Chunk chunk);
-  Task<void> work(NodeName name, std::shared_ptr<Owner> owner, std::size_t worker);
-  Task<void> attempt(NodeName name, std::shared_ptr<Owner> owner, Chunk chunk);
-  Task<Result<PushReply>> send(std::shared_ptr<NodeApi> node, MapOutput output, const Chunk& chunk);
-  void settle_failure(const NodeName& name, Owner& owner, Chunk chunk, const Error& error);
+  Task<void> plan_one(Submission submission);
+  Task<void> schedule();
+  // Sends what may be sent now; the time until which there is nothing more to do.
+  TimePoint send_round();
+  void start(const NodeName& name, Owner& owner, std::vector<PushChunk> chunks);
+  Task<void> send(NodeName name, std::vector<PushChunk> chunks, uint64_t bytes);
+  Task<Result<PushReply>> exchange(NodeName name, PushMessage& message,
+                                   std::vector<PushChunk> chunks, uint64_t bytes);
+
+  [[nodiscard]] bool is_current(const MapOutput& output) const;
+  void enqueue(const NodeName& name, PushChunk chunk, Duration delay);
+  void settle(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
+  void settle_busy(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
+  void settle_failure(const NodeName& name, const Error& error, std::vector<PushChunk> chunks,
+                      uint64_t bytes);
+  void retry_or_give_up(const NodeName& name, PushChunk chunk, const Error& error);
+  void fail_waiting(const NodeName& name, const Error& error);
+  // To the owner by the member list of now, or to the second choice. False if there is no other.
+  bool reroute(const NodeName& from, const PushChunk& chunk, bool to_second);
+  void give_up(const NodeName& name, const PushChunk& chunk, const Error& error);
   [[nodiscard]] Duration backoff(uint32_t attempts);
+  [[nodiscard]] PushWindowOptions window_options() const;
 
   Runtime& runtime_;
   FileIo& io_;
@@ -63,16 +97,28 @@ class Pusher {
   PlacementCache& placements_;
   PushLedger& ledger_;
   const PushOptions options_;
+  ByteBudget readers_;  // of turns, not of bytes
   Counter& pushed_bytes_;
   Counter& pushed_blocks_;
+  Counter& messages_;
   Counter& duplicate_blocks_;
   Counter& retries_;
-  Counter& given_up_chunks_;
+  Counter& busy_answers_;
+  Counter& left_alone_;
+  Labelled<Counter>& given_up_chunks_;  // by reason
 
-  std::deque<std::pair<ShuffleKey, MapId>> submitted_;
-  std::unique_ptr<Timer> submission_;
-  bool planning_ = false;
+  std::map<AppId, std::deque<Submission>> submitted_;  // the applications in turn
+  AppId last_app_;
+  std::size_t submitted_maps_ = 0;
+  std::size_t queued_blocks_ = 0;
+  std::size_t in_flight_chunks_ = 0;
+  uint64_t in_flight_bytes_ = 0;
+  std::unique_ptr<Timer> planning_;
+  std::unique_ptr<Timer> scheduling_;
+  bool running_ = false;
   std::map<NodeName, std::shared_ptr<Owner>> owners_;
+  std::map<NodeName, Owner*> active_;  // those with something in their queue
+  NodeName last_owner_;
   Gate gate_;
 };
 

@@ -20,20 +20,35 @@ Status Trash::add_disk(const std::string& data_dir) {
   return ok();
 }
 
-Status Trash::discard(const std::string& path) {
+Result<std::optional<std::string>> Trash::move_in(const std::string& path) {
   const auto disk = std::find_if(data_dirs_.begin(), data_dirs_.end(), [&](const std::string& dir) {
     return path.starts_with(dir + "/");
   });
   if (disk == data_dirs_.end())
     return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
-  const std::lock_guard lock(mu_);
   // Unique over restarts: the wall clock in front of a counter.
   const auto stamp = runtime_.wall_clock().time_since_epoch() / std::chrono::microseconds(1);
-  const std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
-  auto moved = io_.rename(path, place);
-  if (!moved && moved.error().code == Code::kNotFound) return ok();
-  if (moved) items_.push_back({place, runtime_.now() + grace_});
-  return moved;
+  std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
+  const Status moved = io_.rename(path, place);
+  if (moved) return std::optional(std::move(place));
+  if (moved.error().code == Code::kNotFound) return std::optional<std::string>();
+  return moved.error();
+}
+
+Status Trash::discard(const std::string& path) {
+  const std::lock_guard lock(mu_);
+  TRY_ASSIGN(auto place, move_in(path));
+  if (place) items_.push_back({*std::move(place), runtime_.now() + grace_});
+  return ok();
+}
+
+Status Trash::discard_now(const std::string& path) {
+  std::optional<std::string> place;
+  {
+    const std::lock_guard lock(mu_);
+    TRY_ASSIGN(place, move_in(path));
+  }
+  return place ? io_.remove_tree(*place) : ok();
 }
 
 std::vector<std::string> Trash::take_due() {

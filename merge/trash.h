@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ class Trash {
   [[nodiscard]] Status add_disk(const std::string& data_dir);
   // Moves `path`, which is below a disk that was added, into its trash. Fine if it is not there.
   [[nodiscard]] Status discard(const std::string& path);
+  // Moves it there and deletes it at once. Blocks for as long as that takes.
+  [[nodiscard]] Status discard_now(const std::string& path);
   // Deletes what is due, until cancelled.
   [[nodiscard]] Task<void> run();
 
@@ -33,6 +36,8 @@ class Trash {
     std::string path;
     TimePoint due;
   };
+  // The new place; nothing if `path` is not there. REQUIRES: mu_ held.
+  [[nodiscard]] Result<std::optional<std::string>> move_in(const std::string& path);
   [[nodiscard]] std::vector<std::string> take_due();
 
   Runtime& runtime_;

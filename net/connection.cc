@@ -259,6 +259,7 @@ Task<Result<Frame>> Connection::receive(ReceiveRules rules) {
     auto granted = co_await budget_.acquire(total, rules.budget_patience);
     deadline += runtime_.now() - asked;
     if (!granted) {
+      refused_type_ = prefix->type;
       CO_TRY(co_await discard(total, deadline));
       co_return std::move(granted).error();
     }

@@ -86,6 +86,8 @@ class Connection {
   [[nodiscard]] bool usable() const { return usable_; }
   // Whether any byte has arrived since the receive in progress, or the last one, began.
   [[nodiscard]] bool heard() const { return heard_; }
+  // The type of the frame that the last receive() read and threw away for want of memory.
+  [[nodiscard]] uint16_t refused_type() const { return refused_type_; }
   // Whether a connection from a pool has been closed by the peer or has unexpected bytes. One
   // system call.
   [[nodiscard]] bool stale();
@@ -137,6 +139,7 @@ class Connection {
   std::string remote_host_;
   bool usable_ = true;
   bool heard_ = false;
+  uint16_t refused_type_ = 0;
 };
 
 }  // namespace shufflefs::net

@@ -48,6 +48,8 @@ struct NetOptions {
   // Both.
   Duration budget_patience =
       std::chrono::seconds(3);  // the wait for memory, during which the socket is not read
+  // What a node without memory for a push tells its sender: come again after so long.
+  Duration busy_pause = std::chrono::milliseconds(250);
   uint64_t max_payload_bytes = (64ULL << 20U) + (64ULL << 10U);  // of a push
 };
 
@@ -62,11 +64,14 @@ class PeerAuth;
 
 struct Context {
   AsioRuntime& runtime;
-  ByteBudget& budget;
+  ByteBudget& budget;  // for requests of other nodes
   Metrics& metrics;
   NodeIdentity self;
   NetOptions options;
   const PeerAuth* auth = nullptr;  // none: whoever reaches the port is a peer
+  // For their answers to ours; `budget` if there is none. Where both come from one budget, nodes
+  // that push to each other could wait for each other (base/memory_budget.h).
+  ByteBudget* answers = nullptr;
 };
 
 }  // namespace shufflefs::net

@@ -14,8 +14,9 @@ Task<Result<Dialed>> dial(const Context& context, PeerMetrics& metrics, HostPort
 
   CO_TRY_ASSIGN(auto endpoints, co_await resolve(runtime, address, connect_by - started));
   Dialed dialed;
-  dialed.connection = std::make_unique<Connection>(runtime, context.budget, metrics,
-                                                   Socket(tcp::socket(runtime.context())));
+  dialed.connection = std::make_unique<Connection>(
+      runtime, context.answers != nullptr ? *context.answers : context.budget, metrics,
+      Socket(tcp::socket(runtime.context())));
   Connection& connection = *dialed.connection;
   CO_TRY(co_await connection.connect(std::move(endpoints), connect_by));
 

@@ -11,45 +11,70 @@ Bytes encode(const merge::PushRequest& request) {
   MessageWriter writer;
   writer.tuple(7);
   writer.shuffle_key(request.shuffle);
-  writer.map(request.map);
   writer.node(request.origin);
   writer.number(request.epoch);
+  writer.number(request.offer ? 1 : 0);
   writer.owner(request.owner);
-  writer.list(request.blocks.size());
-  for (const merge::PushBlock& block : request.blocks) {
+  writer.list(request.parts.size());
+  for (const merge::PushPart& part : request.parts) {
     writer.tuple(3);
-    writer.partition(block.partition);
-    writer.number(block.crc);
-    writer.number(block.length);
+    writer.map(part.map);
+    writer.number(part.commit);
+    writer.list(part.blocks.size());
+    for (const merge::PushBlock& block : part.blocks) {
+      writer.tuple(3);
+      writer.partition(block.partition);
+      writer.number(block.crc);
+      writer.number(block.length);
+    }
   }
   return writer.take();
 }
 
-Result<merge::PushRequest> decode_push(std::span<const std::byte> header, Buffer payload) {
+namespace {
+
+// `left` is what no block has taken yet of the payload, so that the sum cannot overflow.
+merge::PushPart read_part(MessageReader& reader, uint64_t& left) {
   constexpr std::size_t kLeastBlockBytes = 4;
-  MessageReader reader("push", header);
-  merge::PushRequest request;
-  reader.tuple("fields", 7);
-  request.shuffle = reader.shuffle_key();
-  request.map = reader.map();
-  request.origin = reader.node("origin");
-  request.epoch = reader.epoch();
-  request.owner = reader.owner();
+  merge::PushPart part;
+  reader.tuple("part", 3);
+  part.map = reader.map();
+  part.commit = reader.number("commit", 0, UINT64_MAX);
   const std::size_t count = reader.list("blocks", kLeastBlockBytes);
   if (count == 0) reader.refuse("blocks", "there are none");
-  request.blocks.reserve(count);
-  uint64_t left = payload.size();
+  part.blocks.reserve(count);
   for (std::size_t i = 0; i < count && !reader.failed(); ++i) {
     merge::PushBlock block;
     reader.tuple("block", 3);
     block.partition = reader.partition("partition");
     block.crc = static_cast<uint32_t>(reader.number("crc", 0, UINT32_MAX));
-    // Bounded by what is left of the payload, so that the sum cannot overflow.
     block.length = reader.number("block length", 1, left);
     left -= block.length;
-    request.blocks.push_back(block);
+    part.blocks.push_back(block);
   }
-  if (left != 0)
+  return part;
+}
+
+}  // namespace
+
+Result<merge::PushRequest> decode_push(std::span<const std::byte> header, Buffer payload) {
+  constexpr std::size_t kLeastPartBytes = 8;
+  MessageReader reader("push", header);
+  merge::PushRequest request;
+  reader.tuple("fields", 7);
+  request.shuffle = reader.shuffle_key();
+  request.origin = reader.node("origin");
+  request.epoch = reader.epoch();
+  request.offer = reader.number("offer", 0, 1) == 1;
+  request.owner = reader.owner();
+  if (request.offer && payload.size() > 0) reader.refuse("offer", "it has a payload");
+  const std::size_t count = reader.list("parts", kLeastPartBytes);
+  if (count == 0) reader.refuse("parts", "there are none");
+  request.parts.reserve(count);
+  uint64_t left = request.offer ? kMaxLength : payload.size();
+  for (std::size_t i = 0; i < count && !reader.failed(); ++i)
+    request.parts.push_back(read_part(reader, left));
+  if (!request.offer && left != 0)
     reader.refuse("blocks", fmt::format("{} bytes of the payload belong to no block", left));
   request.payload = std::move(payload);
   return reader.finish(std::move(request));
@@ -57,18 +82,24 @@ Result<merge::PushRequest> decode_push(std::span<const std::byte> header, Buffer
 
 Bytes encode(const merge::PushReply& reply) {
   MessageWriter writer;
-  writer.tuple(2);
+  writer.tuple(5);
   writer.number(reply.merged);
   writer.number(reply.duplicates);
+  writer.number(reply.missing);
+  writer.number(reply.credit_bytes);
+  writer.number(reply.busy_ms);
   return writer.take();
 }
 
 Result<merge::PushReply> decode_push_reply(std::span<const std::byte> header) {
   MessageReader reader("push reply", header);
   merge::PushReply reply;
-  reader.tuple("fields", 2);
+  reader.tuple("fields", 5);
   reply.merged = static_cast<uint32_t>(reader.number("merged", 0, UINT32_MAX));
   reply.duplicates = static_cast<uint32_t>(reader.number("duplicates", 0, UINT32_MAX));
+  reply.missing = static_cast<uint32_t>(reader.number("missing", 0, UINT32_MAX));
+  reply.credit_bytes = reader.number("credit", 0, kMaxLength);
+  reply.busy_ms = static_cast<uint32_t>(reader.number("busy", 0, UINT32_MAX));
   return reader.finish(reply);
 }
 
@@ -139,8 +170,8 @@ std::size_t encoded_bytes(const merge::AnnouncedMap& announced) {
   return bytes;
 }
 
-std::size_t encoded_bytes(const std::pair<merge::ShuffleKey, merge::MapId>& removed) {
-  return 24 + removed.first.app.str().size();
+std::size_t encoded_bytes(const merge::RemovedMap& removed) {
+  return 34 + removed.shuffle.app.str().size();
 }
 
 }  // namespace
@@ -152,10 +183,11 @@ Bytes encode(const merge::AnnounceRequest& request) {
   writer.list(request.committed.size());
   for (const merge::AnnouncedMap& announced : request.committed) write(writer, announced);
   writer.list(request.removed.size());
-  for (const auto& [shuffle, map] : request.removed) {
-    writer.tuple(3);
-    writer.shuffle_key(shuffle);
-    writer.map(map);
+  for (const merge::RemovedMap& removed : request.removed) {
+    writer.tuple(4);
+    writer.shuffle_key(removed.shuffle);
+    writer.map(removed.map);
+    writer.number(removed.commit);
   }
   return writer.take();
 }
@@ -175,10 +207,12 @@ Result<merge::AnnounceRequest> decode_announce(std::span<const std::byte> header
   const std::size_t removed = reader.list("removed", kLeastRemovedBytes);
   request.removed.reserve(removed);
   for (std::size_t i = 0; i < removed && !reader.failed(); ++i) {
-    reader.tuple("removed map output", 3);
-    merge::ShuffleKey shuffle = reader.shuffle_key();
-    const merge::MapId map = reader.map();
-    request.removed.emplace_back(std::move(shuffle), map);
+    merge::RemovedMap gone;
+    reader.tuple("removed map output", 4);
+    gone.shuffle = reader.shuffle_key();
+    gone.map = reader.map();
+    gone.commit = reader.number("commit", 0, UINT64_MAX);
+    request.removed.push_back(std::move(gone));
   }
   return reader.finish(std::move(request));
 }

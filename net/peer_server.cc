@@ -138,6 +138,16 @@ ReceiveRules PeerServer::request_rules() const {
           .budget_patience = context_.options.budget_patience};
 }
 
+// No memory for the request: the peer shall try later. Who pushes is told when.
+Bytes PeerServer::refusal_head(const Error& error, uint16_t type) const {
+  if (error.code != Code::kNoMemory || type != request_number(MessageType::kPush))
+    return encode_error_head(error);
+  merge::PushReply busy;
+  busy.busy_ms = static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(context_.options.busy_pause).count());
+  return encode_frame_head(answer_number(MessageType::kPush), encode(busy), {});
+}
+
 Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> connection) {
   while (true) {
     auto frame = co_await connection.get().receive(request_rules());
@@ -146,7 +156,7 @@ Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> conn
       metrics_.answered(static_cast<MessageType>(frame->type)).add();
       reply = co_await dispatch(local_, context_.self.incarnation, *std::move(frame));
     } else if (connection.get().usable()) {
-      reply.head = encode_error_head(frame.error());  // no memory for it: the peer shall try later
+      reply.head = refusal_head(frame.error(), connection.get().refused_type());
     } else {
       if (!connection.get().heard()) co_return ok();  // closed or idle between two requests
       co_await send_refusal(connection, frame.error());

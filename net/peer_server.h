@@ -49,6 +49,7 @@ class PeerServer {
   [[nodiscard]] Task<Status> answer_requests(std::reference_wrapper<Connection> connection);
   [[nodiscard]] Task<void> send_refusal(std::reference_wrapper<Connection> connection,
                                         Error error) const;
+  [[nodiscard]] Bytes refusal_head(const Error& error, uint16_t type) const;
   [[nodiscard]] ReceiveRules request_rules() const;
 
   const Context context_;

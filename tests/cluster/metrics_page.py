@@ -17,7 +17,8 @@ A family has at most 512 values of its label; further ones are counted as `other
 SECTIONS = [
     ("The mount", ("shufflefs_mount_", "shufflefs_passthrough_", "shufflefs_ordinary_", "shufflefs_known_inodes",
                    "shufflefs_open_files")),
-    ("Commits and pushes", ("shufflefs_commits_", "shufflefs_announce_", "shufflefs_push_", "shufflefs_shuffles")),
+    ("Commits and pushes", ("shufflefs_commits_", "shufflefs_announce_", "shufflefs_push_", "shufflefs_drain_",
+                            "shufflefs_shuffles")),
     ("Merging", ("shufflefs_merge_",)),
     ("Reading", ("shufflefs_read_", "shufflefs_client_")),
     ("Other nodes", ("shufflefs_peer_", "shufflefs_peers")),

@@ -172,6 +172,11 @@ class Api(unittest.TestCase):
         self.assertEqual([n["node"] for n in sizes["unreachable"]], ["node3"])
         self.get("/api/v1/shuffles/app-9", method="DELETE", status=503)
 
+    def test_6_drain(self):
+        """Switched on and off again: whether everything gets elsewhere is another test's business."""
+        for method, draining in (("POST", True), ("GET", True), ("DELETE", False)):
+            self.assertEqual(self.get("/api/v1/drain", method=method)["draining"], draining)
+
     def test_7_the_description_itself(self):
         """It finds what is wrong, and every operation of it has been compared with an answer."""
         answer = Answer(200, ask(base_of(self.cluster, 0), "/api/v1/cluster").headers,

@@ -71,7 +71,8 @@ void check_partition_index(Input input) {
   if (!parsed) return;
   require(parsed->valid_bytes <= input.size());
   require(parsed->valid_bytes == (parsed->records.size() + 1) * merge::kIndexRecordBytes);
-  for (const merge::IndexRecord& record : parsed->records) require(record.length > 0);
+  for (const merge::IndexRecord& record : parsed->records)
+    require(record.removal ? record.length == 0 : record.length > 0);
 }
 
 // As it is, and with the header and all checksums made right, which no change at random survives.

@@ -96,7 +96,7 @@ TEST_CASE("completion: commands, parts, options and values, in a real bash") {
   CHECK(completed("wait --ti") == "--timeout");
   CHECK(completed("log-level w") == "warning");
   CHECK(completed("serve --log-format j") == "json journald");
-  CHECK(completed("help dr") == "drop");
+  CHECK(completed("help dr") == "drain drop");
   CHECK(completed("status --json --ht") == "--http");
   CHECK(completed("serve --config " + kSource + "/READ") == kSource + "/README.md");
   CHECK(completed("ls --json \"\"").find("rror") == std::string::npos);

@@ -297,14 +297,14 @@ TEST_CASE("config: members") {
 
 TEST_CASE("config: ranges that depend on each other") {
   Config config;
-  config.set("memory", "16M");
+  config.set("memory", "32M");
+  config.set("push.max-block-bytes", "16M");
+  CHECK(has(config.reason("push.max-block-bytes"), "raise --memory to 64M"));
   config.set("push.max-block-bytes", "8M");
-  CHECK(has(config.reason("push.max-block-bytes"), "raise --memory to 32M"));
-  config.set("push.max-block-bytes", "4M");
   CHECK(config.reason("push.max-block-bytes").empty());
-  config.set("memory", "15M");
-  CHECK(has(config.reason("memory"), "16M"));
-  config.set("memory", "16M");
+  config.set("memory", "31M");
+  CHECK(has(config.reason("memory"), "32M"));
+  config.set("memory", "32M");
   config.set("http-listen", "127.0.0.1:7338");
   CHECK(has(config.reason("http-listen"), "same address"));
 }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <thread>
 
@@ -13,7 +14,7 @@ namespace {
 
 constexpr ShuffleId kShuffle{0};
 constexpr PartitionId kPartition{4};
-using Appended = MergedPartition::Appended;
+enum class Appended { kMerged, kDuplicate };
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -23,17 +24,25 @@ struct Fixture {
   testing::TempDir dir;
   std::unique_ptr<FileIo> io = make_posix_file_io();
   std::string base = dir / "4";
+  std::shared_ptr<ForgottenMaps> forgotten = std::make_shared<ForgottenMaps>();
+  // One for each open(): a partition that is opened again shall see what is on the disk.
+  std::vector<std::unique_ptr<OpenFiles>> files;
 
-  std::unique_ptr<MergedPartition> open() {
-    auto partition = std::make_unique<MergedPartition>(*io, base, kShuffle, kPartition);
+  std::unique_ptr<MergedPartition> open(MergedPartitionOptions options = {}) {
+    files.push_back(std::make_unique<OpenFiles>(*io, 16));
+    auto partition = std::make_unique<MergedPartition>(*io, *files.back(), base, kShuffle,
+                                                       kPartition, std::move(options), forgotten);
     REQUIRE(partition->load());
     return partition;
   }
+  static MergedPartition::Block block(uint64_t map, std::string_view text) {
+    return {static_cast<MapId>(map), crc32c(bytes_of(text)), bytes_of(text)};
+  }
   static Appended append(MergedPartition& partition, uint64_t map, std::string_view text) {
-    const auto appended =
-        partition.append(static_cast<MapId>(map), crc32c(bytes_of(text)), bytes_of(text));
+    const auto appended = partition.append(std::array{block(map, text)});
     REQUIRE(appended);
-    return *appended;
+    REQUIRE(appended->merged + appended->duplicates == 1);
+    return appended->merged == 1 ? Appended::kMerged : Appended::kDuplicate;
   }
   static std::string read(MergedPartition& partition) {
     std::string text(partition.bytes(), ' ');
@@ -50,7 +59,7 @@ TEST_CASE_METHOD(Fixture, "blocks are appended once and read in the order of the
   CHECK(append(*partition, 3, "three") == Appended::kMerged);
   CHECK(append(*partition, 7, "seven") == Appended::kDuplicate);
   CHECK(read(*partition) == "seventhree");
-  const auto view = partition->view();
+  const auto view = *partition->view();
   REQUIRE(view.size() == 2);
   CHECK(view[1].offset == 5);
   CHECK(view[1].map == MapId{3});
@@ -83,6 +92,7 @@ TEST_CASE_METHOD(Fixture, "a torn index is cut back to its last whole record, at
     append(*partition, 9, "nine");
     CHECK(read(*open()).ends_with("nine"));
     // Back to the two blocks for the next round.
+    files.clear();
     REQUIRE(io->remove_file(base + ".data"));
     REQUIRE(replace_file(*io, base + ".data", bytes_of("onetwo")));
   }
@@ -136,8 +146,8 @@ TEST_CASE_METHOD(
   append(*partition, 1, "one");
   append(*partition, 2, "two");
   append(*partition, 3, "three");
-  partition->forget(MapId{2});
-  partition->forget(MapId{9});
+  forgotten->add(MapId{2});
+  forgotten->add(MapId{9});
   CHECK(read(*partition) == "onethree");
   CHECK_FALSE(partition->seal_for_passthrough(8));
   CHECK(append(*partition, 2, "zwei") == Appended::kMerged);
@@ -153,17 +163,78 @@ TEST_CASE_METHOD(Fixture, "appends from many threads lose and double nothing") {
       for (uint64_t i = 0; i < 200; ++i) {
         const uint64_t map = (i * 4 + t) / 2;  // every map is offered twice
         const std::string text = std::to_string(map) + ";";
-        (void)partition->append(static_cast<MapId>(map), crc32c(bytes_of(text)), bytes_of(text));
+        (void)partition->append(std::array{block(map, text)});
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(partition->blocks() == 400);
   const std::string all = read(*partition);
-  for (const MergedBlock& block : partition->view()) {
-    CHECK(all.substr(block.offset, block.length) == std::to_string(number(block.map)) + ";");
+  for (const MergedBlock& merged : *partition->view()) {
+    CHECK(all.substr(merged.offset, merged.length) == std::to_string(number(merged.map)) + ";");
   }
   CHECK(read(*open()) == all);
+}
+
+TEST_CASE_METHOD(Fixture, "blocks of several map outputs go in together, doubles are told") {
+  const auto partition = open();
+  const auto first = partition->append(std::array{block(1, "one"), block(2, "two")});
+  REQUIRE(first);
+  CHECK(first->merged == 2);
+  CHECK(first->merged_bytes == 6);
+  const auto second =
+      partition->append(std::array{block(2, "two"), block(3, "three"), block(3, "three")});
+  REQUIRE(second);
+  CHECK(second->merged == 1);
+  CHECK(second->duplicates == 2);
+  CHECK(read(*partition) == "onetwothree");
+  CHECK(read(*open()) == "onetwothree");
+}
+
+TEST_CASE_METHOD(Fixture, "a partition above the split goes on in further files, elsewhere") {
+  REQUIRE(io->make_directories(dir / "other"));
+  MergedPartitionOptions options;
+  options.split_bytes = 10;
+  options.place_segment = [this](uint32_t) { return dir / "other/4"; };
+  const auto partition = open(options);
+  for (uint64_t map = 0; map < 5; ++map) append(*partition, map, "sevenxx");
+  append(*partition, 5, "longer than the split");
+  CHECK(io->stat(base + ".data")->size == 7);
+  CHECK(io->stat(dir / "other/4.4.data")->size == 7);
+  CHECK(io->stat(dir / "other/4.5.data")->size == 21);
+  CHECK(read(*partition) == "sevenxxsevenxxsevenxxsevenxxsevenxxlonger than the split");
+  CHECK(read(*open(options)) == read(*partition));
+  CHECK_FALSE(partition->seal_for_passthrough(partition->bytes()));
+}
+
+TEST_CASE_METHOD(Fixture, "what was removed stays removed after a restart") {
+  {
+    const auto partition = open();
+    append(*partition, 1, "one");
+    append(*partition, 2, "two");
+    forgotten->add(MapId{1});
+    CHECK(read(*partition) == "two");
+  }
+  CHECK(read(*open()) == "two");
+  {
+    const auto partition = open();
+    append(*partition, 1, "uno");
+    CHECK(read(*partition) == "twouno");
+  }
+  // Loaded again in the same life: the removal is known, and is one of the earlier block.
+  CHECK(read(*open()) == "twouno");
+  forgotten = std::make_shared<ForgottenMaps>();
+  CHECK(read(*open()) == "twouno");
+}
+
+TEST_CASE_METHOD(Fixture, "without verification a file that is too short is noticed nevertheless") {
+  {
+    const auto partition = open();
+    append(*partition, 1, "one");
+    append(*partition, 2, "two");
+  }
+  REQUIRE((*io->open(base + ".data", OpenMode::kWriteCreate))->truncate(4));
+  CHECK(read(*open({.verify = false})) == "one");
 }
 
 }  // namespace shufflefs::merge

@@ -119,10 +119,11 @@ TEST_CASE("a push that is repeated is acknowledged and dropped") {
   cluster.start();
   const std::string block = "some bytes";
   for (int i = 0; i < 3; ++i) {
-    PushRequest request{kShuffle, MapId{1}, node_name(0), 0, {}, Buffer(block.size())};
+    PushRequest request{kShuffle, node_name(0), 0, {}, Buffer(block.size())};
     std::copy_n(reinterpret_cast<const std::byte*>(block.data()), block.size(),
                 request.payload.data());
-    request.blocks.push_back({PartitionId{3}, crc32c(request.payload.span()), block.size()});
+    request.parts.push_back(
+        {MapId{1}, 1, {{PartitionId{3}, crc32c(request.payload.span()), block.size()}}});
     const auto reply = testing::run_task(cluster.runtime,
                                          cluster.engine(0).local_node()->push(std::move(request)));
     REQUIRE(reply);
@@ -184,9 +185,10 @@ TEST_CASE(
                                 cluster.engine(0).catalog().drop(kShuffle.app, std::nullopt)));
   cluster.faults.down.clear();
   const auto push = [&](uint64_t map, uint64_t epoch) {
-    PushRequest request{kShuffle, static_cast<MapId>(map), node_name(0), epoch, {}, Buffer(3)};
+    PushRequest request{kShuffle, node_name(0), epoch, {}, Buffer(3)};
     std::copy_n(reinterpret_cast<const std::byte*>("abc"), 3, request.payload.data());
-    request.blocks.push_back({PartitionId{0}, crc32c(request.payload.span()), 3});
+    request.parts.push_back(
+        {static_cast<MapId>(map), 1, {{PartitionId{0}, crc32c(request.payload.span()), 3}}});
     return testing::run_task(cluster.runtime,
                              cluster.engine(0).local_node()->push(std::move(request)));
   };

@@ -19,11 +19,11 @@ std::string text_of(const Buffer& buffer) {
 merge::PushRequest sample_push() {
   merge::PushRequest request;
   request.shuffle = shuffle_key();
-  request.map = merge::MapId{merge::kMaxMapId};
   request.origin = node_name("node1");
   request.epoch = 1'700'000'000'000;
-  request.blocks = {{merge::PartitionId{0}, 0xFFFFFFFF, 3},
-                    {merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}};
+  request.parts = {
+      {merge::MapId{merge::kMaxMapId}, UINT64_MAX, {{merge::PartitionId{0}, 0xFFFFFFFF, 3}}},
+      {merge::MapId{0}, 1, {{merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}}}};
   request.payload = buffer_of("abcdefg");
   request.owner = {1000, 0xFFFFFFFE};
   return request;
@@ -35,7 +35,7 @@ merge::AnnounceRequest sample_announce() {
   request.committed.push_back(
       {shuffle_key(), merge::MapId{5}, 3, 200, {{0, 9, {0xFF, 0x01}}, {100, 8, {0x80}}}, {7, 8}});
   request.committed.push_back({shuffle_key("b", 0), merge::MapId{0}, 0, 0, {}});
-  request.removed.emplace_back(shuffle_key("c", 1), merge::MapId{9});
+  request.removed.push_back({shuffle_key("c", 1), merge::MapId{9}, 1'700'000'000'000'000});
   return request;
 }
 
@@ -82,12 +82,14 @@ Status FakeNode::note(std::string call) {
 }
 
 Task<Result<merge::PushReply>> FakeNode::push(merge::PushRequest request) {
-  const Status noted =
-      note(fmt::format("push {} map {}", to_string(request.shuffle), merge::number(request.map)));
-  const auto merged = static_cast<uint32_t>(request.blocks.size());
+  const Status noted = note(fmt::format("push {} map {}", to_string(request.shuffle),
+                                        merge::number(request.parts.front().map)));
+  uint32_t merged = 0;
+  for (const merge::PushPart& part : request.parts)
+    merged += static_cast<uint32_t>(part.blocks.size());
   pushed = std::move(request);
   CO_TRY(noted);
-  co_return merge::PushReply{merged, 1};
+  co_return merge::PushReply{.merged = merged, .duplicates = 1};
 }
 
 Task<Status> FakeNode::announce(merge::AnnounceRequest request) {

@@ -13,10 +13,14 @@ Bytes push_header(uint64_t partition, uint64_t length, uint64_t map = 1,
   writer.tuple(7);
   writer.text(app_name, 1000);
   writer.number(1);
-  writer.number(map);
   writer.text("node1", 100);
   writer.number(0);
+  writer.number(0);
   writer.owner({});
+  writer.list(1);
+  writer.tuple(3);
+  writer.number(map);
+  writer.number(7);
   writer.list(1);
   writer.tuple(3);
   writer.number(partition);
@@ -37,21 +41,33 @@ TEST_CASE("a push comes back as it was", "[messages]") {
   const auto got = decode_push(encode(sent), buffer_of("abcdefg"));
   REQUIRE(got);
   CHECK(got->shuffle == sent.shuffle);
-  CHECK(got->map == sent.map);
   CHECK(got->origin == sent.origin);
   CHECK(got->epoch == sent.epoch);
   CHECK(got->owner == sent.owner);
-  REQUIRE(got->blocks.size() == 2);
+  CHECK_FALSE(got->offer);
+  REQUIRE(got->parts.size() == 2);
   for (std::size_t i = 0; i < 2; ++i) {
-    CHECK(got->blocks[i].partition == sent.blocks[i].partition);
-    CHECK(got->blocks[i].crc == sent.blocks[i].crc);
-    CHECK(got->blocks[i].length == sent.blocks[i].length);
+    CHECK(got->parts[i].map == sent.parts[i].map);
+    CHECK(got->parts[i].commit == sent.parts[i].commit);
+    REQUIRE(got->parts[i].blocks.size() == 1);
+    CHECK(got->parts[i].blocks[0].partition == sent.parts[i].blocks[0].partition);
+    CHECK(got->parts[i].blocks[0].crc == sent.parts[i].blocks[0].crc);
+    CHECK(got->parts[i].blocks[0].length == sent.parts[i].blocks[0].length);
   }
   CHECK(text_of(got->payload) == "abcdefg");
-  const auto reply = decode_push_reply(encode(merge::PushReply{0xFFFFFFFF, 3}));
+  const auto reply = decode_push_reply(encode(merge::PushReply{0xFFFFFFFF, 3, 4, 5, 6}));
   REQUIRE(reply);
   CHECK(reply->merged == 0xFFFFFFFF);
   CHECK(reply->duplicates == 3);
+  CHECK(reply->missing == 4);
+  CHECK(reply->credit_bytes == 5);
+  CHECK(reply->busy_ms == 6);
+  merge::PushRequest offer = sample_push();
+  offer.offer = true;
+  const auto offered = decode_push(encode(offer), Buffer{});
+  REQUIRE(offered);
+  CHECK(offered->offer);
+  CHECK(offered->parts.size() == 2);
 }
 
 TEST_CASE("a push whose blocks and payload disagree is refused", "[messages]") {
@@ -82,8 +98,8 @@ TEST_CASE("a count that the message cannot hold is refused before anything is re
   MessageWriter writer;
   writer.tuple(7);
   writer.shuffle_key(shuffle_key());
-  writer.number(1);
   writer.text("node1", 100);
+  writer.number(0);
   writer.number(0);
   writer.owner({});
   writer.list(0xFFFFFFFF);
@@ -143,7 +159,7 @@ TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages
   for (uint64_t i = 0; i < 1000; ++i) {
     request.committed.push_back(
         {shuffle_key(), merge::MapId{i}, 1, 800, {{0, 800, std::vector<uint8_t>(100, 1)}}});
-    request.removed.emplace_back(shuffle_key(), merge::MapId{i});
+    request.removed.push_back({shuffle_key(), merge::MapId{i}, i});
   }
   const auto parts = split(request, 4096);
   CHECK(parts.size() > 20);
@@ -153,7 +169,7 @@ TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages
     CHECK(encode(part).size() <= 4096 + 200);
     CHECK(part.origin == request.origin);
     for (const auto& announced : part.committed) CHECK(merge::number(announced.map) == committed++);
-    for (const auto& gone : part.removed) CHECK(merge::number(gone.second) == removed++);
+    for (const auto& gone : part.removed) CHECK(merge::number(gone.map) == removed++);
   }
   CHECK(committed == 1000);
   CHECK(removed == 1000);

@@ -64,7 +64,7 @@ TEST_CASE("the hello decides before anything else is read", "[peer_server]") {
   future.number(9);
   const Error version = refusal_of(frame_of(MessageType::kHello, future.take()), false);
   CHECK(version.code == Code::kVersion);
-  CHECK(version.message == "peer speaks protocol 9, this node speaks 2: upgrade the older one");
+  CHECK(version.message == "peer speaks protocol 9, this node speaks 3: upgrade the older one");
 
   const Error wrong = refusal_of(hello_frame("node2"), false);
   CHECK(wrong.code == Code::kWrongPeer);
@@ -180,7 +180,7 @@ TEST_CASE("running out of descriptors is survived", "[peer_server]") {
 
 merge::PushRequest large_push(std::size_t bytes) {
   merge::PushRequest request = sample_push();
-  request.blocks = {{merge::PartitionId{0}, 0, bytes}};
+  request.parts = {{merge::MapId{1}, 1, {{merge::PartitionId{0}, 0, bytes}}}};
   request.payload = Buffer(bytes);
   std::ranges::fill(request.payload.span(), std::byte{'x'});
   return request;
@@ -210,7 +210,7 @@ TEST_CASE("a push waits while the budget is full, and goes on when there is room
   CHECK(reactor.metrics.value("shufflefs_peer_answered_total", "push") == 1);
 }
 
-TEST_CASE("a push that finds no memory in time is told so, and the connection goes on",
+TEST_CASE("a push that finds no memory in time is told when to come, and the connection goes on",
           "[peer_server]") {
   Reactor reactor(1 << 20);
   NetOptions options;
@@ -218,7 +218,11 @@ TEST_CASE("a push that finds no memory in time is told so, and the connection go
   const Served served(reactor, "node1", 5, "127.0.0.14", options);
   const Asker asker(reactor, "node1", served.address(), options);
   std::optional<ByteBudget::Lease> all = *reactor.run(reactor.budget.acquire(1 << 20, 1s));
-  CHECK(reactor.run(asker.peer->push(large_push(512 << 10))).error().code == Code::kNoMemory);
+  const auto busy = reactor.run(asker.peer->push(large_push(512 << 10)));
+  REQUIRE(busy);
+  CHECK(busy->busy_ms == 250);
+  CHECK(busy->merged == 0);
+  CHECK(served.node.calls.empty());
   CHECK(asker.peer->health().up);
   all.reset();
   CHECK(reactor.run(asker.peer->push(large_push(512 << 10))));

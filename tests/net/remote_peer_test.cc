@@ -245,7 +245,7 @@ TEST_CASE("peers that are no peers are told apart", "[remote_peer]") {
   const Error version =
       answer_to_hello(encode_frame_head(answer_number(MessageType::kHello), future.take(), {}));
   CHECK(version.code == Code::kVersion);
-  CHECK_THAT(version.message, ContainsSubstring("peer speaks protocol 9, this node speaks 2"));
+  CHECK_THAT(version.message, ContainsSubstring("peer speaks protocol 9, this node speaks 3"));
 
   const Error wrong = answer_to_hello(encode_frame_head(
       answer_number(MessageType::kHello), encode(HelloAnswer{0, {node_name("node4"), 1}, {}}), {}));
@@ -292,8 +292,8 @@ TEST_CASE("a pooled connection that the peer has closed is replaced silently", "
   Reactor reactor;
   auto acceptor = listen_on(reactor, "127.0.0.13");
   const Asker asker(reactor, "node3", address_of(acceptor), short_options());
-  const Bytes answer =
-      encode_frame_head(answer_number(MessageType::kPush), encode(merge::PushReply{2, 0}), {});
+  const Bytes answer = encode_frame_head(answer_number(MessageType::kPush),
+                                         encode(merge::PushReply{.merged = 2}), {});
   auto serve_one = [&](RawSocket& socket) {
     socket.accept(acceptor);
     greet(socket, "node3");

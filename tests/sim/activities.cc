@@ -36,6 +36,7 @@ void World::plan_activities() {
   repeat(s.flipped_bits, &World::flip_bit);
   repeat(s.joins, &World::join_node);
   repeat(s.leaves, &World::leave_node);
+  repeat(s.drains, &World::drain_some_node);
 }
 
 void World::after(Duration delay, std::function<void()> what) {

@@ -7,6 +7,16 @@
 #include "sim/world.h"
 
 namespace shufflefs::sim {
+namespace {
+
+bool is_failed(SimNode& node, const std::string& data_dir) {
+  return node.lives() &&
+         std::ranges::any_of(node.engine().disk_status(), [&](const merge::DiskStatus& disk) {
+           return disk.path == data_dir && !disk.failed.empty();
+         });
+}
+
+}  // namespace
 
 bool World::check_rest() {
   check_disks();
@@ -20,7 +30,13 @@ bool World::check_rest() {
 void World::check_disks() {
   for (const auto& node : nodes_) {
     for (const std::string& directory : node->data_dirs()) {
+      // What a failed disk still has is not in use; a drop that it missed is done when it is back.
+      if (is_failed(*node, directory)) continue;
       if (const auto wrong = merged_check_.whole(node->disk(), directory)) violate(*wrong);
+      for (const std::string& path : node->disk().files_below(directory + "/merged")) {
+        const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);
+        outcome_.segments += std::ranges::count(name, '.') == 2 ? 1 : 0;  // <p>.<n>.data
+      }
     }
   }
 }
@@ -98,18 +114,18 @@ void World::check_told() {
 void World::check_memory() {
   const auto all_given_back = [this] {
     return std::ranges::all_of(nodes_, [](const auto& node) {
-      return !node->works() ||
-             (node->budget().used_bytes() == 0 && node->push_budget().used_bytes() == 0);
+      return !node->works() || node->memory().used_bytes() == 0;
     });
   };
   // Answers to questions of nodes that have gone may still be on their way.
   if (advance_until(all_given_back, std::chrono::minutes(1))) return;
   for (const auto& node : nodes_) {
     if (!node->works()) continue;
-    for (ByteBudget* budget : {&node->budget(), &node->push_budget()}) {
-      if (budget->used_bytes() > 0)
-        violate(fmt::format("{} has not given back {} bytes of its budget", node->name().str(),
-                            budget->used_bytes()));
+    for (const MemoryPurpose purpose : MemoryBudget::kPurposes) {
+      const ByteBudget& share = node->memory().of(purpose);
+      if (share.used_bytes() > 0)
+        violate(fmt::format("{} has not given back {} bytes of its memory for {}",
+                            node->name().str(), share.used_bytes(), to_string(purpose)));
     }
   }
 }

@@ -14,13 +14,28 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".index";
 
-std::string segment_path(const std::string& base, uint32_t segment) {
-  return segment == 0 ? base + ".data" : fmt::format("{}.{}.data", base, segment);
+// "/n1/d0/merged/..." without its disk: the further segments of a partition may be on any.
+std::string without_disk(const std::string& path) {
+  const std::size_t disk = path.find('/', 1);
+  return path.substr(0, disk) + path.substr(path.find('/', disk + 1));
 }
 
 // "<dir>/<p>.data" and "<dir>/<p>.3.data" are parts of "<dir>/<p>".
 std::string base_of(const std::string& path) {
-  return path.substr(0, path.find('.', path.rfind('/')));
+  return without_disk(path.substr(0, path.find('.', path.rfind('/'))));
+}
+
+// The files that may be this segment of the partition.
+std::vector<const std::vector<std::byte>*> segment_files(const SimDisk& disk,
+                                                         const std::string& base,
+                                                         uint32_t segment) {
+  if (segment == 0) return {disk.peek(base + ".data")};
+  std::vector<const std::vector<std::byte>*> files;
+  const std::string name = fmt::format("{}.{}.data", without_disk(base), segment);
+  for (const std::string& path : disk.files_below(base.substr(0, base.find('/', 1)))) {
+    if (path.ends_with(".data") && without_disk(path) == name) files.push_back(disk.peek(path));
+  }
+  return files;
 }
 
 }  // namespace
@@ -49,15 +64,24 @@ std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const 
   };
   const auto writings = truth_.find(place.shuffle, map);
   if (writings.empty()) return complain("names a map output that was never written");
-  const auto* data = disk.peek(segment_path(place.base, segment));
-  if (data == nullptr || offset > data->size() || length > data->size() - offset)
-    return complain("names bytes beyond the end of the file");
-  const std::string_view block(reinterpret_cast<const char*>(data->data()) + offset, length);
-  const bool equal = std::ranges::any_of(writings, [&](const WrittenMap* written) {
-    return Truth::is_block(*written, place.partition, block);
-  });
-  if (!equal) return complain("names bytes that are not the origin's block");
-  return std::nullopt;
+  if (load_le<uint32_t>(bytes.data() + 32) == 1) {  // a removal
+    const bool was_removed = std::ranges::any_of(
+        writings, [](const WrittenMap* w) { return w->removed || w->uncertain; });
+    if (!was_removed) return complain("takes out a map output that is there");
+    return std::nullopt;
+  }
+  bool is_long_enough = false;
+  for (const auto* data : segment_files(disk, place.base, segment)) {
+    if (data == nullptr || offset > data->size() || length > data->size() - offset) continue;
+    is_long_enough = true;
+    const std::string_view block(reinterpret_cast<const char*>(data->data()) + offset, length);
+    const bool equal = std::ranges::any_of(writings, [&](const WrittenMap* written) {
+      return Truth::is_block(*written, place.partition, block);
+    });
+    if (equal) return std::nullopt;
+  }
+  return complain(is_long_enough ? "names bytes that are not the origin's block"
+                                 : "names bytes beyond the end of the file");
 }
 
 std::optional<std::string> MergedCheck::after_write(const SimDisk& disk, const std::string& path,
@@ -116,6 +140,10 @@ bool MergedCheck::holds(const SimDisk& disk, const std::vector<std::string>& dat
              return record.map == written.map && record.length == written.length(partition);
            });
   });
+}
+
+bool MergedCheck::is_excused(const std::string& base) const {
+  return excused_.contains(without_disk(base));
 }
 
 void MergedCheck::excuse(const std::string& path) { excused_.insert(base_of(path)); }

@@ -35,6 +35,7 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
   scenario.flipped_bits = some("disks", 3, 0.15);
   scenario.joins = some("members", 2, 0.15);
   scenario.leaves = nodes > 2 ? some("members", 2, 0.15) : 0;
+  scenario.drains = nodes > 2 ? some("members", 2, 0.2) : 0;
   scenario.lossy_network = some("network", 1, 0.4) > 0;
   scenario.power_losses = some("crashes", 1, 0.3) > 0;
   scenario.skewed_clocks = some("network", 1, 0.3) > 0;
@@ -56,14 +57,15 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
   scenario.maps = large ? random.between(10, 40) : random.between(1, 30);
   scenario.reads = large ? 5 : random.between(0, 12);
   scenario.block_bytes = random.chance(0.2) ? random.between(1, 40) : random.between(100, 6000);
-  // One reader takes up to twice a partition and its read-ahead, so that much is the least.
-  scenario.memory = random.between(1024, 4096) << 10U;
-  scenario.push_memory = random.between(16, 128) << 10U;
+  // Divided by purpose, an eighth for each at the least. One reader takes up to twice a partition
+  // and its read-ahead, so that much is the least.
+  scenario.memory = random.between(1024, 4096) << 13U;
   if (!large && random.chance(0.25)) {  // short of memory
     scenario.block_bytes = random.between(50, 600);
     scenario.maps = random.between(10, 40);
-    scenario.memory = random.between(96, 192) << 10U;
+    scenario.memory = random.between(96, 192) << 13U;
   }
+  if (random.chance(0.5)) scenario.split_bytes = random.between(1, 16) << 10U;
   draw_faults(scenario, random, only);
   scenario.gaps = gaps;
   if (!gaps) scenario.rewrites = 0;
@@ -74,14 +76,14 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
 std::string to_string(const Scenario& s) {
   return fmt::format(
       "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, "
-      "memory "
-      "{} and {} KiB, {} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts "
-      "{}, "
-      "slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}{}{}{}",
+      "memory {} KiB, {}{} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts "
+      "{}, slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}, drains "
+      "{}{}{}{}",
       s.nodes, s.disks, s.shuffles, s.partitions, s.maps, s.block_bytes, s.memory >> 10U,
-      s.push_memory >> 10U, s.reads, s.crashes, s.power_losses ? " (with power losses)" : "",
-      s.stops, s.removals, s.rewrites, s.drops, s.cuts, s.slow_nodes, s.sick_disks, s.full_disks,
-      s.flipped_bits, s.joins, s.leaves, s.lossy_network ? ", lossy network" : "",
+      s.split_bytes < UINT64_MAX ? fmt::format("split at {} KiB, ", s.split_bytes >> 10U) : "",
+      s.reads, s.crashes, s.power_losses ? " (with power losses)" : "", s.stops, s.removals,
+      s.rewrites, s.drops, s.cuts, s.slow_nodes, s.sick_disks, s.full_disks, s.flipped_bits,
+      s.joins, s.leaves, s.drains, s.lossy_network ? ", lossy network" : "",
       s.skewed_clocks ? ", skewed clocks" : "",
       s.restart_at_end ? ", all restarted at the end" : "");
 }

@@ -17,9 +17,9 @@ struct Scenario {
   uint32_t partitions = 1;
   uint64_t maps = 0;
   uint64_t reads = 0;
-  uint64_t block_bytes = 0;  // of the largest
-  uint64_t memory = 0;       // of a node, for reading and merging
-  uint64_t push_memory = 0;
+  uint64_t block_bytes = 0;                    // of the largest
+  uint64_t memory = 0;                         // of a node, for everything
+  uint64_t split_bytes = UINT64_MAX;           // merge.split-bytes
   Duration active = std::chrono::seconds(60);  // in which all of the following happens
 
   // How often, over the whole time.
@@ -35,6 +35,7 @@ struct Scenario {
   uint64_t flipped_bits = 0;  // in merged data
   uint64_t joins = 0;
   uint64_t leaves = 0;
+  uint64_t drains = 0;  // of nodes that leave when it is said to be safe
   bool lossy_network = false;
   bool power_losses = false;  // some crashes take what was written lately with them
   bool skewed_clocks = false;

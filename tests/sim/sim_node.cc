@@ -27,12 +27,11 @@ bool SimNode::start(const std::vector<Member>& members) {
   runtimes_.push_back(std::make_unique<SimRuntime>(
       schedule_, SimRuntime::Options{random_.next(), config_.clock_skew, hooks_.disk_delay}));
   life_->runtime = runtimes_.back().get();
-  life_->budget = std::make_unique<ByteBudget>(*life_->runtime, config_.memory);
-  life_->push_budget = std::make_unique<ByteBudget>(*life_->runtime, config_.push_memory);
+  life_->memory = std::make_unique<MemoryBudget>(*life_->runtime, config_.memory);
   life_->cluster = std::make_unique<SimCluster>(schedule_, *life_->runtime, random_.next(), name(),
                                                 hooks_.probe);
-  life_->engine = std::make_unique<merge::Engine>(
-      *life_->runtime, disk_, *life_->budget, *life_->push_budget, life_->metrics, config_.engine);
+  life_->engine = std::make_unique<merge::Engine>(*life_->runtime, disk_, *life_->memory,
+                                                  life_->metrics, config_.engine);
   life_->gate = std::make_unique<Gate>(*life_->runtime, "simulation");
   if (!life_->engine->prepare()) {
     crash();
@@ -54,7 +53,7 @@ void SimNode::add_members(const std::vector<Member>& members) {
     SimPeer::Link link{
         *life_->runtime,
         network_,
-        *life_->budget,
+        life_->memory->of(MemoryPurpose::kAnswer),
         config_.index,
         member.index,
         [&cluster, name = member.name] { return cluster.refusal(name); },
@@ -74,7 +73,17 @@ void SimNode::learn_members(const std::vector<Member>& members) {
   if (life_) add_members(members);
 }
 
+SimNode::Counts SimNode::counts() const {
+  Counts sum = past_;
+  if (!life_) return sum;
+  sum.evictions += life_->metrics.value("shufflefs_merge_evictions_total");
+  sum.busy += life_->metrics.value("shufflefs_push_busy_answers_total");
+  sum.duplicates += life_->metrics.value("shufflefs_push_duplicate_blocks_total");
+  return sum;
+}
+
 void SimNode::crash() {
+  past_ = counts();
   // Coroutines go while everything that they refer to is still there.
   life_->runtime->kill();
   life_.reset();
@@ -101,8 +110,8 @@ void SimNode::serve(WireFrame request, Answer answer) {
 }
 
 Task<void> SimNode::answer_one(WireFrame request, Answer answer) {
-  answer(co_await serve_frame(*life_->budget, *life_->engine->local_node(), incarnation_,
-                              std::move(request)));
+  answer(co_await serve_frame(life_->memory->of(MemoryPurpose::kReceive),
+                              *life_->engine->local_node(), incarnation_, std::move(request)));
 }
 
 }  // namespace shufflefs::sim

@@ -18,7 +18,6 @@ class SimNode final : public Endpoint {
     std::size_t index = 0;
     merge::EngineOptions engine;  // with self and data_dirs
     uint64_t memory = 0;
-    uint64_t push_memory = 0;
     Duration clock_skew{};
   };
   struct Hooks {
@@ -32,6 +31,14 @@ class SimNode final : public Endpoint {
   ~SimNode() override;
   SimNode(const SimNode&) = delete;
   SimNode& operator=(const SimNode&) = delete;
+
+  // What happened on the node in all its lives.
+  struct Counts {
+    uint64_t evictions = 0;   // of a shuffle from a disk
+    uint64_t busy = 0;        // owners that had no memory for a push
+    uint64_t duplicates = 0;  // blocks that an owner had already
+  };
+  [[nodiscard]] Counts counts() const;
 
   struct Member {
     merge::NodeName name;
@@ -61,8 +68,7 @@ class SimNode final : public Endpoint {
   [[nodiscard]] merge::Engine& engine() { return *life_->engine; }
   [[nodiscard]] SimCluster& cluster() { return *life_->cluster; }
   [[nodiscard]] SimRuntime& runtime() { return *life_->runtime; }
-  [[nodiscard]] ByteBudget& budget() { return *life_->budget; }
-  [[nodiscard]] ByteBudget& push_budget() { return *life_->push_budget; }
+  [[nodiscard]] MemoryBudget& memory() { return *life_->memory; }
   [[nodiscard]] Metrics& metrics() { return life_->metrics; }
   // For what the simulation does on the node: it dies with it.
   void spawn(Task<void> task) { life_->gate->spawn(std::move(task)); }
@@ -75,8 +81,7 @@ class SimNode final : public Endpoint {
   struct Life {
     SimRuntime* runtime = nullptr;
     Metrics metrics;
-    std::unique_ptr<ByteBudget> budget;
-    std::unique_ptr<ByteBudget> push_budget;
+    std::unique_ptr<MemoryBudget> memory;
     std::unique_ptr<SimCluster> cluster;
     std::unique_ptr<merge::Engine> engine;
     std::unique_ptr<Gate> gate;  // requests being answered, and what the simulation does
@@ -95,6 +100,7 @@ class SimNode final : public Endpoint {
   SimDisk disk_;
   std::vector<std::unique_ptr<SimRuntime>> runtimes_;  // of all lives
   std::unique_ptr<Life> life_;
+  Counts past_;  // of the lives that are over
   uint64_t incarnation_ = 0;
 };
 

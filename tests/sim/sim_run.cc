@@ -47,6 +47,9 @@ struct Sums {
   uint64_t reads_right = 0;
   uint64_t reads_failed = 0;
   uint64_t reads_forgetful = 0;
+  uint64_t segments = 0;
+  uint64_t drains = 0;
+  SimNode::Counts counts;
   Duration virtual_time{};
 
   void add(const Outcome& outcome) {
@@ -59,6 +62,11 @@ struct Sums {
     reads_failed += outcome.reads_failed;
     reads_forgetful += outcome.reads_forgetful;
     virtual_time += outcome.virtual_time;
+    segments += outcome.segments;
+    drains += outcome.drains;
+    counts.evictions += outcome.counts.evictions;
+    counts.busy += outcome.counts.busy;
+    counts.duplicates += outcome.counts.duplicates;
   }
 };
 
@@ -89,10 +97,12 @@ int run(const Choice& choice) {
   for (std::thread& thread : threads) thread.join();
   fmt::print(
       "{} seeds, {} failed; {} steps, {} crashes, {} reads right, {} with an error, {} forgetful, "
-      "{} "
-      "h of virtual time; requests:",
+      "{} evictions, {} further segments, {} drains, {} busy answers, {} duplicates, {} h of "
+      "virtual "
+      "time; requests:",
       sums.seeds, sums.failed, sums.steps, sums.crashes, sums.reads_right, sums.reads_failed,
-      sums.reads_forgetful, sums.virtual_time / std::chrono::hours(1));
+      sums.reads_forgetful, sums.counts.evictions, sums.segments, sums.drains, sums.counts.busy,
+      sums.counts.duplicates, sums.virtual_time / std::chrono::hours(1));
   for (const auto& [type, count] : sums.requests) fmt::print(" {} {}", net::name_of(type), count);
   fmt::print("\n");
   return sums.failed > 0 ? 1 : 0;

@@ -72,9 +72,9 @@ void World::add_node() {
   config.engine.push.chunk_bytes = 8U << 10U;
   config.engine.push.max_block_bytes = kMaxBlockBytes;
   config.engine.stream.ahead_bytes = 64U << 10U;
+  config.engine.split_bytes = scenario_.split_bytes;
   config.engine.trash_grace = std::chrono::seconds(5);
   config.memory = scenario_.memory;
-  config.push_memory = scenario_.push_memory;
   if (scenario_.skewed_clocks) {
     config.clock_skew = std::chrono::milliseconds(random_.below(20'000)) - std::chrono::seconds(10);
   }
@@ -176,6 +176,7 @@ void World::heal() {
     node->disk().crash_after(0);
     disk_slowness_[node->index()] = 1;
     if (!node->lives()) bring_back(*node);
+    if (node->lives()) node->engine().drain(false);
   }
   tell_members();
 }
@@ -277,6 +278,10 @@ Outcome World::run() {
   }
   for (const auto& node : nodes_) {
     if (node->lives()) node->crash();
+    const SimNode::Counts counts = node->counts();
+    outcome_.counts.evictions += counts.evictions;
+    outcome_.counts.busy += counts.busy;
+    outcome_.counts.duplicates += counts.duplicates;
   }
   outcome_.steps = schedule_.steps();
   outcome_.virtual_time = schedule_.elapsed();

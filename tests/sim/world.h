@@ -34,6 +34,9 @@ struct Outcome {
   uint64_t reads_failed = 0;     // with an error, as they may while something is wrong
   uint64_t reads_forgetful = 0;  // short, as all who had been told have been restarted
   uint64_t chunks_given_up = 0;
+  uint64_t segments = 0;   // further files of merged partitions, at rest
+  uint64_t drains = 0;     // that came to their end
+  SimNode::Counts counts;  // of all nodes
 };
 
 class World {
@@ -94,6 +97,11 @@ class World {
   void join_node();
   void leave_node();
   void tell_members();
+
+  // ---- drain.cc ----------------------------------------------------------------------------------
+  void drain_some_node();
+  void watch_drain(SimNode& node, uint64_t incarnation, int looks);
+  void check_drained(SimNode& node);
 
   // ---- read_check.cc -----------------------------------------------------------------------------
   struct Expectation;

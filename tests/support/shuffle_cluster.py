@@ -42,11 +42,11 @@ def runs(pid):
 
 
 class Cluster:
-    """Nodes node1..nodeN at 127.0.0.11... Use as a context manager. `prepare` is called with the cluster's directory before
-    anything is started."""
+    """Nodes node1..nodeN at 127.0.0.11... Use as a context manager. Everything of theirs lies below `below`. `prepare` is
+    called with the cluster's directory before anything is started."""
 
-    def __init__(self, nodes, *flags, leave_down=(), prepare=None):
-        self.directory = tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    def __init__(self, nodes, *flags, leave_down=(), prepare=None, below=None):
+        self.directory = tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=below or os.environ.get("TMPDIR", "/var/tmp"))
         if prepare:
             prepare(self.directory)
         command = [PROGRAM, "cluster", "up", "--nodes", str(nodes), "--dir", self.directory]

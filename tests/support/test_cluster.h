@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <map>
 #include <memory>
 #include <random>
@@ -32,7 +34,11 @@ struct Faults {
   std::set<merge::NodeName> down;          // nobody reaches it
   std::set<merge::NodeName> damage_reads;  // what it answers to read_merged has a flipped bit
   bool damage_pushes = false;
+  std::map<merge::NodeName, int> busy;  // how often it will still say so
+  std::set<merge::NodeName> full;       // it has no room for merged data
+  bool hold = false;                    // pushes wait on their way
   std::size_t pushes = 0;
+  std::vector<merge::ShuffleKey> pushed;  // of each push that was not only offered
   std::size_t merged_questions = 0;
 };
 
@@ -44,7 +50,19 @@ class Link final : public merge::NodeApi {
 
   Task<Result<merge::PushReply>> push(merge::PushRequest request) override {
     ++faults_.pushes;
+    if (!request.offer) faults_.pushed.push_back(request.shuffle);
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    while (faults_.hold) {
+      timer.expires_after(std::chrono::milliseconds(1));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
     if (cut()) co_return unreachable();
+    if (faults_.full.contains(name_))
+      co_return make_error(Code::kNoSpace, "no disk has room for merged data");
+    if (int& times = faults_.busy[name_]; times > 0) {
+      --times;
+      co_return merge::PushReply{.busy_ms = 3};
+    }
     if (faults_.damage_pushes) request.payload.data()[0] ^= std::byte{1};
     co_return co_await to_->push(std::move(request));
   }
@@ -140,6 +158,7 @@ class View final : public merge::Cluster {
     listener_ = std::move(listener);
   }
   void restarted(const merge::NodeName& name) { listener_(name); }
+  void remove(const merge::NodeName& name) { nodes_.erase(name); }
 
  private:
   merge::NodeName self_;
@@ -151,20 +170,23 @@ class View final : public merge::Cluster {
 class TestCluster {
  public:
   explicit TestCluster(std::size_t nodes, merge::PushOptions push = quick(),
-                       Duration lost_patience = std::chrono::milliseconds(30))
+                       Duration lost_patience = std::chrono::milliseconds(30),
+                       uint64_t memory_bytes = 256U << 20U,
+                       Duration trash_grace = std::chrono::seconds(60))
       : io_(make_posix_file_io()) {
     for (std::size_t i = 0; i < nodes; ++i) {
       auto node = std::make_unique<Node>();
-      node->budget = std::make_unique<ByteBudget>(runtime, 256U << 20U);
-      node->push_budget = std::make_unique<ByteBudget>(runtime, 64U << 20U);
+      node->memory = std::make_unique<MemoryBudget>(runtime, memory_bytes);
       merge::EngineOptions options;
       options.self = node_name(i);
       options.data_dirs = {data_dir(i)};
       options.mounts = {"/mnt"};
       options.push = push;
+      options.trash_grace = trash_grace;
+      options.disk.reserve_bytes = 1;  // whatever the machine that runs the test has left
       options.stream.lost_patience = lost_patience;
-      node->engine = std::make_unique<merge::Engine>(runtime, *io_, *node->budget,
-                                                     *node->push_budget, node->metrics, options);
+      node->engine =
+          std::make_unique<merge::Engine>(runtime, *io_, *node->memory, node->metrics, options);
       node->view = std::make_unique<View>(node_name(i), faults);
       nodes_.push_back(std::move(node));
     }
@@ -200,6 +222,7 @@ class TestCluster {
 
   merge::Engine& engine(std::size_t i) { return *nodes_[i]->engine; }
   Metrics& metrics(std::size_t i) { return nodes_[i]->metrics; }
+  MemoryBudget& memory(std::size_t i) { return *nodes_[i]->memory; }
   View& view(std::size_t i) { return *nodes_[i]->view; }
   FileIo& io() { return *io_; }
   [[nodiscard]] std::string data_dir(std::size_t i) const { return dir_ / node_name(i).str(); }
@@ -274,8 +297,7 @@ class TestCluster {
  private:
   struct Node {
     Metrics metrics;
-    std::unique_ptr<ByteBudget> budget;
-    std::unique_ptr<ByteBudget> push_budget;
+    std::unique_ptr<MemoryBudget> memory;
     std::unique_ptr<merge::Engine> engine;
     std::unique_ptr<View> view;
   };

@@ -1,0 +1,67 @@
+// The lengths of the blocks of this node's map outputs, by partition. To ask each output's index
+// for one partition costs as many opens as there are outputs; here the first question reads a
+// stretch of neighbouring partitions of each index, and the questions for the next partitions,
+// which follow, cost nothing. So a whole reduce stage opens each index a few times, and that in the
+// order of the disk.
+//
+// Threads: any; blocks on the disk for what is not known. Memory: at most `most_bytes`; the
+// stretches used least recently go first. Failure: as block_length().
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "base/seeded_hash.h"
+#include "merge/map_output.h"
+
+namespace shufflefs::merge {
+
+class BlockLengths {
+ public:
+  BlockLengths(FileIo& io, uint64_t most_bytes) : io_(io), most_bytes_(most_bytes) {}
+
+  // The length of the partition's block in each of the outputs (all of one shuffle); an error where
+  // it cannot be read.
+  [[nodiscard]] std::vector<Result<uint64_t>> lengths(const std::vector<MapOutput>& outputs,
+                                                      PartitionId partition);
+  void forget(const ShuffleKey& shuffle);
+  [[nodiscard]] uint64_t used_bytes() const;
+
+ private:
+  struct Row {
+    uint64_t commit = 0;  // of the output: its map id may come again
+    std::vector<uint64_t> lengths;
+  };
+  // A stretch of partitions of one shuffle.
+  struct Key {
+    ShuffleKey shuffle;
+    uint32_t width = 1;
+    uint32_t number = 0;  // of partitions [number * width, (number + 1) * width)
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct Stretch {
+    Key key;
+    std::unordered_map<uint64_t, Row, SeededHash> rows;  // by map id
+    uint64_t bytes = 0;
+  };
+  using Stretches = std::list<Stretch>;
+
+  // All REQUIRE mu_ held:
+  Stretch& use(const Key& key);
+  void remove(Stretches::iterator it);
+  void shrink();
+
+  FileIo& io_;
+  const uint64_t most_bytes_;
+  mutable std::mutex mu_;
+  Stretches stretches_;                        // GUARDED_BY(mu_); the most recently used first
+  std::map<Key, Stretches::iterator> by_key_;  // GUARDED_BY(mu_)
+  uint64_t bytes_ = 0;                         // GUARDED_BY(mu_)
+};
+
+}  // namespace shufflefs::merge

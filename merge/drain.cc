@@ -1,0 +1,194 @@
+#include "merge/drain.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/log.h"
+
+namespace shufflefs::merge {
+
+Drain::Drain(Parts parts)
+    : parts_(std::move(parts)),
+      moved_(parts_.metrics.counter("shufflefs_drain_moved_blocks_total",
+                                    "Merged blocks whose origin had gone that a drain brought to "
+                                    "another node.")),
+      gate_(parts_.runtime, "drain") {}
+
+void Drain::begin() {
+  if (on_) return;
+  on_ = true;
+  ++round_;
+  lost_.clear();
+  moved_before_ = moved_.value();
+  log_info("node.draining", {{"node", parts_.cluster.self().str()}});
+  for (const ShuffleKey& shuffle : parts_.maps.shuffles()) {
+    for (const MapOutput& output : parts_.maps.of(shuffle))
+      parts_.pusher.submit({.shuffle = shuffle, .map = output.map, .known = true, .leaving = true});
+  }
+  to_look_ = 1;  // until they have been counted
+  gate_.spawn(move_orphans(round_));
+}
+
+void Drain::end() {
+  if (!on_) return;
+  on_ = false;
+  ++round_;
+  log_info("node.not_draining", {{"node", parts_.cluster.self().str()}});
+}
+
+DrainStatus Drain::status() const {
+  DrainStatus status;
+  status.draining = on_;
+  ShuffleInfo sum;
+  for (const ShuffleKey& shuffle : parts_.maps.shuffles()) {
+    parts_.ledger.add_to(shuffle, sum);
+    status.map_outputs += parts_.maps.of(shuffle).size();
+  }
+  status.waiting = parts_.pusher.pending() + (on_ ? to_look_ : 0);
+  status.blocks_left_home = sum.blocks_left_home;
+  status.bytes_left_home = sum.bytes_left_home;
+  status.given_up = std::move(sum.given_up);
+  for (const auto& [reason, lost] : lost_) status.given_up.push_back(lost);
+  status.maps_unpushed = sum.maps_unpushed;
+  status.orphans_moved = moved_.value() - moved_before_;
+  // A map output that was committed just now is not settled, whatever is waiting.
+  status.safe_to_stop = on_ && status.waiting == 0 && status.given_up.empty() &&
+                        status.blocks_left_home == 0 && sum.maps_settled == status.map_outputs;
+  return status;
+}
+
+// ---- orphans -------------------------------------------------------------------------------------------------------
+
+Task<void> Drain::move_orphans(uint64_t round) {
+  std::vector<std::pair<ShuffleKey, PartitionId>> merged;
+  for (const ShuffleKey& shuffle : parts_.store.shuffles()) {
+    for (const PartitionId partition : parts_.store.partitions(shuffle))
+      merged.emplace_back(shuffle, partition);
+  }
+  to_look_ = merged.size();
+  for (const auto& [shuffle, partition] : merged) {
+    co_await move_orphans_of(shuffle, partition);
+    if (round_ != round) co_return;
+    --to_look_;
+  }
+}
+
+Task<void> Drain::move_orphans_of(ShuffleKey shuffle, PartitionId partition) {
+  auto orphans = co_await orphans_of(shuffle, partition);
+  if (!orphans) {
+    lost("what is merged here cannot be read: " + orphans.error().message, 0, 0);
+    co_return;
+  }
+  const auto to = target(shuffle, partition);
+  for (auto at = orphans->begin(); at != orphans->end();) {
+    std::vector<Orphan> message;
+    uint64_t bytes = 0;
+    for (; at != orphans->end() &&
+           (message.empty() || bytes + at->length <= parts_.options.chunk_bytes);
+         ++at) {
+      bytes += at->length;
+      message.push_back(*at);
+    }
+    const std::size_t blocks = message.size();
+    const Status sent =
+        to ? co_await send(*to, shuffle, partition, std::move(message))
+           : Status(make_error(Code::kPeerUnreachable, "there is no other node to bring it to"));
+    if (sent)
+      moved_.add(blocks);
+    else
+      lost(fmt::format("merged here, and the origin has gone: {}", sent.error().message), blocks,
+           bytes);
+  }
+}
+
+Task<Result<std::vector<Drain::Orphan>>> Drain::orphans_of(ShuffleKey shuffle,
+                                                           PartitionId partition) {
+  auto view = co_await offload(parts_.runtime, [&]() -> Result<std::vector<MergedBlock>> {
+    TRY_ASSIGN(const auto merged, parts_.store.find(shuffle, partition));
+    return merged->view();
+  });
+  std::vector<Orphan> orphans;
+  if (!view) {
+    if (view.error().code == Code::kNotFound) co_return orphans;  // dropped or evicted meanwhile
+    co_return std::move(view).error();
+  }
+  // Whose origin is alive: here, or on another member that answers.
+  std::set<MapId> safe;
+  for (const MapOutput& output : parts_.maps.of(shuffle)) safe.insert(output.map);
+  for (const HeardBlock& heard : parts_.heard.of(shuffle, partition)) {
+    if (parts_.cluster.node(heard.origin) != nullptr && parts_.cluster.is_up(heard.origin))
+      safe.insert(heard.map);
+  }
+  for (const MergedBlock& block : *view) {
+    if (!safe.contains(block.map))
+      orphans.push_back({block.map, block.offset, block.length, block.crc});
+  }
+  co_return orphans;
+}
+
+std::optional<NodeName> Drain::target(const ShuffleKey& shuffle, PartitionId partition) {
+  const uint32_t partitions =
+      std::max({parts_.heard.partition_count(shuffle), parts_.maps.partition_count(shuffle),
+                number(partition) + 1});
+  const auto placement = parts_.placements.get(shuffle, partitions);
+  const NodeName self = parts_.cluster.self();
+  if (placement->owner(partition) != self) return placement->owner(partition);
+  return placement->second(partition);
+}
+
+Task<Status> Drain::send(NodeName to, ShuffleKey shuffle, PartitionId partition,
+                         std::vector<Orphan> orphans) {
+  Duration pause = parts_.options.first_backoff;
+  for (uint32_t attempt = 0;; ++attempt) {
+    Status sent = co_await send_once(to, shuffle, partition, orphans);
+    const bool again = !sent && is_retryable(sent.error().code);
+    if (!again || attempt >= parts_.options.max_retries) co_return sent;
+    co_await sleep_for(parts_.runtime, pause);
+    pause = std::min<Duration>(2 * pause, parts_.options.longest_backoff);
+  }
+}
+
+Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId partition,
+                              std::vector<Orphan> orphans) {
+  const std::shared_ptr<NodeApi> node = parts_.cluster.node(to);
+  if (!node) co_return make_error(Code::kPeerUnreachable, to.str() + " has left the cluster");
+  PushRequest request;
+  request.shuffle = shuffle;
+  request.origin = parts_.cluster.self();
+  request.epoch = parts_.epochs.of(shuffle);
+  request.owner = parts_.owners.find(shuffle.app).value_or(FileOwner{});
+  uint64_t bytes = 0;
+  for (const Orphan& orphan : orphans) {
+    // Which life of the map id it is only the origin knew; a removal would have come here as well.
+    request.parts.push_back({orphan.map, UINT64_MAX, {{partition, orphan.crc, orphan.length}}});
+    bytes += orphan.length;
+  }
+  CO_TRY_ASSIGN(ByteBudget::Lease lease,
+                co_await parts_.budget.acquire(bytes, parts_.options.memory_patience));
+  request.payload = Buffer(bytes, std::move(lease));
+  CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
+    TRY_ASSIGN(const auto merged, parts_.store.find(shuffle, partition));
+    std::span<std::byte> into = request.payload.span();
+    for (const Orphan& orphan : orphans) {
+      TRY(merged->read(orphan.offset, into.first(orphan.length)));
+      into = into.subspan(orphan.length);
+    }
+    return ok();
+  }));
+  const auto reply = co_await node->push(std::move(request));
+  if (!reply) co_return reply.error();
+  if (reply->busy_ms > 0) co_return make_error(Code::kNoMemory, to.str() + " is busy");
+  co_return ok();
+}
+
+void Drain::lost(const std::string& reason, uint64_t blocks, uint64_t bytes) {
+  GivenUp& sum = lost_[reason];
+  sum.reason = reason;
+  ++sum.chunks;
+  sum.blocks += blocks;
+  sum.bytes += bytes;
+}
+
+}  // namespace shufflefs::merge

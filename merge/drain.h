@@ -1,0 +1,84 @@
+// Prepares this node for being stopped for good: it takes no more pushes, and what exists only here
+// is brought to other nodes.
+//
+// Of this node's own map outputs each block must be merged elsewhere: they are offered once more,
+// those of partitions that this node owns itself to their second choice (Pusher). Of what is merged
+// here only orphans have to move: blocks whose origin is no living member any more, such as one
+// that was drained before. They are sent as they are, partition by partition.
+//
+// Threads: reactor only. Memory: a message at a time, from the push share of the budget. It lasts
+// until end(), or as long as the process.
+#pragma once
+
+#include "base/byte_budget.h"
+#include "base/gate.h"
+#include "base/metrics.h"
+#include "merge/app_owners.h"
+#include "merge/cluster.h"
+#include "merge/engine_options.h"
+#include "merge/engine_status.h"
+#include "merge/epochs.h"
+#include "merge/heard_maps.h"
+#include "merge/local_maps.h"
+#include "merge/merge_store.h"
+#include "merge/placement_cache.h"
+#include "merge/push_ledger.h"
+#include "merge/pusher.h"
+
+namespace shufflefs::merge {
+
+class Drain {
+ public:
+  struct Parts {
+    Runtime& runtime;
+    Cluster& cluster;
+    MergeStore& store;
+    LocalMaps& maps;
+    HeardMaps& heard;
+    Epochs& epochs;
+    AppOwners& owners;
+    PushLedger& ledger;
+    Pusher& pusher;
+    PlacementCache& placements;
+    ByteBudget& budget;
+    Metrics& metrics;
+    PushOptions options;
+  };
+  explicit Drain(Parts parts);
+
+  void begin();
+  void end();
+  [[nodiscard]] bool on() const { return on_; }
+  [[nodiscard]] DrainStatus status() const;
+  [[nodiscard]] Task<void> close() { return gate_.close(); }
+
+ private:
+  struct Orphan {
+    MapId map{};
+    uint64_t offset = 0;  // in the partition's merged view
+    uint64_t length = 0;
+    uint32_t crc = 0;
+  };
+  // The partitions that are merged here, one after the other. Ends early if the drain has ended.
+  Task<void> move_orphans(uint64_t round);
+  Task<void> move_orphans_of(ShuffleKey shuffle, PartitionId partition);
+  Task<Result<std::vector<Orphan>>> orphans_of(ShuffleKey shuffle, PartitionId partition);
+  // Where they may go; nothing if there is no other node.
+  [[nodiscard]] std::optional<NodeName> target(const ShuffleKey& shuffle, PartitionId partition);
+  Task<Status> send(NodeName to, ShuffleKey shuffle, PartitionId partition,
+                    std::vector<Orphan> orphans);
+  Task<Status> send_once(NodeName to, ShuffleKey shuffle, PartitionId partition,
+                         std::vector<Orphan> orphans);
+  void lost(const std::string& reason, uint64_t blocks, uint64_t bytes);
+
+  Parts parts_;
+  Counter& moved_;
+  bool on_ = false;
+  uint64_t round_ = 0;    // of begin() and end()
+  uint64_t to_look_ = 0;  // merged partitions
+  uint64_t moved_before_ = 0;
+  std::map<std::string, GivenUp> lost_;  // by reason
+  Gate gate_;
+};
+
+}  // namespace shufflefs::merge

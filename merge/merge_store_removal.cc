@@ -1,0 +1,139 @@
+// How merged partitions go: map outputs that were removed, shuffles that were dropped, disks that
+// run full.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "merge/merge_store.h"
+
+namespace shufflefs::merge {
+
+void MergeStore::forget(const ShuffleKey& key, MapId map) {
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  if (shuffle) shuffle->forgotten->add(map);
+}
+
+Status MergeStore::drop(const ShuffleKey& key) {
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  if (!shuffle) return ok();
+  // Alone: appends under way have ended, and later ones make a new Shuffle in a new directory.
+  const std::unique_lock alone(shuffle->gone_mu);
+  shuffle->gone = true;
+  for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
+    const std::string place = directory(disk, key);
+    files_.forget_below(place);
+    if (!disks_.is_well(disk)) {
+      drop_later(disk, key);
+      continue;
+    }
+    const Status discarded = trash_.discard(place);
+    if (!discarded) {
+      disks_.note(disk, discarded.error());
+      if (disks_.is_well(disk)) return discarded;
+      drop_later(disk, key);
+      continue;
+    }
+    // The application's directory goes with its last shuffle; until then this fails, as it should.
+    (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
+  }
+  const std::lock_guard lock(mu_);
+  shuffles_.erase(key);
+  return ok();
+}
+
+void MergeStore::drop_later(std::size_t disk, const ShuffleKey& key) {
+  const std::lock_guard lock(mu_);
+  undone_drops_[disk].push_back(key);
+}
+
+void MergeStore::finish_drops(std::size_t disk) {
+  std::vector<ShuffleKey> undone;
+  {
+    const std::lock_guard lock(mu_);
+    undone = std::move(undone_drops_[disk]);
+    undone_drops_.erase(disk);
+  }
+  for (const ShuffleKey& key : undone) {
+    // A later life of the name has not been on this disk yet: it was away.
+    const Status discarded = trash_.discard(directory(disk, key));
+    if (discarded) continue;
+    disks_.note(disk, discarded.error());
+    drop_later(disk, key);
+  }
+}
+
+bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  if (!shuffle) return false;
+  const std::unique_lock alone(shuffle->gone_mu);
+  if (shuffle->gone) return false;
+  std::vector<std::string> elsewhere;  // files on other disks
+  {
+    const std::lock_guard lock(shuffle->mu);
+    // A partition that has only a part on the disk goes as a whole: an index without the bytes that
+    // it names would pass for a copy.
+    const std::size_t removed = std::erase_if(shuffle->slots, [&](const auto& entry) {
+      const Slot& slot = *entry.second;
+      const bool concerned =
+          slot.disk == disk || std::ranges::any_of(slot.segments, [&](const auto& segment) {
+            return segment.second == disk;
+          });
+      if (concerned) list_files(key, entry.first, slot, disk, elsewhere);
+      return concerned;
+    });
+    if (removed == 0) return false;
+    shuffle->has_directory[disk] = false;
+    shuffle->gone = shuffle->slots.empty();
+  }
+  files_.forget_below(directory(disk, key));
+  for (const std::string& path : elsewhere) {
+    files_.forget(path);
+    (void)io_.remove_file(path);
+  }
+  const Status removed = trash_.discard_now(directory(disk, key));
+  if (!removed) disks_.note(disk, removed.error());
+  if (shuffle->gone) {
+    const std::lock_guard all(mu_);
+    shuffles_.erase(key);
+  }
+  const std::string place = directory(disk, key);
+  (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
+  return true;
+}
+
+void MergeStore::list_files(const ShuffleKey& key, PartitionId partition, const Slot& slot,
+                            std::size_t without, std::vector<std::string>& files) const {
+  if (slot.disk != without) {
+    // The index first: bytes that nobody names are no harm if this ends half-way.
+    for (const char* suffix : {"index", "data"})
+      files.push_back(
+          fmt::format("{}/{}.{}", directory(slot.disk, key), number(partition), suffix));
+  }
+  for (const auto& [segment, disk] : slot.segments) {
+    if (disk != without)
+      files.push_back(
+          fmt::format("{}/{}.{}.data", directory(disk, key), number(partition), segment));
+  }
+}
+
+void MergeStore::trim(const ShuffleKey& key) {
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  if (!shuffle) return;
+  const std::shared_lock not_gone(shuffle->gone_mu);
+  if (shuffle->gone) return;
+  std::vector<std::shared_ptr<Slot>> slots;
+  {
+    const std::lock_guard lock(shuffle->mu);
+    for (const auto& [partition, slot] : shuffle->slots) slots.push_back(slot);
+  }
+  for (const std::shared_ptr<Slot>& slot : slots) {
+    std::shared_ptr<MergedPartition> merged;
+    {
+      const std::lock_guard lock(slot->mu);
+      merged = slot->partition;
+    }
+    if (merged) merged->trim();
+  }
+}
+
+}  // namespace shufflefs::merge
