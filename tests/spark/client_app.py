@@ -6,8 +6,9 @@ can be broken in between. To be used by the Python of scripts/spark-setup.
 
 import contextlib
 import os
-import tempfile
 import shutil
+import signal
+import tempfile
 
 from shuffle_cluster import Cluster, until
 from standalone import MASTER, Node, Standalone, spark_environment, spark_home
@@ -22,8 +23,9 @@ READ = ("shuffleReadBytes", "shuffleMergedLocalBytesRead", "shuffleMergedLocalBl
 class ClientApp:
     """Context manager. `flags` are the daemons', `conf` the application's."""
 
-    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None):
-        """`owners` more nodes have no executors: they only own partitions."""
+    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None, services=None):
+        """`owners` more nodes have no executors: they only own partitions. `services` makes other nodes than those of a Cluster
+        (tests/bench/spark_nodes.py)."""
         self.python = python
         self.count = nodes
         self.owners = owners
@@ -32,6 +34,7 @@ class ClientApp:
         self.client = client
         self.extra = conf or {}
         self.memory_mib = memory_mib
+        self.services = services or (lambda: Cluster(self.count + self.owners, *self.flags, prepare=self.prepare))
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -49,7 +52,7 @@ class ClientApp:
         self.directory = tempfile.mkdtemp(prefix="shufflefs-client-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         if not os.environ.get("SHUFFLEFS_TEST_KEEP"):
             self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        self.cluster = self.stack.enter_context(Cluster(self.count + self.owners, *self.flags, prepare=self.prepare))
+        self.cluster = self.stack.enter_context(self.services())
         nodes = [Node(node["address"], self.cluster.path(i, "local", "disk0", "spark"))
                  for i, node in enumerate(self.cluster.nodes[:self.count])]
         self.spark_cluster = self.stack.enter_context(Standalone(self.python, nodes, self.directory, self.memory_mib))
@@ -69,9 +72,9 @@ class ClientApp:
         environment = spark_environment(spark_home(self.python), MASTER)
         local = os.path.join(self.directory, "driver")
         os.makedirs(local, exist_ok=True)
-        os.environ.update(environment | {"SPARK_LOCAL_DIRS": local})
+        os.environ.update(environment | {"SPARK_LOCAL_DIRS": local, "PYSPARK_PYTHON": self.python})
         from pyspark.sql import SparkSession  # pylint: disable=import-outside-toplevel,import-error
-        jar = self.cluster.path(0, ".shufflefs", "client", "shufflefs-spark_2.12.jar")
+        jar = self.cluster.path(0, ".shufflefs", "client", f"shufflefs-spark_{environment['SPARK_SCALA_VERSION']}.jar")
         log = f"-Dlog4j.configurationFile=file:{HERE}/log4j2-client.properties"
         conf = {
             "spark.shuffle.service.enabled": "true",
@@ -101,6 +104,14 @@ class ClientApp:
         session = builder.getOrCreate()
         until(lambda: len(self.spark_cluster.executors()) == self.count, "all executors run", PATIENCE)
         return session
+
+    def restart_session(self, conf):
+        """Another application with these settings, on the same nodes."""
+        self.session.stop()
+        until(lambda: not self.spark_cluster.executors(), "the executors have ended", PATIENCE)
+        self.extra = conf
+        self.session = self.make_session()
+        self.app = self.session.sparkContext.applicationId
 
     # ---- What Spark says it has done
 
@@ -133,6 +144,22 @@ class ClientApp:
     def metric(self, name):
         """Over all nodes."""
         return sum(self.cluster.metric(node, name) for node in range(self.count))
+
+    def lose_node(self, node):
+        """SIGKILL to a node's worker, its executor and its daemon; returns when the driver and the master have noticed."""
+        lost = self.spark_cluster.nodes[node]
+        executors = [pid for pid, address in self.spark_cluster.executors().items() if address == lost.address]
+        worker = lost.worker
+        lost.worker = None
+        status = self.context().statusTracker()
+        known = len(status.getExecutorInfos())
+        for pid in [worker.pid, *executors]:
+            os.kill(pid, signal.SIGKILL)
+        worker.wait()
+        self.cluster.signal(node, signal.SIGKILL)
+        # Until the driver knows: then it would have struck off the node's map outputs.
+        until(lambda: len(status.getExecutorInfos()) < known, "the driver has noticed the loss of an executor")
+        until(lambda: "Removing worker" in self.spark_cluster.log("master"), "the master has noticed the loss of the worker")
 
     # ---- A shuffle to play with
 

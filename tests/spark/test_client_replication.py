@@ -15,7 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
-from shuffle_cluster import until  # noqa: E402
+from record_job import RecordJob  # noqa: E402
 from test_client import ROOT, spark_python  # noqa: E402
 
 MAPS = 9
@@ -26,7 +26,10 @@ LOST = 2  # the node
 class ReplicationTest(unittest.TestCase):
     def setUp(self):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        self.app = self.enterContext(ClientApp(sys.executable, flags=("--push.replicate", "all")))
+        # Encrypted as well: what is merged are the bytes that Spark wrote.
+        conf = {"spark.io.encryption.enabled": "true", "spark.io.compression.codec": "zstd"}
+        # Little memory, so that there are blocks above what is pushed without replication.
+        self.app = self.enterContext(ClientApp(sys.executable, flags=("--push.replicate", "all", "--memory", "64M"), conf=conf))
         self.session = self.app.session
 
     def test_the_loss_of_a_node_costs_no_map_task(self):
@@ -35,33 +38,23 @@ class ReplicationTest(unittest.TestCase):
         expected = self.total(frozen)
         shuffle = min(self.app.shuffles())
         self.app.wait_merged(shuffle, MAPS)
+        # An eighth of the memory is 8 MiB.
+        large = RecordJob(self.session.sparkContext, 3, 2, 10_000_000, record_bytes=100_000)
+        large.run_maps()
+        self.app.wait_merged(large.shuffle(), 3)
         maps = os.listdir(self.app.cluster.path(LOST, "shuffles", self.app.app, str(shuffle), "maps"))
         self.assertTrue(maps, "the node that is to be lost has no map output")
-        self.lose()
-        again, read, stages = self.app.reading(lambda: self.total(frozen))
+        self.app.lose_node(LOST)
+        again, read, stages = self.app.reading(lambda: (self.total(frozen), large.check())[0])
         self.assertEqual(again, expected)
         self.assertEqual(expected[0][0], 40000)
         rerun = [stage.stageId() for stage in stages.values() if stage.shuffleReadBytes() == 0]
         self.assertEqual(rerun, [], "map tasks have run again")
-        self.assertGreater(read["shuffleMergedLocalBytesRead"], 0)
+        self.assertGreater(read["shuffleMergedLocalBytesRead"], 20_000_000)
 
     @staticmethod
     def total(frozen):
         return [tuple(row) for row in frozen.selectExpr("count(*)", "sum(xxhash64(id, v))").collect()]
-
-    def lose(self):
-        node = self.app.spark_cluster.nodes[LOST]
-        executors = [pid for pid, address in self.app.spark_cluster.executors().items() if address == node.address]
-        worker = node.worker
-        node.worker = None
-        for pid in [worker.pid, *executors]:
-            os.kill(pid, signal.SIGKILL)
-        worker.wait()
-        self.app.cluster.signal(LOST, signal.SIGKILL)
-        # Until the driver knows: then it would have struck off the node's map outputs.
-        status = self.app.context().statusTracker()
-        until(lambda: len(status.getExecutorInfos()) == 3, "the driver has noticed the loss of an executor")  # with itself
-        until(lambda: "Removing worker" in self.app.spark_cluster.log("master"), "the master has noticed the loss of the worker")
 
 
 if __name__ == "__main__":
