@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from emulated_disk import Disk, Forgetting
+from emulated_disk import IOPS, Disk, Forgetting
 from service_sides import Processes, end
 from shuffle_cluster import until
 
@@ -47,8 +47,8 @@ class Disks:
             disk.throttle(on)
 
     def reads(self):
-        counts = [disk.reads() for disk in self.disks]
-        return sum(count for count, _ in counts), sum(size for _, size in counts)
+        """[(completed reads, their bytes)] of each disk."""
+        return [disk.reads() for disk in self.disks]
 
     def written_bytes(self):
         return sum(disk.written_bytes() for disk in self.disks)
@@ -72,6 +72,15 @@ class Disks:
         for disk in self.disks:
             stack.enter_context(Forgetting(disk))
         return stack
+
+
+def reads_between(before, after):
+    """What was read, from what reads() has said, and how long the busiest disk needs for it at least: that does not depend on who else uses
+    the machine."""
+    counts = [(late[0] - early[0], late[1] - early[1]) for early, late in zip(before, after)]
+    count, size = sum(one for one, _ in counts), sum(one for _, one in counts)
+    return {"reads": count, "mean_kb": size / 1024 / max(1, count), "read_mb": size / 1e6,
+            "disk_s": max((one / IOPS + its_size / BYTES_PER_SECOND for one, its_size in counts), default=0.0)}
 
 
 class JvmServices:

@@ -2,6 +2,7 @@
 Spark, and in a network of its own. The argument is the options as JSON; the row goes to the file "answer".
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -17,8 +18,8 @@ from client_app import ClientApp  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
 from shuffle_cluster import until  # noqa: E402
 from record_job import RecordJob  # noqa: E402
-from spark_nodes import (Connections, Disks, JvmServices, executor_cpu_seconds, executor_memory, service_costs,  # noqa: E402
-                         service_heap_mb)
+from spark_nodes import (Connections, Disks, JvmServices, executor_cpu_seconds, executor_memory, reads_between,  # noqa: E402
+                         service_costs, service_heap_mb)
 from spark_queries import QUERIES, ask, make_tables  # noqa: E402
 from standalone import spark_home  # noqa: E402
 
@@ -83,21 +84,22 @@ def run_job(app, disks, words):
     begin = time.monotonic()
     wait_merged(app, words, job.shuffle(), words["maps"])
     flush_s = time.monotonic() - begin + disks.settle()
-    reads, read_bytes = disks.reads()
+    reads = disks.reads()
     between = spent(app)
     with disks.forgetting(), Connections() as clients, Connections((PEER_PORT,)) as peers:
         begin = time.monotonic()
-        (_, metrics, _) = app.reading(job.check)
+        _, metrics, stages = app.reading(job.check)
         reduce_s = time.monotonic() - begin
-    count, size = (after - was for after, was in zip(disks.reads(), (reads, read_bytes)))
+    reads = reads_between(reads, disks.reads())
     after = spent(app)
+    places = sum((app.localities(stage) for stage in stages.values()), collections.Counter())
     wrote = job.maps * job.partitions * job.count * job.record_bytes
     return {"block_bytes": words["block_bytes"], "maps": words["maps"], "reducers": words["reducers"], "load": round(load, 1),
-            "map_s": map_s, "flush_s": flush_s, "reduce_s": reduce_s, "total_s": map_s + flush_s + reduce_s, "reads": count,
-            "mean_kb": size / 1024 / max(1, count), "read_mb": size / 1e6, "data_mb": wrote / 1e6, "written_mb": (disks.written_bytes() - written) / 1e6,
+            "map_s": map_s, "flush_s": flush_s, "reduce_s": reduce_s, "total_s": map_s + flush_s + reduce_s, **reads,
+            "data_mb": wrote / 1e6, "written_mb": (disks.written_bytes() - written) / 1e6,
             "shuffle_mb": metrics["shuffleReadBytes"] / 1e6,
             "merged_percent": 100 * metrics["shuffleMergedLocalBytesRead"] / max(1, metrics["shuffleReadBytes"]),
-            "fallbacks": metrics["shuffleMergedFetchFallbackCount"], "connections": clients.most, "peer_connections": peers.most,
+            "node_local_percent": 100 * places["NODE_LOCAL"] / max(1, places.total()), "fallbacks": metrics["shuffleMergedFetchFallbackCount"], "connections": clients.most, "peer_connections": peers.most,
             "services_map_cpu_s": between[0] - before[0], "services_reduce_cpu_s": after[0] - between[0],
             "services_cpu_s": after[0] - before[0], "executors_cpu_s": after[1] - before[1], **memory(app)}
 
@@ -117,14 +119,14 @@ def run_queries(app, disks, words):
     rows, answers = [], {}
     with disks.forgetting():
         for name, (kind, _) in QUERIES.items():
-            before, (reads, read_bytes) = spent(app), disks.reads()
+            before, reads = spent(app), disks.reads()
             begin = time.monotonic()
             answers[name], metrics, stages = app.reading(lambda asked=name: ask(app.session, asked))
             seconds = time.monotonic() - begin
-            count, size = (after - was for after, was in zip(disks.reads(), (reads, read_bytes)))
+            reads = reads_between(reads, disks.reads())
             after = spent(app)
             rows.append({"query": name, "kind": kind, "seconds": seconds, "stages": [stage_row(stages[one]) for one in sorted(stages)],
-                         "shuffle_mb": metrics["shuffleReadBytes"] / 1e6, "reads": count, "read_mb": size / 1e6,
+                         "shuffle_mb": metrics["shuffleReadBytes"] / 1e6, **reads,
                          "merged_percent": 100 * metrics["shuffleMergedLocalBytesRead"] / max(1, metrics["shuffleReadBytes"]),
                          "services_cpu_s": after[0] - before[0], "executors_cpu_s": after[1] - before[1]})
             disks.settle()

@@ -4,6 +4,7 @@ A Frozen is a plan above one shuffle whose map outputs stay: each read() of it r
 can be broken in between. To be used by the Python of scripts/spark-setup.
 """
 
+import collections
 import contextlib
 import os
 import shutil
@@ -135,6 +136,11 @@ class ClientApp:
         result = action()
         stages = {number: stage for number, stage in self.stages().items() if number not in before}
         return result, {name: sum(getattr(stage, name)() for stage in stages.values()) for name in READ}, stages
+
+    def localities(self, stage):
+        """{Spark's word for where a task ran: tasks} of a stage that stages() has named."""
+        tasks = self.context().statusStore().taskList(stage.stageId(), stage.attemptId(), stage.numTasks() + 100)
+        return collections.Counter(tasks.apply(i).taskLocality() for i in range(tasks.size()))
 
     def preferred_hosts(self, frame, partition):
         rdd = frame._jdf.queryExecution().toRdd()  # pylint: disable=protected-access
