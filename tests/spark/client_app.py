@@ -62,10 +62,11 @@ class ClientApp:
         self.app = self.session.sparkContext.applicationId
 
     def stop_session(self):
-        self.session.stop()
         gateway = self.session.sparkContext._gateway  # pylint: disable=protected-access
-        gateway.shutdown()
+        with contextlib.suppress(Exception):  # if its JVM is gone there is nothing to stop
+            self.session.stop()
         with contextlib.suppress(Exception):
+            gateway.shutdown()
             gateway.proc.stdin.close()
             gateway.proc.wait(PATIENCE)
 
