@@ -4,10 +4,12 @@ A Frozen is a plan above one shuffle whose map outputs stay: each read() of it r
 can be broken in between. To be used by the Python of scripts/spark-setup.
 """
 
+import collections
 import contextlib
 import os
-import tempfile
 import shutil
+import signal
+import tempfile
 
 from shuffle_cluster import Cluster, until
 from standalone import MASTER, Node, Standalone, spark_environment, spark_home
@@ -22,8 +24,9 @@ READ = ("shuffleReadBytes", "shuffleMergedLocalBytesRead", "shuffleMergedLocalBl
 class ClientApp:
     """Context manager. `flags` are the daemons', `conf` the application's."""
 
-    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None):
-        """`owners` more nodes have no executors: they only own partitions."""
+    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None, services=None):
+        """`owners` more nodes have no executors: they only own partitions. `services` makes other nodes than those of a Cluster
+        (tests/bench/spark_nodes.py)."""
         self.python = python
         self.count = nodes
         self.owners = owners
@@ -32,6 +35,7 @@ class ClientApp:
         self.client = client
         self.extra = conf or {}
         self.memory_mib = memory_mib
+        self.services = services or (lambda: Cluster(self.count + self.owners, *self.flags, prepare=self.prepare))
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -49,7 +53,7 @@ class ClientApp:
         self.directory = tempfile.mkdtemp(prefix="shufflefs-client-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         if not os.environ.get("SHUFFLEFS_TEST_KEEP"):
             self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        self.cluster = self.stack.enter_context(Cluster(self.count + self.owners, *self.flags, prepare=self.prepare))
+        self.cluster = self.stack.enter_context(self.services())
         nodes = [Node(node["address"], self.cluster.path(i, "local", "disk0", "spark"))
                  for i, node in enumerate(self.cluster.nodes[:self.count])]
         self.spark_cluster = self.stack.enter_context(Standalone(self.python, nodes, self.directory, self.memory_mib))
@@ -58,10 +62,11 @@ class ClientApp:
         self.app = self.session.sparkContext.applicationId
 
     def stop_session(self):
-        self.session.stop()
         gateway = self.session.sparkContext._gateway  # pylint: disable=protected-access
-        gateway.shutdown()
+        with contextlib.suppress(Exception):  # if its JVM is gone there is nothing to stop
+            self.session.stop()
         with contextlib.suppress(Exception):
+            gateway.shutdown()
             gateway.proc.stdin.close()
             gateway.proc.wait(PATIENCE)
 
@@ -69,9 +74,9 @@ class ClientApp:
         environment = spark_environment(spark_home(self.python), MASTER)
         local = os.path.join(self.directory, "driver")
         os.makedirs(local, exist_ok=True)
-        os.environ.update(environment | {"SPARK_LOCAL_DIRS": local})
+        os.environ.update(environment | {"SPARK_LOCAL_DIRS": local, "PYSPARK_PYTHON": self.python})
         from pyspark.sql import SparkSession  # pylint: disable=import-outside-toplevel,import-error
-        jar = self.cluster.path(0, ".shufflefs", "client", "shufflefs-spark_2.12.jar")
+        jar = self.cluster.path(0, ".shufflefs", "client", f"shufflefs-spark_{environment['SPARK_SCALA_VERSION']}.jar")
         log = f"-Dlog4j.configurationFile=file:{HERE}/log4j2-client.properties"
         conf = {
             "spark.shuffle.service.enabled": "true",
@@ -102,6 +107,14 @@ class ClientApp:
         until(lambda: len(self.spark_cluster.executors()) == self.count, "all executors run", PATIENCE)
         return session
 
+    def restart_session(self, conf):
+        """Another application with these settings, on the same nodes."""
+        self.session.stop()
+        until(lambda: not self.spark_cluster.executors(), "the executors have ended", PATIENCE)
+        self.extra = conf
+        self.session = self.make_session()
+        self.app = self.session.sparkContext.applicationId
+
     # ---- What Spark says it has done
 
     def context(self):
@@ -125,6 +138,11 @@ class ClientApp:
         stages = {number: stage for number, stage in self.stages().items() if number not in before}
         return result, {name: sum(getattr(stage, name)() for stage in stages.values()) for name in READ}, stages
 
+    def localities(self, stage):
+        """{Spark's word for where a task ran: tasks} of a stage that stages() has named."""
+        tasks = self.context().statusStore().taskList(stage.stageId(), stage.attemptId(), stage.numTasks() + 100)
+        return collections.Counter(tasks.apply(i).taskLocality() for i in range(tasks.size()))
+
     def preferred_hosts(self, frame, partition):
         rdd = frame._jdf.queryExecution().toRdd()  # pylint: disable=protected-access
         found = self.context().getPreferredLocs(rdd, partition)
@@ -133,6 +151,22 @@ class ClientApp:
     def metric(self, name):
         """Over all nodes."""
         return sum(self.cluster.metric(node, name) for node in range(self.count))
+
+    def lose_node(self, node):
+        """SIGKILL to a node's worker, its executor and its daemon; returns when the driver and the master have noticed."""
+        lost = self.spark_cluster.nodes[node]
+        executors = [pid for pid, address in self.spark_cluster.executors().items() if address == lost.address]
+        worker = lost.worker
+        lost.worker = None
+        status = self.context().statusTracker()
+        known = len(status.getExecutorInfos())
+        for pid in [worker.pid, *executors]:
+            os.kill(pid, signal.SIGKILL)
+        worker.wait()
+        self.cluster.signal(node, signal.SIGKILL)
+        # Until the driver knows: then it would have struck off the node's map outputs.
+        until(lambda: len(status.getExecutorInfos()) < known, "the driver has noticed the loss of an executor")
+        until(lambda: "Removing worker" in self.spark_cluster.log("master"), "the master has noticed the loss of the worker")
 
     # ---- A shuffle to play with
 

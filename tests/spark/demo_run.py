@@ -55,6 +55,14 @@ class Daemons:
         subprocess.run([PROGRAM, "wait", shuffle, "--maps", maps, "--timeout", "30s", "--http",
                         f"{http['http_address']}:{http['http_port']}"], capture_output=True, timeout=PATIENCE, check=False)
 
+    def asked_blocks(self):
+        """How many blocks executors have asked of the services since they were started."""
+        total = 0
+        for node in self.nodes():
+            with open(os.path.join(node["mount"], ".shufflefs", "metrics"), encoding="utf-8") as file:
+                total += sum(int(float(line.split()[1])) for line in file if line.startswith("shufflefs_spark_chunks_total "))
+        return total
+
     def kill_worker(self, number):
         """SIGKILL to the process that does the work; the one that holds the mount starts another. Returns its pid."""
         workers = children(self.nodes()[number]["pid"])
@@ -111,6 +119,9 @@ class Demo:
         self.pending = list(options.kill)
         self.cleanup = contextlib.ExitStack()
         self.begin = time.monotonic()
+        self.all_stages_done = float("inf")
+        self.asked_blocks = 0
+        self.stages = 0
 
     def say(self, text):
         print(f"[{time.monotonic() - self.begin:5.1f} s] {text}", flush=True)
@@ -127,9 +138,12 @@ class Demo:
         require(rows == reference, f"the result ({len(rows)} rows) is not that of the plain run ({len(reference)} rows): "
                                    f"{self.directory}/rows.json, reference.json (with --keep)")
         self.say(f"{len(rows)} rows, all equal to the plain run's")
-        log = EventLog(os.path.join(self.directory, "events"))
+        log = EventLog(os.path.join(self.directory, "events"), self.all_stages_done)
         complaints = log.complaints()
         require(not complaints, "the result is right, but work was done again: " + "; ".join(complaints[:10]))
+        if self.options.client:
+            percent = log.merged_percent(log.read)
+            require(percent >= 95, f"only {percent:.1f} % of the bytes were read merged")
         require(self.killed > 0, "no executor was killed: the run shows nothing")
         require(not self.pending, f"--kill {', '.join(self.pending)}: the moment for it never came")
         self.summarise(log, len(rows))
@@ -223,7 +237,10 @@ class Demo:
                 job.stdin.flush()
             case ["PROGRESS", number, done, total]:
                 self.during_stage(int(number), int(done), int(total))
-            case ["DONE", _, seconds]:
+            case ["DONE", number, seconds]:
+                if int(number) == self.stages:
+                    self.all_stages_done = time.time()
+                    self.asked_blocks = self.services.asked_blocks() if self.options.client else 0
                 self.say(f"    done in {seconds} s")
             case ["AGAIN", seconds]:
                 self.say(f"the same with adaptive execution, which fetches ranges of partitions: equal, {seconds} s")
@@ -241,6 +258,7 @@ class Demo:
             self.services.wait(f"{self.app}/{shuffle}", tasks)
 
     def before_stage(self, number, total, shuffle, tasks):
+        self.stages = total
         if self.options.client:
             self.wait_merged()
             self.written = [(shuffle, tasks)] if int(shuffle) >= 0 else []
@@ -275,10 +293,18 @@ class Demo:
                 f"{self.killed} executors killed between the stages" + "".join(f"; {kill}" for kill in self.kills),
                 f"{log.read['Remote Blocks Fetched']} blocks fetched from other nodes, "
                 f"{log.read['Local Blocks Fetched']} from the own one, {megabytes:.1f} MB; no fetch failed",
-                *([f"{100 * log.read['Merged Bytes Read'] / max(1, 1e6 * megabytes):.1f} % of these bytes were read merged, "
-                   f"{log.read['Merged Fetch Fallbacks']} blocks at their origin instead"] * self.options.client),
+                *(self.about_the_client(log) if self.options.client else []),
                 f"{rows} rows, equal to those of Spark in one process"):
             print(f"  {line}")
+
+    def about_the_client(self, log):
+        lines = [f"{log.merged_percent(log.read):.1f} % of these bytes were read merged, {log.read['Merged Fetch Fallbacks']} blocks at "
+                 "their origin instead",
+                 f"{log.localities['NODE_LOCAL']} of {log.localities.total()} reading tasks ran on a node that Spark was told to prefer",
+                 f"{self.asked_blocks} blocks were asked of the shuffle services"]
+        if log.read_again:
+            lines.append(f"with adaptive execution, where a stage starts at once: {log.merged_percent(log.read_again):.1f} % merged")
+        return lines
 
     def tear_down(self):
         with contextlib.suppress(OSError, subprocess.SubprocessError):

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -22,7 +23,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 from client_app import ClientApp  # noqa: E402
 from client_queries import QUERIES, answer, make_tables  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
+from record_job import RecordJob  # noqa: E402
 from shuffle_cluster import until  # noqa: E402
+from task_marks import begun_tasks, pause, resume  # noqa: E402
 
 MAPS = 8
 PARTITIONS = 12
@@ -132,10 +135,13 @@ class ClientTest(unittest.TestCase):
                 byte = file.read(1)
                 file.seek(-1, os.SEEK_CUR)
                 file.write(bytes([byte[0] ^ 1]))
+        corrupt = self.app.metric("shufflefs_client_fallback_corrupt_blocks_total")
         read = self.damage(flip)
         # On the owner the client notices and reads one block elsewhere; on another node its daemon has done so already.
         self.assertLessEqual(read["shuffleMergedFetchFallbackCount"], 1)
         self.assertEqual(read["shuffleCorruptMergedBlockChunks"], read["shuffleMergedFetchFallbackCount"])
+        until(lambda: self.app.metric("shufflefs_client_fallback_corrupt_blocks_total") - corrupt == read["shuffleCorruptMergedBlockChunks"],
+              "the daemons count the corrupt blocks as Spark does")
 
     def test_a_truncated_file(self):
         self.damage(lambda path: os.truncate(path, os.path.getsize(path) // 3))
@@ -154,8 +160,11 @@ class ClientTest(unittest.TestCase):
         done = self.app.cluster.run(0, "drop", f"{self.app.app}/{shuffle}")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.app.merged_files(shuffle), [])
+        unmerged = self.app.metric("shufflefs_client_fallback_unmerged_blocks_total")
         read, _ = self.read_again(frozen, result)
         self.assertLess(read["shuffleMergedLocalBytesRead"], read["shuffleReadBytes"] / 10)
+        until(lambda: self.app.metric("shufflefs_client_fallback_unmerged_blocks_total") - unmerged >= MAPS * PARTITIONS,
+              "the daemons count the blocks that were not merged")
 
     def test_the_origins_are_gone(self):
         frozen, shuffle, result = self.frozen()
@@ -174,16 +183,20 @@ class ClientTest(unittest.TestCase):
         for _, _, path in self.app.merged_files(shuffle):
             os.truncate(path, 0)
         read, stages = self.read_again(frozen, result)
-        again = [stage for stage in stages.values() if stage.shuffleReadBytes() == 0 and stage.numCompleteTasks() > 0]
+        again = self.rerun(stages)
         self.assertEqual(len(again), 1, "the map stage did not run again")
         # Spark strikes off what the map output's executor wrote: had it been told another address, it would not end here.
         self.assertIn(again[0].numCompleteTasks(), range(1, MAPS))
 
-    def remove_origins(self, shuffle, map_id):
+    @staticmethod
+    def rerun(stages):
+        return [stage for stage in stages.values() if stage.shuffleReadBytes() == 0 and stage.numCompleteTasks() > 0]
+
+    def remove_origins(self, shuffle, map_id, nodes=None):
         """Below the mounts, where the daemons do not see it, as a disk loses files. Returns how many."""
         pattern = re.compile(rf"shuffle_{shuffle}_({map_id})_0\.data")
         removed = 0
-        for node in self.app.cluster.nodes:
+        for node in nodes or self.app.cluster.nodes:
             for directory, _, names in os.walk(os.path.join(self.app.cluster.directory, node["name"], "data", "local")):
                 for name in filter(pattern.fullmatch, names):
                     os.remove(os.path.join(directory, name))
@@ -207,15 +220,57 @@ class ClientTest(unittest.TestCase):
         finally:
             os.remove(filler)
 
-    def test_z_the_owner_dies(self):
-        """Last, as it stays dead. In a stage of many tasks one after the other, most come after its death."""
+    def test_an_executor_dies_and_its_map_outputs_are_gone(self):
+        job = RecordJob(self.session.sparkContext, MAPS, PARTITIONS, 50000)
+        job.run_maps()
+        self.app.wait_merged(job.shuffle(), MAPS)
+        self.assertEqual(self.app.cluster.run(0, "drop", f"{self.app.app}/{job.shuffle()}").returncode, 0)
+        self.assertGreater(self.remove_origins(job.shuffle(), ".*", self.app.cluster.nodes[:1]), 0)
+        _, stages = self.stages_while_paused(job, "executor", lambda: self.kill_executor(0))
+        self.assertEqual(len(self.rerun(stages)), 1, "the map stage did not run again")
+
+    def kill_executor(self, node):
+        address = self.app.cluster.nodes[node]["address"]
+        for pid in [pid for pid, its in self.app.spark_cluster.executors().items() if its == address]:
+            os.kill(pid, signal.SIGKILL)
+
+    def stages_while_paused(self, job, kind, action):
+        """Reads the job; `action` is done when a reduce task has read its first record, before it reads on."""
+        def act():
+            until(lambda: begun_tasks(self.directory, kind), "a reduce task reads")
+            action()
+            resume(self.directory, kind)
+        acting = threading.Thread(target=act)
+        acting.start()
+        try:
+            _, read, stages = self.app.reading(lambda: job.check(pause(self.directory, kind)))
+        finally:
+            resume(self.directory, kind)
+            acting.join()
+        return read, stages
+
+    def test_y_the_owner_dies_while_it_is_read(self):
+        """It stays dead. The three reduce tasks that run first have read one record, the others come after its death. Partitions of 16 MB
+        are more than is read ahead."""
         frozen, shuffle, result = self.frozen()
-        mine = [partition for node, partition, _ in self.app.merged_files(shuffle) if node == 3]
-        self.assertTrue(mine, "the fourth node owns nothing")
-        self.app.cluster.signal(3, signal.SIGKILL)
+        self.assertTrue([partition for node, partition, _ in self.app.merged_files(shuffle) if node == 3], "the fourth node owns nothing")
+        job = RecordJob(self.session.sparkContext, MAPS, 6, 2_000_000, record_bytes=100_000)
+        job.run_maps()
+        self.app.wait_merged(job.shuffle(), MAPS)
+        read, stages = self.stages_while_paused(job, "owner", lambda: self.app.cluster.signal(3, signal.SIGKILL))
+        self.assertFalse([stage for stage in stages.values() if stage.numFailedTasks()], "a task has failed")
         read, stages = self.read_again(frozen, result)
         self.assertFalse([stage for stage in stages.values() if stage.numFailedTasks()], "a task has failed")
         self.assertGreater(read["shuffleMergedLocalBytesRead"], 0)
+
+    def test_z_the_loss_of_a_node_without_replication(self):
+        """What the test of replication compares with: here map tasks run again. One node fewer than before, as the fourth is dead."""
+        frame = self.session.range(40000, numPartitions=MAPS).selectExpr("id", "sha2(cast(id as string), 256) as v")
+        frozen = self.app.freeze(frame.repartition(PARTITIONS, "id"))
+        result = self.read(frozen)[0]
+        self.app.lose_node(2)
+        _, stages = self.read_again(frozen, result)
+        self.assertEqual(len(self.rerun(stages)), 1, "the map stage did not run again")
 
     # ---- SQL
 

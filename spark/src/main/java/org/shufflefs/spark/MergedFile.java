@@ -14,8 +14,8 @@ import java.util.zip.CRC32C;
  * A merged partition's file, read front to back in large pieces and checked block by block. Bytes
  * are handed out only after their checksum has been seen to be right.
  *
- * <p>One thread. Memory: a window of 1 MiB, or of one block if that is larger; blocks above
- * LARGE_BLOCK are read twice instead, once to check them. Failure: IOException of the file,
+ * <p>One thread. Memory: a window of 1 MiB and one block; blocks above LARGE_BLOCK are read twice
+ * instead, once to check them. Failure: IOException of the file,
  * EOFException if it is too short, {@link Corrupt} for a wrong checksum.
  */
 final class MergedFile implements Closeable {
@@ -63,16 +63,28 @@ final class MergedFile implements Closeable {
     return new WindowStream(window, at, length);
   }
 
+  /**
+   * Moves the window on to the block at `offset`. No byte is read twice, and reads end at multiples of
+   * WINDOW_BYTES: that is how the daemon fetches from other nodes.
+   */
   private void fill(long offset, int needed) throws IOException {
-    int wanted = (int) Math.max(needed, Math.min(WINDOW_BYTES, end - offset));
-    windowLength = 0;
+    long known = windowStart + windowLength;
+    int kept = offset >= windowStart && offset < known ? (int) (known - offset) : 0;
+    long from = offset + kept;
+    long limit = (from / WINDOW_BYTES + 1) * WINDOW_BYTES;
+    int wanted = (int) (Math.max(offset + needed, Math.min(end, limit)) - offset);
+    byte[] old = window;
     if (readers > 0 || window.length < wanted) {
-      window = new byte[Math.max(wanted, (int) Math.min(WINDOW_BYTES, end))];
+      window = new byte[Math.max(wanted, (int) Math.min(WINDOW_BYTES + needed, end))];
       readers = 0;
     }
+    if (kept > 0) {
+      System.arraycopy(old, (int) (offset - windowStart), window, 0, kept);
+    }
     windowStart = offset;
+    windowLength = kept;
     // What is behind the needed block may be missing: its own turn will tell.
-    windowLength = readFully(ByteBuffer.wrap(window, 0, wanted), offset, needed);
+    windowLength += readFully(ByteBuffer.wrap(window, kept, wanted - kept), from, needed - kept);
   }
 
   private int readFully(ByteBuffer into, long offset, int needed) throws IOException {

@@ -64,6 +64,7 @@ final class ReduceLocality {
   private final AtomicBoolean told = new AtomicBoolean();
   private final AtomicBoolean failed = new AtomicBoolean();
   private final Map<String, Hello> executors = new ConcurrentHashMap<>(); // by id; driver only
+  private final Map<String, String> lastHosts = new ConcurrentHashMap<>(); // by node; driver only
   private RpcEndpointRef endpoint; // driver only
 
   ReduceLocality(SparkConf conf) {
@@ -155,7 +156,7 @@ final class ReduceLocality {
     if (endpoint != null) {
       return;
     }
-    endpoint = env.rpcEnv().setupEndpoint(ENDPOINT, new Endpoint(env.rpcEnv(), executors));
+    endpoint = env.rpcEnv().setupEndpoint(ENDPOINT, new Endpoint(env.rpcEnv(), this));
     context.addSparkListener(
         new SparkListener() {
           @Override
@@ -172,7 +173,16 @@ final class ReduceLocality {
     }
   }
 
-  /** A host with executors on the node, another one for each partition; null if there is none. */
+  private void met(Hello hello) {
+    executors.put(hello.executor, hello);
+    lastHosts.put(hello.node, hello.host);
+  }
+
+  /**
+   * A host with executors on the node, another one for each partition. If there is none, the host
+   * that had some last: new ones come there, and the scheduler passes it over until then. Null if
+   * the node has never had any.
+   */
   private String host(String node, int partition) {
     String[] hosts =
         executors.values().stream()
@@ -181,7 +191,7 @@ final class ReduceLocality {
             .distinct()
             .sorted()
             .toArray(String[]::new);
-    return hosts.length == 0 ? null : hosts[partition % hosts.length];
+    return hosts.length == 0 ? lastHosts.get(node) : hosts[partition % hosts.length];
   }
 
   /** "Merged at its owner", with the host as it is when the scheduler asks. */
@@ -217,11 +227,11 @@ final class ReduceLocality {
 
   private static final class Endpoint implements RpcEndpoint {
     private final RpcEnv rpcEnv;
-    private final Map<String, Hello> executors;
+    private final ReduceLocality locality;
 
-    Endpoint(RpcEnv rpcEnv, Map<String, Hello> executors) {
+    Endpoint(RpcEnv rpcEnv, ReduceLocality locality) {
       this.rpcEnv = rpcEnv;
-      this.executors = executors;
+      this.locality = locality;
     }
 
     @Override
@@ -239,8 +249,7 @@ final class ReduceLocality {
 
         @Override
         public BoxedUnit apply(Object message) {
-          Hello hello = (Hello) message;
-          executors.put(hello.executor, hello);
+          locality.met((Hello) message);
           return BoxedUnit.UNIT;
         }
 

@@ -83,6 +83,7 @@ public class ShufflefsManager extends SortShuffleManager {
       TaskContext context,
       ShuffleReadMetricsReporter metrics) {
     Optional<NodeMount> found = mount();
+    found.ifPresent(locality::tellDriver);
     BaseShuffleHandle<K, ?, C> base = asBase(handle);
     boolean isMapperRead = isMapperRead(endMapIndex, startPartition, endPartition);
     if (found.isEmpty()
