@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tempfile
 import threading
 
 import cluster
@@ -21,8 +22,9 @@ class Job:
     """A word count that goes on in the background."""
 
     def __init__(self, *arguments, conf=()):
+        self.errors = tempfile.TemporaryFile("w+")  # of its own: Spark's log would run into the lines of the job
         self.process = subprocess.Popen(["kubectl", "-n", cluster.OPTIONS.namespace, *submit(*arguments, conf=conf)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.lines = []
         self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True)
         self.reader.start()
@@ -41,12 +43,15 @@ class Job:
             self.process.kill()
             raise Failed("the job does not end") from None
         self.reader.join(10)
-        cluster.LOG.write("".join(self.lines) + "\n")
+        self.errors.seek(0)
+        errors = self.errors.read()
+        self.errors.close()
+        cluster.LOG.write("".join(self.lines) + errors + "\n")
         shown = [line.strip() for line in self.lines if line.startswith(("round ", "word count"))]
         for line in shown:
             say(f"    {line}")
         if self.process.returncode:
-            raise Failed(f"the job failed: {''.join(self.lines)[-800:]}")
+            raise Failed(f"the job failed: {''.join(self.lines)[-300:]} {errors[-800:]}")
         return shown[-1]
 
 

@@ -102,6 +102,12 @@ priorityClassName: {{ . }}
 {{- $_ := set $conf "spark.shuffle.io.maxRetries" "12" -}}
 {{- $_ := set $conf "spark.shuffle.io.retryWait" "5s" -}}
 {{- $_ := set $conf "spark.shuffle.registration.maxAttempts" "12" -}}
+{{- if include "spark-standalone.is-shufflefs" . -}}
+{{- /* While a mount is away tasks fail at once, and Spark would try them again on the spot until the job fails. So on another executor. */ -}}
+{{- $_ := set $conf "spark.excludeOnFailure.enabled" "true" -}}
+{{- $_ := set $conf "spark.excludeOnFailure.timeout" "30s" -}}
+{{- $_ := set $conf "spark.stage.maxConsecutiveAttempts" "10" -}}
+{{- end -}}
 {{- if include "spark-standalone.has-client" . -}}
 {{- $jar := printf "%s/.shufflefs/client/shufflefs-spark_%s.jar" (include "spark-standalone.mount" .) .Values.shuffleService.client.scala -}}
 {{- $_ := set $conf "spark.shuffle.manager" "org.shufflefs.spark.ShufflefsManager" -}}
