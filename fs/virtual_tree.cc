@@ -177,8 +177,14 @@ Task<void> VirtualTree::getattr_later(Reply reply, VirtualNode node) {
     reply.error(facts.error());
 }
 
-void VirtualTree::setattr(fuse_req_t req, fuse_ino_t /*ino*/, const struct stat* /*attr*/,
-                          int /*to_set*/) {
+void VirtualTree::setattr(fuse_req_t req, fuse_ino_t ino, const struct stat* /*attr*/, int to_set) {
+  // A report is opened with O_TRUNC by most, which comes as a size to set: it has no bytes to lose.
+  constexpr int kOfTruncation = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME |
+                                FUSE_SET_ATTR_FILE | FUSE_SET_ATTR_OPEN | FUSE_SET_ATTR_KILL_SUID |
+                                FUSE_SET_ATTR_KILL_SGID | FUSE_SET_ATTR_KILL_PRIV;
+  const auto node = inodes_.find(ino);
+  if (node && node->kind == NodeKind::kReport && (to_set & ~kOfTruncation) == 0)
+    return getattr(req, ino);
   Reply(req).error(EROFS);
 }
 

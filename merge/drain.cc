@@ -9,8 +9,8 @@
 
 namespace shufflefs::merge {
 
-Drain::Drain(Parts parts)
-    : parts_(std::move(parts)),
+Drain::Drain(const Parts& parts)
+    : parts_(parts),
       moved_(parts_.metrics.counter("shufflefs_drain_moved_blocks_total",
                                     "Merged blocks whose origin had gone that a drain brought to "
                                     "another node.")),

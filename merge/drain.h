@@ -44,7 +44,7 @@ class Drain {
     Metrics& metrics;
     PushOptions options;
   };
-  explicit Drain(Parts parts);
+  explicit Drain(const Parts& parts);
 
   void begin();
   void end();

@@ -7,7 +7,7 @@ import shutil
 import struct
 import unittest
 
-from one_node import NamespaceCase, index_of, read, until, write
+from one_node import Daemon, NamespaceCase, index_of, read, until, write
 
 
 class DirectoryCommits(NamespaceCase):
@@ -157,6 +157,37 @@ class SparkFiles(NamespaceCase):
         os.unlink(f"{base}.data")
         os.unlink(f"{base}.index")
         until(lambda: not os.path.exists(f"{maps}/7.data"), "it is gone")
+
+class Quota(NamespaceCase):
+    """An application above its quota gets EDQUOT for what is new; others notice nothing."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon("--app-quota=1M")
+        cls.mount = cls.daemon.mount
+
+    def test_it_hits_the_culprit_only(self):
+        executor = f"{self.mount}/local/disk0/blockmgr-{self.app}"
+        os.mkdir(executor)
+        os.setxattr(executor, "user.shufflefs.app", self.app.encode())
+        running = os.open(f"{executor}/running", os.O_CREAT | os.O_WRONLY)
+        self.commit(1, {0: b"x" * (1 << 20)})
+        self.refused(errno.EDQUOT, os.mkdir, f"{self.maps}/.tmp-2")
+        self.refused(errno.EDQUOT, write, f"{self.maps}/2.data", b"x")
+        self.refused(errno.EDQUOT, write, f"{executor}/new", b"x")
+        # What is open goes on, and so does whoever only reads.
+        self.assertEqual(os.write(running, b"x" * 1000), 1000)
+        os.close(running)
+        self.assertEqual(len(read(f"{self.partitions}/0")), 1 << 20)
+        self.assertIn("app.over_quota", self.daemon.log())
+        other = f"{self.mount}/shuffles/other-{self.app}/0/maps"
+        os.makedirs(f"{other}/.tmp-1")
+        os.rename(f"{other}/.tmp-1", f"{other}/1")
+        # What is removed counts no more.
+        shutil.rmtree(f"{self.maps}/1")
+        write(f"{executor}/new", b"x")
+        os.mkdir(f"{self.maps}/.tmp-2")
+
 
 if __name__ == "__main__":
     unittest.main()

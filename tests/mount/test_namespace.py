@@ -97,6 +97,7 @@ class Names(NamespaceCase):
             with open(report, "wb", buffering=0) as file:
                 file.write(text)
         # The text of the metrics may be a second old.
+        # The text of the metrics may be a second old.
         until(lambda: self.metric("shufflefs_client_read_merged_bytes_total") - merged == 71, "both reports count")
         with open(report, "wb", buffering=0) as file:
             self.refused(errno.EINVAL, file.write, b"merged 1\n")
@@ -299,6 +300,11 @@ class OtherUsers(NamespaceCase):
         removed = self.as_user(f"rm -rf {base}")
         self.assertEqual((removed.returncode, removed.stderr), (0, ""))
         self.assertFalse(os.path.exists(base))
+
+    def test_any_user_can_report_what_it_has_read(self):
+        os.chmod(self.daemon.directory, 0o755)
+        done = self.as_user(f"echo merged 1 2 > {self.mount}/.shufflefs/client-report")  # with O_TRUNC
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_nobody_sees_into_the_application_of_another(self):
         os.chmod(self.daemon.directory, 0o755)

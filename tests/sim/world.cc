@@ -216,14 +216,14 @@ Task<void> World::ask_node(World& world, SimNode& node, std::shared_ptr<Survey> 
 }
 
 bool World::is_settled() {
+  for (const auto& node : nodes_) {
+    // It was stopping when everything was healed, and has stopped since.
+    if (!has_left_[node->index()] && !node->lives()) bring_back(*node);
+  }
   const auto survey = std::make_shared<Survey>();
   for (const auto& node : nodes_) {
     if (has_left_[node->index()]) continue;
-    if (!node->works()) {
-      // It was stopping when everything was healed, and has stopped since.
-      if (!node->lives()) bring_back(*node);
-      return false;
-    }
+    if (!node->works()) return false;
     if (announcements_pending(*node) > 0) return false;
     ++survey->to_answer;
     node->spawn(ask_node(*this, *node, survey));
