@@ -87,7 +87,9 @@ def values(*sets):
 
 
 def install(*sets, wait=True):
-    run("helm", "upgrade", "--install", RELEASE, OPTIONS.chart, "-n", OPTIONS.namespace, "--create-namespace", *values(*sets))
+    # Without --reset-values an upgrade that sets nothing would keep what the case before had set.
+    run("helm", "upgrade", "--install", RELEASE, OPTIONS.chart, "-n", OPTIONS.namespace, "--create-namespace", "--reset-values",
+        *values(*sets))
     if wait:
         settle()
 
