@@ -60,7 +60,7 @@ struct Service {
   Metrics metrics;
   merge::Executors executors;
   merge::Trash trash;
-  testing::FakeCommits commits;
+  shufflefs::testing::FakeCommits commits;
   merge::SparkApps apps;
   std::unique_ptr<EssServer> server;
 
@@ -86,7 +86,7 @@ struct Service {
 };
 
 struct World {
-  testing::TempDir directory;
+  shufflefs::testing::TempDir directory;
   Loop loop;
   Service open{loop, directory / "open", nullptr};
   Service guarded{loop, directory / "guarded", std::make_shared<AuthSecret>("no script knows it")};
