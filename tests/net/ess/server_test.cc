@@ -39,7 +39,7 @@ TEST_CASE_METHOD(Fixture, "blocks as asked, and neither more nor less") {
     CHECK(answer.text == expected.at(static_cast<std::size_t>(chunk)));
   }
   // Counted by the thread that has sent them, a moment after they have come.
-  node.reactor.until([&] { return metric("chunk_bytes_total") == 5305; });
+  reactor.until([&] { return metric("chunk_bytes_total") == 5305; });
   CHECK_THAT(one.fetch(stream, 0).text, ContainsSubstring("is closed"));
 }
 
