@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 
+// The system's header has reserved names for the parameters.
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 extern "C" __attribute__((visibility("default"))) int bind(int fd, const sockaddr* address,
                                                            socklen_t length) noexcept {
   static const auto real = reinterpret_cast<decltype(&bind)>(dlsym(RTLD_NEXT, "bind"));
