@@ -1,5 +1,6 @@
-// Loaded into a server by LD_PRELOAD: whoever binds to every address is bound to that of $BIND_HERE. So servers that cannot be
-// told an address (Spark's own shuffle service) stand side by side on one port of several loopback addresses.
+// Loaded into a server by LD_PRELOAD: whoever binds to every address is bound to that of
+// $BIND_HERE. So servers that cannot be told an address (Spark's own shuffle service) stand side by
+// side on one port of several loopback addresses.
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <netinet/in.h>
@@ -8,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 
+// The system's header has reserved names for the parameters.
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 extern "C" __attribute__((visibility("default"))) int bind(int fd, const sockaddr* address,
                                                            socklen_t length) noexcept {
   static const auto real = reinterpret_cast<decltype(&bind)>(dlsym(RTLD_NEXT, "bind"));

@@ -14,7 +14,7 @@ import tempfile
 from shuffle_cluster import Cluster, until
 from standalone import MASTER, Node, Standalone, spark_environment, spark_home
 
-PATIENCE = 120
+PATIENCE = 300
 SHORT_LIVED = "-Djava.net.preferIPv4Stack=true -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 HERE = os.path.dirname(os.path.abspath(__file__))
 READ = ("shuffleReadBytes", "shuffleMergedLocalBytesRead", "shuffleMergedLocalBlocksFetched", "shuffleRemoteBytesRead",

@@ -70,7 +70,7 @@ def main():
     options = parser.parse_args()
     from pyspark.sql import SparkSession  # pylint: disable=import-outside-toplevel,import-error
     session = (SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-               .config("spark.sql.shuffle.partitions", "4").getOrCreate())
+               .config("spark.sql.shuffle.partitions", "4").config("spark.sql.ansi.enabled", "false").getOrCreate())
     make_tables(session, options.scale)
     with open(options.output, "w", encoding="utf-8") as file:
         json.dump({name: answer(session, name) for name in QUERIES}, file)

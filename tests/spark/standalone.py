@@ -12,7 +12,7 @@ import subprocess
 from shuffle_cluster import until
 
 MASTER = "127.0.0.10"
-PATIENCE = 90
+PATIENCE = 300
 EXECUTOR = "CoarseGrainedExecutorBackend"
 OPENED = ["java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
           "java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs",
