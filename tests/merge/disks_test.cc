@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "merge/merge_store.h"
 #include "support/faulty_io.h"
+#include "support/in_memory.h"
 #include "support/run_task.h"
 #include "support/temp_dir.h"
 
@@ -16,6 +17,7 @@ const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
 constexpr uint64_t kGiB = 1ULL << 30U;
 
 struct Fixture {
+  testing::InMemory here;
   testing::TempDir dir;
   testing::FaultyIo io;
   AsioRuntime runtime{1};

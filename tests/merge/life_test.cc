@@ -1,10 +1,10 @@
 // The ends of things: applications by the thousand leave nothing behind, and a node with many
 // merged partitions starts quickly.
 #include <catch2/catch_test_macros.hpp>
-#include <cstdlib>
 #include <filesystem>
 
 #include "merge/merge_store.h"
+#include "support/in_memory.h"
 #include "support/test_cluster.h"
 
 namespace shufflefs::merge {
@@ -21,31 +21,10 @@ std::optional<std::size_t> count_below(const std::string& directory) {
   return error ? std::nullopt : std::optional(count);
 }
 
-// A drop replaces a small file, which ext4 takes for a wish to have it on the disk: a thousand such
-// waits for a busy disk would be all that the test does.
-class InMemory {
- public:
-  InMemory() {
-    if (const char* place = std::getenv("TMPDIR")) before_ = place;
-    if (fs::is_directory("/dev/shm")) ::setenv("TMPDIR", "/dev/shm", 1);
-  }
-  ~InMemory() {
-    if (before_.empty())
-      ::unsetenv("TMPDIR");
-    else
-      ::setenv("TMPDIR", before_.c_str(), 1);
-  }
-  InMemory(const InMemory&) = delete;
-  InMemory& operator=(const InMemory&) = delete;
-
- private:
-  std::string before_;
-};
-
 }  // namespace
 
 TEST_CASE("a thousand applications leave nothing behind, on disk or in memory") {
-  const InMemory here;
+  const testing::InMemory here;
   testing::TestCluster cluster(2, testing::TestCluster::quick(), std::chrono::milliseconds(30),
                                64U << 20U, std::chrono::seconds(0));
   cluster.start();
