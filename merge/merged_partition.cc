@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -16,10 +17,12 @@ constexpr uint64_t kLargestIndex = uint64_t{1} << 30U;  // 26 million blocks of 
 // Blocks are verified from the end of the file backwards over at least so many bytes: more than one
 // append can tear.
 constexpr uint64_t kVerifyBytes = 4U << 20U;
-// Preallocation doubles the file, within these bounds: a small partition wastes nothing, a large
-// one lies in extents that a disk reads in one go.
+// Preallocation doubles the file, within these bounds: a small partition wastes little, a large one
+// lies in extents that a disk reads in one go. They end at multiples of 1 MiB, as the pieces in
+// which readers ask do: a piece that lies in two extents is two reads.
 constexpr uint64_t kLeastAllocation = 256U << 10U;
 constexpr uint64_t kMostAllocation = 16U << 20U;
+constexpr uint64_t kAllocationUnit = 1U << 20U;
 
 }  // namespace
 
@@ -285,10 +288,9 @@ Result<MergedPartition::Appended> MergedPartition::append(std::span<const Block>
   std::vector<std::span<const std::byte>> pieces;
   const std::shared_ptr<Turn> turn = reserve(blocks, counts, pieces);
   if (!turn) return counts;
-  const uint64_t allocate_to = allocation_for(segment_end_);
+  const Allocation allocation = allocation_for(segment_end_);
   lock.unlock();
-  const Status written =
-      write_bytes(turn->records.front(), counts.merged_bytes, pieces, allocate_to);
+  const Status written = write_bytes(turn->records.front(), pieces, allocation);
   lock.lock();
   turn->state = written ? Turn::State::kWritten : Turn::State::kFailed;
   if (!written) {
@@ -350,20 +352,22 @@ void MergedPartition::begin_segment() {
   allocated_ = 0;
 }
 
-uint64_t MergedPartition::allocation_for(uint64_t end) {
-  if (end <= allocated_ || end < kLeastAllocation) return 0;
-  if (options_.has_room && !options_.has_room()) return 0;
-  allocated_ = end + std::clamp(end, kLeastAllocation, kMostAllocation);
-  return allocated_;
+MergedPartition::Allocation MergedPartition::allocation_for(uint64_t end) {
+  if (end <= allocated_ || end < kLeastAllocation) return {};
+  if (options_.has_room && !options_.has_room()) return {};
+  const uint64_t wanted = end + std::clamp(end, kLeastAllocation, kMostAllocation);
+  const uint64_t begin =
+      std::exchange(allocated_, (wanted + kAllocationUnit - 1) / kAllocationUnit * kAllocationUnit);
+  return {begin, allocated_};
 }
 
-Status MergedPartition::write_bytes(const IndexRecord& first, uint64_t bytes,
+Status MergedPartition::write_bytes(const IndexRecord& first,
                                     std::span<const std::span<const std::byte>> pieces,
-                                    uint64_t allocate_to) {
+                                    const Allocation& allocation) {
   const std::string path = segment_path(first.segment);
   TRY_ASSIGN(const std::shared_ptr<File> data, files_.open(path));
-  if (allocate_to > first.offset)
-    (void)data->preallocate(first.offset, std::max(allocate_to - first.offset, bytes));
+  if (allocation.end > allocation.begin)
+    (void)data->preallocate(allocation.begin, allocation.end - allocation.begin);
   return data->write_pieces_at(first.offset, pieces);
 }
 

@@ -111,15 +111,20 @@ class MergedPartition {
   [[nodiscard]] bool last_bytes_match(const IndexRecord& record);
   [[nodiscard]] Status keep_valid(std::vector<IndexRecord> records, uint64_t index_bytes,
                                   std::string cut_reason);
-  [[nodiscard]] Status write_bytes(const IndexRecord& first, uint64_t bytes,
+  // What of the growing segment is to be allocated on the disk; nothing if it is empty.
+  struct Allocation {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+  [[nodiscard]] Status write_bytes(const IndexRecord& first,
                                    std::span<const std::span<const std::byte>> pieces,
-                                   uint64_t allocate_to);
+                                   const Allocation& allocation);
   // All REQUIRE mu_ held:
   void wait_for_turns_of(Lock& lock, std::span<const Block> blocks);
   std::shared_ptr<Turn> reserve(std::span<const Block> blocks, Appended& counts,
                                 std::vector<std::span<const std::byte>>& pieces);
   void begin_segment();
-  [[nodiscard]] uint64_t allocation_for(uint64_t end);
+  [[nodiscard]] Allocation allocation_for(uint64_t end);
   void settle_turns();
   [[nodiscard]] Status write_records(std::span<const IndexRecord> records);
   void add(std::span<const IndexRecord> records);
