@@ -15,11 +15,13 @@ struct World::Expectation {
     std::set<Witness> told;  // who knew of it
   };
   std::vector<Block> blocks;
+  std::vector<merge::NodeName> members;  // as the reader knew them
 };
 
-World::Expectation World::expect(SimNode& /*node*/, const merge::ShuffleKey& shuffle,
+World::Expectation World::expect(SimNode& node, const merge::ShuffleKey& shuffle,
                                  merge::PartitionId partition) {
   Expectation expectation;
+  expectation.members = node.cluster().names();
   for (WrittenMap* written : truth_.of(shuffle)) {
     if (!written->is_live() || written->length(partition) == 0) continue;
     SimNode& origin = *nodes_[written->origin];
@@ -90,10 +92,10 @@ void World::check_plan(const Expectation& before, SimNode& node, const merge::Pa
       violate(fmt::format("map {} is twice in the plan of {}/{}", number(block.map),
                           to_string(plan.shuffle), number(plan.partition)));
   }
-  const std::vector<merge::NodeName> names = node.cluster().names();
+  // Who has joined since the reading began was not asked.
   const auto answered = [&](std::size_t index) {
     const std::string& name = nodes_[index]->name().str();
-    return std::ranges::binary_search(names, nodes_[index]->name()) &&
+    return std::ranges::binary_search(before.members, nodes_[index]->name()) &&
            std::ranges::none_of(plan.unreachable, [&](const std::string& line) {
              return line.starts_with(name + ":");
            });
