@@ -97,21 +97,22 @@ class PushFaults(unittest.TestCase):
         place = self.small_disk(256)
         with Cluster(1, "--disk.reserve=32M", below=place) as cluster:
             # They fit once, and not twice.
-            sizes = [2 * MIB] * 8
+            maps, sizes = 32, [MIB // 2] * 8
             def write_soon(write):
-                """Room for it comes within a moment: what is merged gives way."""
+                """Room for it comes within a moment: what is merged gives way. The daemon looks once a second, so that merging
+                may take the last of it meanwhile; therefore much less is written than there was room for."""
                 until(lambda: os.statvfs(place).f_bavail * os.statvfs(place).f_frsize > 20 * MIB, "there is room")
                 write()
 
-            for map_id in range(8):
+            for map_id in range(maps):
                 write_soon(lambda map_id=map_id: self.write_maps(cluster, [0], [map_id], sizes))
             until(lambda: cluster.metric(0, 'shufflefs_disk_takes_merged{disk="disk0"}') == 0
                   or cluster.metric(0, "shufflefs_merge_evictions_total") > 0, "the disk is felt to be full")
-            for number in range(4):
+            for number in range(16):
                 with open(cluster.path(0, "local", "disk0", f"own{number}"), "wb") as file:
-                    write_soon(lambda file=file: file.write(os.urandom(16 * MIB)))
-            cluster.run(0, "wait", SHUFFLE, "--maps", "8", "--timeout", "60s")
-            self.check_all(cluster, [0], range(8), sizes)
+                    write_soon(lambda file=file: file.write(os.urandom(4 * MIB)))
+            cluster.run(0, "wait", SHUFFLE, "--maps", str(maps), "--timeout", "60s")
+            self.check_all(cluster, [0], range(maps), sizes)
 
     @unittest.skipUnless(shutil.which("mkfs.ext4") and os.path.exists("/dev/loop-control"), "needs ext4 and loop devices")
     def test_a_disk_with_io_errors_leaves(self):
