@@ -2,7 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <map>
 
-#include "support/test_cluster.h"
+#include "tests/merge/written_maps.h"
 
 namespace shufflefs::merge {
 namespace {
@@ -10,32 +10,6 @@ namespace {
 using testing::node_name;
 using testing::random_blocks;
 using testing::TestCluster;
-const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
-const std::vector<uint64_t> kSizes = {100, 0, 5000, 20, 30'000, 1, 700, 0, 0, 12'345};
-using Blocks = std::vector<std::vector<std::string>>;
-
-Blocks write_maps(TestCluster& cluster, std::size_t nodes, uint64_t maps) {
-  Blocks all;
-  for (uint64_t map = 0; map < maps; ++map) {
-    all.push_back(random_blocks(map, kSizes));
-    cluster.write_map(map % nodes, kShuffle, map, all.back());
-  }
-  return all;
-}
-
-void check_all(TestCluster& cluster, std::size_t node, const Blocks& all) {
-  for (uint32_t partition = 0; partition < kSizes.size(); ++partition) {
-    const PartitionPlan plan = cluster.plan(node, kShuffle, partition);
-    REQUIRE_FALSE(plan.incomplete);
-    const auto text = cluster.read(node, plan, 7777);
-    REQUIRE(text);
-    std::size_t expected = 0;
-    for (const auto& blocks : all) expected += blocks[partition].size();
-    CHECK(text->size() == expected);
-    for (const PlannedBlock& block : plan.blocks)
-      CHECK(text->substr(block.offset, block.length) == all[number(block.map)][partition]);
-  }
-}
 
 // Holds all pushes until the planner has cut everything for the owner into chunks.
 struct Held {
