@@ -46,6 +46,9 @@ const std::array kEvents = {
               "read from its origins."},
     EventInfo{"disk.recovered", kInfo,
               "A data disk that had failed can be written and read again."},
+    EventInfo{"disk.tail_lost", kError,
+              "The last bytes of a merged file could not be written: the blocks in them are read "
+              "from their origins."},
     EventInfo{"epochs.bad_line", kWarning,
               "A line of <data>/epochs is not understood: drops that it names may be forgotten."},
     EventInfo{"epochs.not_written", kWarning,

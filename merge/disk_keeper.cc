@@ -112,6 +112,7 @@ Task<void> DiskKeeper::run() {
     co_await try_failed_disks();
     co_await offload(runtime_, [this]() -> Status {
       disks_.refresh();
+      store_.flush_idle();
       return ok();
     });
     co_await look_at_shuffles();

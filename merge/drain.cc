@@ -177,9 +177,20 @@ Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId parti
     }
     return ok();
   }));
-  const auto reply = co_await node->push(std::move(request));
+  PushRequest question;
+  question.shuffle = request.shuffle;
+  question.origin = request.origin;
+  question.epoch = request.epoch;
+  question.owner = request.owner;
+  question.parts = request.parts;
+  question.offer = true;
+  auto reply = co_await node->push(std::move(request));
+  // What has been asked for outlives the other node's process.
+  if (reply && reply->busy_ms == 0) reply = co_await node->push(std::move(question));
   if (!reply) co_return reply.error();
   if (reply->busy_ms > 0) co_return make_error(Code::kNoMemory, to.str() + " is busy");
+  if (reply->missing > 0)
+    co_return make_error(Code::kIo, to.str() + " has lost what it had just taken");
   co_return ok();
 }
 

@@ -214,7 +214,10 @@ void Engine::start(Cluster& cluster) {
   impl.metrics.gauge("shufflefs_announce_pending",
                      "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
-  cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
+  cluster.on_new_incarnation([&impl](const NodeName& node) {
+    impl.announcer->tell_all(node);
+    impl.pusher->offer_again(node);
+  });
   impl.gate.spawn(impl.trash.run());
   impl.gate.spawn(impl.disk_keeper.run());
   impl.gate.spawn(impl.release_idle_streams());
@@ -233,6 +236,10 @@ Task<void> Engine::stop() {
   if (impl_->announcer) co_await impl_->announcer->close();
   if (impl_->catalog) co_await impl_->catalog->close();
   co_await impl_->gate.close();
+  co_await offload(impl_->runtime, [this]() -> Status {
+    impl_->store.stop_holding();
+    return ok();
+  });
 }
 
 std::shared_ptr<NodeApi> Engine::local_node() { return impl_->node; }

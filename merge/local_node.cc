@@ -90,11 +90,18 @@ Result<PushReply> LocalNode::merge(const PushRequest& request) {
 
 Result<PushReply> LocalNode::look_for(const PushRequest& request) {
   PushReply reply;
+  std::set<PartitionId> found;
   for (const PushPart& part : request.parts) {
     for (const PushBlock& block : part.blocks) {
       const bool is_here = parts_.store.contains(request.shuffle, block.partition, part.map);
       ++(is_here ? reply.duplicates : reply.missing);
+      if (is_here) found.insert(block.partition);
     }
+  }
+  // Who asks relies on it: a node that leaves, above all.
+  for (const PartitionId partition : found) {
+    TRY_ASSIGN(const auto merged, parts_.store.find(request.shuffle, partition));
+    TRY(merged->flush());
   }
   return reply;
 }

@@ -128,7 +128,7 @@ void MergeStore::remember(const std::shared_ptr<Slot>& slot, std::size_t bytes) 
     if (busy && !place->partition) continue;
     // Nobody but the slot has it, and nobody can get it while we hold the lock.
     if (busy && !place->used.exchange(false) && place->partition.use_count() == 1 &&
-        !place->partition->must_stay()) {
+        !place->partition->must_stay() && place->partition->flush()) {
       leaving.push_back(std::move(place->partition));
       place->partition = nullptr;
       continue;
@@ -231,6 +231,13 @@ std::size_t MergeStore::disk_named_in(const Error& error, std::size_t otherwise)
     if (error.message.find(disks_.path(disk) + "/") != std::string::npos) return disk;
   }
   return otherwise;
+}
+
+void MergeStore::flush_idle() {
+  for (const Error& error : files_.flush_idle()) {
+    const std::size_t disk = disk_named_in(error, disks_.size());
+    if (disk < disks_.size()) disks_.note(disk, error);
+  }
 }
 
 // ---- listings ------------------------------------------------------------------------------------------------------

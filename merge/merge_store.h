@@ -93,6 +93,10 @@ class MergeStore {
   void finish_drops(std::size_t disk);
   // Gives back what was preallocated for the shuffle and not used.
   void trim(const ShuffleKey& key);
+  // Writes what is only in memory of partitions that did not grow since the last call.
+  void flush_idle();
+  // Everything; nothing that is appended later is held back.
+  void stop_holding() { files_.stop_holding(); }
 
  private:
   static constexpr uint64_t kUnknown = UINT64_MAX;

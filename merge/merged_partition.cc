@@ -365,7 +365,7 @@ Status MergedPartition::write_bytes(const IndexRecord& first,
                                     std::span<const std::span<const std::byte>> pieces,
                                     const Allocation& allocation) {
   const std::string path = segment_path(first.segment);
-  TRY_ASSIGN(const std::shared_ptr<File> data, files_.open(path));
+  TRY_ASSIGN(const std::shared_ptr<TailFile> data, files_.open(path));
   if (allocation.end > allocation.begin)
     (void)data->preallocate(allocation.begin, allocation.end - allocation.begin);
   return data->write_pieces_at(first.offset, pieces);
@@ -393,7 +393,13 @@ void MergedPartition::settle_turns() {
 }
 
 Status MergedPartition::write_records(std::span<const IndexRecord> records) {
-  TRY_ASSIGN(const std::shared_ptr<File> index, files_.open(index_path()));
+  TRY_ASSIGN(const std::shared_ptr<TailFile> index, files_.open(index_path()));
+  unflushed_ = true;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (records[i].removal || (i > 0 && records[i].segment == records[i - 1].segment)) continue;
+    TRY_ASSIGN(std::shared_ptr<TailFile> data, files_.open(segment_path(records[i].segment)));
+    index->flush_after(std::move(data));
+  }
   std::vector<std::byte> bytes;
   bytes.reserve((records.size() + 1) * kIndexRecordBytes);
   if (index_end_ == 0) {
@@ -430,7 +436,7 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
   if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || segment_ > 0 || !turns_.empty())
     return std::nullopt;
   {
-    // The remains of an append that failed would be read as part of the file.
+    // The remains of an append that failed would be read as part of the file. Flushes it, too.
     const auto data = files_.open(segment_path(0));
     if (!data || !(*data)->truncate(view_bytes_)) return std::nullopt;
   }
@@ -440,6 +446,20 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
   if (!fd) return std::nullopt;
   begin_segment();
   return fd;
+}
+
+Status MergedPartition::flush() {
+  const Lock lock(mu_);
+  if (!unflushed_) return ok();
+  if (segment_end_ > 0) {
+    TRY_ASSIGN(const std::shared_ptr<TailFile> data, files_.open(segment_path(segment_)));
+    TRY(data->flush());
+  }
+  // And with it the data of earlier segments that it names.
+  TRY_ASSIGN(const std::shared_ptr<TailFile> index, files_.open(index_path()));
+  TRY(index->flush());
+  unflushed_ = false;
+  return ok();
 }
 
 void MergedPartition::trim() {

@@ -6,10 +6,12 @@
 // acknowledged when its records are in the index. Records are written in the order of the places,
 // those of several writers in one piece; so the file is the view unless an append has failed.
 //
-// Durability: like Spark's own shuffle files, nothing is fsynced; a block is visible once its
-// record is written, and the record is written only after the bytes. load() cuts off what a crash
-// left behind. Threads: safe. Memory: a bit for each block (map_set.h) and a few hundred bytes; the
-// index is read again when it is asked for, and kept only where the view is not simply the file.
+// Durability: like Spark's own shuffle files, nothing is fsynced. The last page of data and index
+// stays in memory until it is full or nothing comes for a while (base/tail_file.h): a killed
+// process takes it with it, and the origins offer their blocks again (Pusher::offer_again). No
+// record is written before the bytes that it names. load() cuts off what a crash left behind.
+// Threads: safe. Memory: a bit for each block (map_set.h) and a few hundred bytes; the index is
+// read again when it is asked for, and kept only where the view is not simply the file.
 #pragma once
 
 #include <condition_variable>
@@ -90,6 +92,8 @@ class MergedPartition {
   // read-only. From then on the file does not grow; later blocks go into a further segment.
   [[nodiscard]] std::optional<Fd> seal_for_passthrough(uint64_t bytes);
 
+  // Writes what is only in memory. Until then a load() from the disk would not see all of it.
+  [[nodiscard]] Status flush();
   // Gives back what was preallocated and not used.
   void trim();
   [[nodiscard]] std::size_t memory_bytes() const;
@@ -155,6 +159,7 @@ class MergedPartition {
   uint64_t allocated_ = 0;                  // of that segment on the disk; at least its end
   uint64_t index_end_ = 0;                  // 0: the index file is not written yet
   uint64_t forgotten_until_ = 0;            // what of forgotten_ has been applied
+  bool unflushed_ = false;                  // since flush()
   std::deque<std::shared_ptr<Turn>> turns_;
   MapSet under_way_;  // the map ids of turns_
 };

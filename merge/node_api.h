@@ -40,7 +40,8 @@ struct PushRequest {
   uint64_t epoch = 0;  // see Drop below
   std::vector<PushPart> parts;
   Buffer payload;  // the blocks' bytes, one after the other; empty in an offer
-  // Only asks which of the blocks are missing: after a restart most have been merged long ago.
+  // Only asks which of the blocks are missing: after a restart most have been merged long ago. What
+  // is not missing outlives the owner's process from then on.
   bool offer = false;
   FileOwner owner{};  // of the map outputs
 };

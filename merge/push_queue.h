@@ -32,9 +32,10 @@ struct PushChunk {
   uint64_t data_offset = 0;  // of the first block when all blocks are laid end to end
   uint32_t group = 0;        // chunks of one group hold neighbouring partitions
   uint32_t attempts = 0;
-  bool alone = false;   // not to be put together with others: such a message was refused
-  bool offer = false;   // most likely merged long ago: ask before sending
-  bool second = false;  // the second choice has been tried, or is being
+  bool alone = false;    // not to be put together with others: such a message was refused
+  bool offer = false;    // most likely merged long ago: ask before sending
+  bool leaving = false;  // merged only when the owner has said so to an offer
+  bool second = false;   // the second choice has been tried, or is being
   std::optional<TimePoint> busy_since;  // when the owner first had no room for it
 };
 

@@ -102,6 +102,14 @@ void Pusher::submit(Submission submission) {
   planning_->wake();
 }
 
+void Pusher::offer_again(const NodeName& owner) {
+  if (!options_.enabled) return;
+  for (const ShuffleKey& shuffle : maps_.shuffles()) {
+    for (const MapOutput& output : maps_.of(shuffle))
+      submit({.shuffle = shuffle, .map = output.map, .known = true, .only = owner});
+  }
+}
+
 void Pusher::run() {
   if (running_) return;
   running_ = true;
@@ -155,6 +163,7 @@ Task<void> Pusher::plan_one(Submission submission) {
   const auto lengths =
       co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
   if (!is_current(*output)) co_return;  // removed while we looked
+  if (!lengths && submission.only) co_return;
   if (!lengths) {
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
                                     {"map", number(map)},
@@ -169,14 +178,20 @@ Task<void> Pusher::plan_one(Submission submission) {
     co_return;
   }
   if (lengths->empty()) {
-    ledger_.planned(shuffle, map, 0, 0, 0);
+    if (!submission.only) ledger_.planned(shuffle, map, 0, 0, 0);
     co_return;
   }
   const auto placement = placements_.get(shuffle, static_cast<uint32_t>(lengths->size()));
-  const ChunkPlan plan =
+  ChunkPlan plan =
       plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map,
                   options_.replicate ? std::optional(cluster_.self()) : std::nullopt);
-  ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
+  if (submission.only) {
+    std::erase_if(plan.chunks,
+                  [&](const PlannedChunk& chunk) { return chunk.owner != *submission.only; });
+    ledger_.chunks_added(shuffle, map, plan.chunks.size());
+  } else {
+    ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
+  }
   std::vector<uint64_t> starts(lengths->size() + 1, 0);
   std::partial_sum(lengths->begin(), lengths->end(), starts.begin() + 1);
   for (const PlannedChunk& planned : plan.chunks) {
@@ -189,6 +204,7 @@ Task<void> Pusher::plan_one(Submission submission) {
             : Duration(0);
     PushChunk chunk = make_push_chunk(output, planned, *lengths, starts, placement->bucket_width());
     chunk.offer = submission.known;
+    chunk.leaving = submission.leaving;
     if (submission.leaving && planned.owner == cluster_.self() &&
         reroute(planned.owner, chunk, true))
       continue;
@@ -356,6 +372,12 @@ void Pusher::settle(const NodeName& name, const PushReply& reply, std::vector<Pu
       continue;
     }
     if (!chunk.offer) pushed_bytes_.add(chunk.bytes);
+    if (!chunk.offer && chunk.leaving) {
+      // It may be in the owner's memory only (base/tail_file.h); to be asked for, it is written.
+      chunk.offer = true;
+      enqueue(name, std::move(chunk), Duration(0));
+      continue;
+    }
     ledger_.chunk_merged(chunk.output->shuffle, chunk.output->map);
   }
 }

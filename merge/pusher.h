@@ -20,6 +20,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,8 +51,13 @@ class Pusher {
     bool known = false;
     // This node is about to leave: what it owns itself goes to the second choice.
     bool leaving = false;
+    // Only what this one owns.
+    std::optional<NodeName> only = {};
   };
   void submit(Submission submission);
+  // The owner has begun a new life: what it was the last to be told may be lost (TailFile), and
+  // what was given up because of it may find room now.
+  void offer_again(const NodeName& owner);
   // Map outputs and chunks that are neither merged nor given up yet.
   [[nodiscard]] std::size_t pending() const;
   [[nodiscard]] std::vector<PushOwnerStatus> owners() const;

@@ -36,7 +36,8 @@ struct Fixture {
   }
   Result<MergedPartition::Appended> append(uint32_t partition, uint64_t map,
                                            const ShuffleKey& shuffle = kShuffle) {
-    static const std::string text = "some bytes of a block";
+    // More than a page: it goes to the disk at once.
+    static const std::string text(5000, 'b');
     const auto bytes = std::as_bytes(std::span(text));
     return store.append(
         shuffle,
@@ -111,6 +112,17 @@ TEST_CASE_METHOD(Fixture,
   CHECK(partitions_on(1) == 10);
 }
 
+TEST_CASE_METHOD(Fixture, "a disk that errors when the last pages are written leaves as well") {
+  for (uint32_t p = 0; p < 10; ++p) REQUIRE(append(p, 1));
+  io.fail_writes_below[paths[0]] = EIO;
+  store.flush_idle();  // all were written to since the last call, which there was none
+  CHECK(disks.is_well(0));
+  store.flush_idle();
+  CHECK_FALSE(disks.is_well(0));
+  CHECK(disks.is_well(1));
+  CHECK((*store.find(kShuffle, PartitionId{1}))->blocks() == 1);
+}
+
 TEST_CASE_METHOD(Fixture, "what was dropped while its disk was away is gone when that is back") {
   for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
   disks.fail(0, "pulled out");
@@ -135,6 +147,7 @@ TEST_CASE_METHOD(Fixture, "after a restart what is older than the last drop is n
 
 TEST_CASE_METHOD(Fixture, "when the failed disk is back after a restart the longer copy counts") {
   for (uint64_t map = 0; map < 3; ++map) REQUIRE(append(0, map));
+  for (int i = 0; i < 2; ++i) store.flush_idle();
   io.fail_writes_below[paths[0]] = EIO;
   REQUIRE(append(0, 9));
   io.fail_writes_below.clear();

@@ -4,9 +4,11 @@
 
 #include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <random>
 #include <thread>
 
 #include "base/crc32c.h"
+#include "support/faulty_io.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::merge {
@@ -29,6 +31,7 @@ struct Fixture {
   std::vector<std::unique_ptr<OpenFiles>> files;
 
   std::unique_ptr<MergedPartition> open(MergedPartitionOptions options = {}) {
+    for (const auto& before : files) before->stop_holding();
     files.push_back(std::make_unique<OpenFiles>(*io, 16));
     auto partition = std::make_unique<MergedPartition>(*io, *files.back(), base, kShuffle,
                                                        kPartition, std::move(options), forgotten);
@@ -83,6 +86,7 @@ TEST_CASE_METHOD(Fixture, "a torn index is cut back to its last whole record, at
     const auto partition = open();
     append(*partition, 1, "one");
     append(*partition, 2, "two");
+    REQUIRE(partition->flush());
   }
   const auto index = *read_file(*io, base + ".index", 1000);
   for (std::size_t length = kIndexRecordBytes; length < index.size(); ++length) {
@@ -104,6 +108,7 @@ TEST_CASE_METHOD(Fixture, "records beyond the data, or whose bytes are wrong, ar
     append(*partition, 1, "one");
     append(*partition, 2, "two");
     append(*partition, 3, "three");
+    REQUIRE(partition->flush());
   }
   REQUIRE((*io->open(base + ".data", OpenMode::kWriteCreate))->truncate(8));
   CHECK(read(*open()) == "onetwo");
@@ -113,7 +118,11 @@ TEST_CASE_METHOD(Fixture, "records beyond the data, or whose bytes are wrong, ar
 
 TEST_CASE_METHOD(Fixture,
                  "an index with a broken header is put aside and the partition begins anew") {
-  append(*open(), 1, "one");
+  {
+    const auto before = open();
+    append(*before, 1, "one");
+    REQUIRE(before->flush());
+  }
   REQUIRE(replace_file(*io, base + ".index",
                        bytes_of("this is not an index, but somebody wrote it here nevertheless")));
   const auto partition = open();
@@ -199,6 +208,7 @@ TEST_CASE_METHOD(Fixture, "a partition above the split goes on in further files,
   const auto partition = open(options);
   for (uint64_t map = 0; map < 5; ++map) append(*partition, map, "sevenxx");
   append(*partition, 5, "longer than the split");
+  REQUIRE(partition->flush());
   CHECK(io->stat(base + ".data")->size == 7);
   CHECK(io->stat(dir / "other/4.4.data")->size == 7);
   CHECK(io->stat(dir / "other/4.5.data")->size == 21);
@@ -227,11 +237,49 @@ TEST_CASE_METHOD(Fixture, "what was removed stays removed after a restart") {
   CHECK(read(*open()) == "twouno");
 }
 
+TEST_CASE("a killed process takes the last page with it, and no record names what is missing") {
+  const testing::TempDir dir;
+  testing::FaultyIo io;
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 20; ++round) {
+    const std::string base = dir / std::to_string(round);
+    std::string all;
+    {
+      OpenFiles files(io, 16);
+      MergedPartition partition(io, files, base, kShuffle, kPartition);
+      REQUIRE(partition.load());
+      for (uint64_t map = 0; map < 300; ++map) {
+        const std::string text(1 + random() % 9000, static_cast<char>('a' + map % 26));
+        REQUIRE(partition.append(std::array{Fixture::block(map, text)}));
+        all += text;
+        if (random() % 100 == 0) REQUIRE(partition.flush());
+      }
+      // What is in memory does not reach the disk.
+      io.fail_writes_below[dir.path()] = EIO;
+    }
+    io.fail_writes_below.clear();
+    OpenFiles files(io, 16);
+    // The machine has run on, so that nothing is read again to verify it.
+    MergedPartition partition(io, files, base, kShuffle, kPartition, {.verify = false});
+    REQUIRE(partition.load());
+    // A page of the index is 102 records.
+    CHECK(partition.blocks() >= 300 - 103);
+    CHECK(Fixture::read(partition) == all.substr(0, partition.bytes()));
+    for (const MergedBlock& block : *partition.view())
+      CHECK(block.crc == crc32c(bytes_of(all.substr(block.offset, block.length))));
+    const uint64_t blocks = partition.blocks();
+    REQUIRE(partition.append(std::array{Fixture::block(1000, "next")}));
+    CHECK(partition.blocks() == blocks + 1);
+    CHECK(Fixture::read(partition).ends_with("next"));
+  }
+}
+
 TEST_CASE_METHOD(Fixture, "without verification a file that is too short is noticed nevertheless") {
   {
     const auto partition = open();
     append(*partition, 1, "one");
     append(*partition, 2, "two");
+    REQUIRE(partition->flush());
   }
   REQUIRE((*io->open(base + ".data", OpenMode::kWriteCreate))->truncate(4));
   CHECK(read(*open({.verify = false})) == "one");

@@ -1,0 +1,213 @@
+#include "base/tail_file.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace shufflefs {
+namespace {
+
+// The last `count` bytes of all pieces together.
+std::vector<std::byte> last_bytes(std::span<const std::span<const std::byte>> pieces,
+                                  std::size_t count) {
+  std::vector<std::byte> bytes(count);
+  for (std::size_t i = pieces.size(); i-- > 0 && count > 0;) {
+    const std::size_t n = std::min(count, pieces[i].size());
+    count -= n;
+    std::ranges::copy(pieces[i].last(n), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+TailFile::~TailFile() {
+  const Status flushed = flush();
+  if (!flushed)
+    log_limited(LogLevel::kError, "disk.tail_lost", {{"reason", flushed.error().message}});
+}
+
+Status TailFile::find_end() {
+  if (end_) return ok();
+  TRY_ASSIGN(end_, below_->size());
+  return ok();
+}
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+
+std::optional<TailFile::Ranges::iterator> TailFile::take_held(uint64_t offset) {
+  if (held_.bytes.empty() || offset != held_.end()) return std::nullopt;
+  held_.being_written = true;
+  ranges_.push_front(std::exchange(held_, Range{}));
+  return ranges_.begin();
+}
+
+void TailFile::hold_end_of(Pieces pieces, uint64_t end, uint64_t bytes) {
+  if (!holds_ || !held_.bytes.empty()) return;
+  held_.bytes = last_bytes(pieces, std::min(end % kPage, bytes));
+  held_.begin = end - held_.bytes.size();
+}
+
+Status TailFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  return write_pieces_at(offset, std::span(&bytes, 1));
+}
+
+Status TailFile::write_pieces_at(uint64_t offset, Pieces pieces) {
+  std::vector<std::span<const std::byte>> all;
+  uint64_t bytes = 0;
+  for (const auto& piece : pieces) bytes += piece.size();
+  const uint64_t end = offset + bytes;
+
+  std::unique_lock lock(mu_);
+  touched_ = true;
+  TRY(find_end());
+  // Over what is held: an append that failed is being replaced.
+  if (!held_.bytes.empty() && offset < held_.end() && end > held_.begin) TRY(write_held(lock));
+  const auto taken = take_held(offset);
+  if (taken) {
+    all.emplace_back((*taken)->bytes);
+    offset = (*taken)->begin;
+    bytes += (*taken)->bytes.size();
+  }
+  all.insert(all.end(), pieces.begin(), pieces.end());
+  if (end > *end_) {
+    end_ = end;
+    hold_end_of(all, end, bytes);
+    bytes -= held_.end() == end ? held_.bytes.size() : 0;
+  }
+  if (bytes == 0) {  // all of it is held
+    if (taken) ranges_.erase(*taken);
+    return ok();
+  }
+  Status done = flush_first(lock);
+  lock.unlock();
+  // Without the end that is held.
+  uint64_t left = bytes;
+  for (auto& piece : all) {
+    piece = piece.first(std::min<uint64_t>(piece.size(), left));
+    left -= piece.size();
+  }
+  if (done) done = below_->write_pieces_at(offset, all);
+  lock.lock();
+  if (taken) {
+    (*taken)->being_written = false;
+    if (done) ranges_.erase(*taken);
+    written_.notify_all();
+  }
+  return done;
+}
+
+Status TailFile::flush_first(std::unique_lock<std::mutex>& lock) {
+  if (first_.empty()) return ok();
+  const auto first = first_;
+  // Whoever comes in here meanwhile flushes them as well.
+  lock.unlock();
+  Status done = ok();
+  for (const auto& file : first) {
+    Status one = file->flush();
+    if (done) done = std::move(one);
+  }
+  lock.lock();
+  if (done) {
+    std::erase_if(first_,
+                  [&](const auto& file) { return std::ranges::find(first, file) != first.end(); });
+  }
+  return done;
+}
+
+Status TailFile::write_held(std::unique_lock<std::mutex>& lock) {
+  written_.wait(lock, [this] {
+    return std::ranges::none_of(ranges_, [](const Range& range) { return range.being_written; });
+  });
+  if (!held_.bytes.empty()) ranges_.push_front(std::exchange(held_, Range{}));
+  while (!ranges_.empty()) {
+    TRY(below_->write_at(ranges_.back().begin, ranges_.back().bytes));
+    ranges_.pop_back();
+  }
+  return ok();
+}
+
+// ---- flushing ------------------------------------------------------------------------------------------------------
+
+Status TailFile::flush() {
+  std::unique_lock lock(mu_);
+  if (held_.bytes.empty() && ranges_.empty()) return ok();
+  TRY(flush_first(lock));
+  return write_held(lock);
+}
+
+void TailFile::flush_after(std::shared_ptr<TailFile> first) {
+  const std::lock_guard lock(mu_);
+  if (std::ranges::find(first_, first) == first_.end()) first_.push_back(std::move(first));
+}
+
+void TailFile::stop_holding() {
+  {
+    const std::lock_guard lock(mu_);
+    holds_ = false;
+  }
+  const Status flushed = flush();
+  if (!flushed)
+    log_limited(LogLevel::kError, "disk.tail_lost", {{"reason", flushed.error().message}});
+}
+
+void TailFile::discard() {
+  const std::lock_guard lock(mu_);
+  holds_ = false;
+  held_ = Range{};
+  std::erase_if(ranges_, [](const Range& range) { return !range.being_written; });
+  first_.clear();
+}
+
+Status TailFile::flush_if_idle() {
+  {
+    const std::lock_guard lock(mu_);
+    if (std::exchange(touched_, false)) return ok();
+  }
+  return flush();
+}
+
+// ---- reading -------------------------------------------------------------------------------------------------------
+
+Result<std::size_t> TailFile::read_at(uint64_t offset, std::span<std::byte> into) {
+  // First what is in memory: what is written meanwhile is in the file then.
+  std::vector<std::pair<uint64_t, Bytes>> over;
+  {
+    const std::lock_guard lock(mu_);
+    const auto add = [&](const Range& range) {
+      if (!range.bytes.empty() && range.begin < offset + into.size() && range.end() > offset)
+        over.emplace_back(range.begin, range.bytes);
+    };
+    for (const Range& range : ranges_) add(range);
+    add(held_);
+  }
+  TRY_ASSIGN(std::size_t n, below_->read_at(offset, into));
+  std::ranges::sort(over, {}, [](const auto& range) { return range.first; });
+  for (const auto& [begin, bytes] : over) {
+    const uint64_t from = std::max(begin, offset);
+    const uint64_t to = std::min(begin + bytes.size(), offset + into.size());
+    if (from > offset + n) break;  // a hole: nobody has written there yet
+    std::ranges::copy(std::span(bytes).subspan(from - begin, to - from),
+                      into.begin() + static_cast<std::ptrdiff_t>(from - offset));
+    n = std::max<std::size_t>(n, to - offset);
+  }
+  return n;
+}
+
+Result<uint64_t> TailFile::size() {
+  const std::lock_guard lock(mu_);
+  TRY_ASSIGN(uint64_t size, below_->size());
+  for (const Range& range : ranges_) size = std::max(size, range.end());
+  return held_.bytes.empty() ? size : std::max(size, held_.end());
+}
+
+Status TailFile::truncate(uint64_t size) {
+  std::unique_lock lock(mu_);
+  TRY(write_held(lock));
+  TRY(below_->truncate(size));
+  end_ = size;
+  return ok();
+}
+
+}  // namespace shufflefs
