@@ -214,7 +214,10 @@ void Engine::start(Cluster& cluster) {
   impl.metrics.gauge("shufflefs_announce_pending",
                      "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
-  cluster.on_new_incarnation([&impl](const NodeName& node) { impl.announcer->tell_all(node); });
+  cluster.on_new_incarnation([&impl](const NodeName& node) {
+    impl.announcer->tell_all(node);
+    impl.catalog->has_returned(node);
+  });
   impl.gate.spawn(impl.trash.run());
   impl.gate.spawn(impl.disk_keeper.run());
   impl.gate.spawn(impl.release_idle_streams());

@@ -205,10 +205,11 @@ void World::drop_shuffle() {
 
 Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
                        std::vector<uint64_t> writings, bool was_murky) {
+  const std::size_t known = node.cluster().names().size();
   const Status dropped = co_await node.engine().catalog().drop(shuffle.app, shuffle.shuffle);
   world.note(fmt::format("{} has dropped {}: {}", node.name().str(), to_string(shuffle),
                          dropped ? "everywhere" : dropped.error().message));
-  if (!dropped || node.cluster().names().size() != world.members().size()) {
+  if (!dropped || known != world.members().size()) {
     // Some node has not heard of it, and holds on to what it has until it does.
     for (WrittenMap* written : world.truth_.of(shuffle)) written->uncertain = true;
     co_return;
@@ -244,10 +245,7 @@ void World::crash(SimNode& node) {
   node.crash();
   ++outcome_.crashes;
   note(node.name().str() + " has crashed");
-  for (const auto& other : nodes_) {
-    if (other->lives() && other->cluster().knows(node.name()))
-      other->cluster().look_at(node.name());
-  }
+  notice(node);
   after(std::chrono::milliseconds(random_.between(10, 15'000)), [this, &node] { restart(node); });
 }
 
@@ -266,10 +264,7 @@ void World::restart(SimNode& node) {
     after(std::chrono::seconds(3), [this, &node] { restart(node); });
     return;
   }
-  for (const auto& other : nodes_) {
-    if (other->lives() && other->cluster().knows(node.name()))
-      other->cluster().look_at(node.name());
-  }
+  notice(node);
 }
 
 void World::stop_some_node() {

@@ -80,10 +80,9 @@ void World::check_all_merged() {
   }
 }
 
-// Both candidates of each block know that it exists, so that the loss of its origin is noticed.
+// Both candidates of each block know that it exists, so that the loss of its origin is noticed. An
+// origin that has left can tell nobody of those who became a candidate since.
 void World::check_told() {
-  // Known gap: see docs/simulation.md.
-  if (!scenario_.gaps) return;
   std::vector<merge::NodeName> names;
   std::map<merge::NodeName, std::size_t> index;
   for (const SimNode::Member& member : members()) {
@@ -92,7 +91,8 @@ void World::check_told() {
   }
   std::ranges::sort(names);
   for (const auto& [writing, written] : truth_.all()) {
-    if (!written.is_live() || murky_.contains(written.shuffle)) continue;
+    if (!written.is_live() || has_left_[written.origin] || murky_.contains(written.shuffle))
+      continue;
     if (truth_.find(written.shuffle, written.map).size() > 1) continue;  // written again
     const merge::Placement placement(written.shuffle, names,
                                      static_cast<uint32_t>(written.lengths.size()));

@@ -51,7 +51,10 @@ Task<void> World::read_partition(World& world, SimNode& node, merge::ShuffleKey 
   };
   const Counted counted(world.reads_open_);
   const Expectation expected = world.expect(node, shuffle, partition);
-  const merge::PartitionPlan plan = co_await node.engine().catalog().plan(shuffle, partition);
+  merge::Catalog& catalog = node.engine().catalog();
+  const bool patient = world.random_.chance(0.5);  // as the mount is; without it more is incomplete
+  const merge::PartitionPlan plan = patient ? co_await catalog.plan_for_reading(shuffle, partition)
+                                            : co_await catalog.plan(shuffle, partition);
   world.check_plan(expected, node, plan, at_rest);
   const auto stream = node.engine().open_stream(plan);
   std::string bytes;

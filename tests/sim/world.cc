@@ -184,6 +184,14 @@ void World::heal() {
 void World::bring_back(SimNode& node) {
   node.disk().thaw(false);
   if (!node.start(members())) violate(node.name().str() + " does not start on sound disks");
+  notice(node);
+}
+
+void World::notice(const SimNode& started) {
+  for (const auto& other : nodes_) {
+    if (other->lives() && other->cluster().knows(started.name()))
+      other->cluster().look_at(started.name());
+  }
 }
 
 // What all nodes say of themselves at about the same time.
@@ -219,6 +227,14 @@ bool World::is_settled() {
   for (const auto& node : nodes_) {
     // It was stopping when everything was healed, and has stopped since.
     if (!has_left_[node->index()] && !node->lives()) bring_back(*node);
+  }
+  for (const auto& [writing, written] : truth_.all()) {
+    SimNode& origin = *nodes_[written.origin];
+    if (!written.is_live() || !origin.works()) continue;
+    if (origin.engine().commits().is_committed(written.shuffle, written.map)) continue;
+    open_ = fmt::format("{} has not noticed map {} of {}", origin.name().str(), number(written.map),
+                        to_string(written.shuffle));
+    return false;
   }
   const auto survey = std::make_shared<Survey>();
   for (const auto& node : nodes_) {
@@ -264,7 +280,7 @@ Outcome World::run() {
   plan_activities();
   if (advance(scenario_.active)) {
     heal();
-    bool fine = settle();
+    bool fine = advance(kNoticed) && settle();
     if (fine && scenario_.restart_at_end) {
       note("all are restarted");
       stop_all();
@@ -272,7 +288,7 @@ Outcome World::run() {
         if (has_left_[node->index()]) continue;
         if (!node->start(members())) violate(node->name().str() + " does not start again");
       }
-      fine = settle();
+      fine = advance(kNoticed) && settle();
     }
     if (fine && check_rest()) stop_all();
   }

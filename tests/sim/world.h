@@ -50,6 +50,8 @@ class World {
 
  private:
   static constexpr Duration kSettleBound = std::chrono::minutes(10);
+  // By then each node has noticed who is there and has told whoever has to be told.
+  static constexpr Duration kNoticed = std::chrono::seconds(3);
   static constexpr uint64_t kMaxBlockBytes = 16U << 10U;  // push.max-block-bytes of all nodes
   static constexpr uint64_t kStepBound = 50'000'000;      // more is a loop that does not end
 
@@ -61,6 +63,7 @@ class World {
   bool step();
   void heal();
   void bring_back(SimNode& node);
+  void notice(const SimNode& started);  // soon, as a heartbeat would
   bool settle();
   struct Survey;
   static Task<void> ask_node(World& world, SimNode& node, std::shared_ptr<Survey> survey);
