@@ -32,9 +32,11 @@ struct PushChunk {
   uint64_t data_offset = 0;  // of the first block when all blocks are laid end to end
   uint32_t group = 0;        // chunks of one group hold neighbouring partitions
   uint32_t attempts = 0;
-  bool alone = false;   // not to be put together with others: such a message was refused
-  bool offer = false;   // most likely merged long ago: ask before sending
-  bool second = false;  // the second choice has been tried, or is being
+  bool alone = false;    // not to be put together with others: such a message was refused
+  bool offer = false;    // most likely merged long ago: ask before sending
+  bool second = false;   // the second choice has been tried, or is being
+  bool leaving = false;  // its node is being drained: any other node will do
+  std::vector<NodeName> no_room_at;     // who had no room for it, if it is `leaving`
   std::optional<TimePoint> busy_since;  // when the owner first had no room for it
 };
 

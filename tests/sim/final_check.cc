@@ -23,12 +23,15 @@ bool World::check_rest() {
   read_everything();
   check_all_merged();
   check_told();
+  check_nothing_left_behind();
   check_memory();
   return !outcome_.violation;
 }
 
 void World::check_disks() {
   for (const auto& node : nodes_) {
+    // It may have gone while a disk of it was away.
+    if (has_left_[node->index()]) continue;
     for (const std::string& directory : node->data_dirs()) {
       // What a failed disk still has is not in use; a drop that it missed is done when it is back.
       if (is_failed(*node, directory)) continue;
@@ -41,11 +44,11 @@ void World::check_disks() {
   }
 }
 
-// Each partition from some node; of a large cluster some of them.
+// Each partition from some node; of a large cluster, and of many, some of them.
 void World::read_everything() {
   for (const merge::ShuffleKey& shuffle : shuffles_) {
     for (uint32_t p = 0; p < scenario_.partitions; ++p) {
-      if (nodes_.size() > 16 && !random_.chance(0.1)) continue;
+      if ((nodes_.size() > 16 || scenario_.partitions > 64) && !random_.chance(0.1)) continue;
       SimNode* node = any_working_node();
       if (node == nullptr) return;
       node->spawn(read_partition(*this, *node, shuffle, static_cast<merge::PartitionId>(p), true));

@@ -95,10 +95,12 @@ void World::check_plan(const Expectation& before, SimNode& node, const merge::Pa
       violate(fmt::format("map {} is twice in the plan of {}/{}", number(block.map),
                           to_string(plan.shuffle), number(plan.partition)));
   }
-  // Who has joined since the reading began was not asked.
+  // Who has joined since the reading began, or left, was not asked.
+  const std::vector<merge::NodeName> now = node.cluster().names();
   const auto answered = [&](std::size_t index) {
     const std::string& name = nodes_[index]->name().str();
     return std::ranges::binary_search(before.members, nodes_[index]->name()) &&
+           std::ranges::binary_search(now, nodes_[index]->name()) &&
            std::ranges::none_of(plan.unreachable, [&](const std::string& line) {
              return line.starts_with(name + ":");
            });

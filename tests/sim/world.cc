@@ -99,13 +99,16 @@ void World::add_node() {
   hooks.announced = [this](std::size_t to, const merge::AnnounceRequest& request) {
     for (const merge::AnnouncedMap& map : request.committed) {
       for (WrittenMap* written : truth_.find(map.shuffle, map.map)) {
-        if (written->is_live()) written->told[{to, nodes_[to]->incarnation()}] = map.ranges;
+        if (!written->is_live()) continue;
+        auto& told = written->told[{to, nodes_[to]->incarnation()}];
+        told.insert(told.begin(), map.ranges.begin(), map.ranges.end());
       }
     }
   };
   disk_slowness_.push_back(1);
   is_member_.push_back(true);
   has_left_.push_back(false);
+  drained_.push_back(false);
   nodes_.push_back(
       std::make_unique<SimNode>(schedule_, network_, random_.next(), config, std::move(hooks)));
   network_.add(*nodes_.back());
