@@ -1,6 +1,7 @@
 #include "merge/announcer.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 
@@ -8,6 +9,7 @@ namespace shufflefs::merge {
 namespace {
 
 constexpr std::size_t kBatch = 200;  // map outputs in one message
+constexpr auto kMembersInterval = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -28,6 +30,23 @@ std::vector<PartitionBits> candidate_bits(const Placement& placement, const Node
   return ranges;
 }
 
+std::vector<NodeName> new_candidates(const ShuffleKey& shuffle, uint32_t partition_count,
+                                     const std::vector<NodeName>& before,
+                                     const std::vector<NodeName>& now) {
+  const Placement earlier(shuffle, before, partition_count);
+  const Placement later(shuffle, now, partition_count);
+  std::set<NodeName> found;
+  for (uint32_t p = 0; p < partition_count; ++p) {
+    const auto partition = static_cast<PartitionId>(p);
+    for (const auto& node : {std::optional(later.owner(partition)), later.second(partition)}) {
+      if (node && !earlier.is_candidate(*node, partition)) found.insert(*node);
+    }
+  }
+  std::vector<NodeName> both;
+  std::ranges::set_intersection(found, before, std::back_inserter(both));
+  return both;
+}
+
 Announcer::Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps,
                      PlacementCache& placements)
     : runtime_(runtime),
@@ -35,7 +54,10 @@ Announcer::Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& 
       cluster_(cluster),
       maps_(maps),
       placements_(placements),
-      gate_(runtime, "announcer") {}
+      members_(cluster.names()),
+      gate_(runtime, "announcer") {
+  gate_.spawn(watch_members());
+}
 
 Announcer::Peer& Announcer::peer(const NodeName& node) {
   std::shared_ptr<Peer>& place = peers_[node];
@@ -84,8 +106,38 @@ void Announcer::tell_all(const NodeName& node) {
   to.news->wake();
 }
 
-Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> batch) {
-  AnnounceRequest request;
+// Who has joined is told everything (tell_all), so only those who were there before are told here.
+Task<void> Announcer::tell_new_candidates(std::vector<NodeName> before, std::vector<NodeName> now) {
+  for (const ShuffleKey& shuffle : maps_.shuffles()) {
+    std::map<uint32_t, std::vector<MapId>> by_count;
+    for (const MapOutput& output : maps_.of(shuffle)) {
+      if (output.partition_count > 0) by_count[output.partition_count].push_back(output.map);
+    }
+    for (const auto& [count, maps] : by_count) {
+      // Two placements of a large cluster are milliseconds each.
+      const std::vector<NodeName> nodes =
+          co_await offload(runtime_, [&] { return new_candidates(shuffle, count, before, now); });
+      for (const NodeName& node : nodes) {
+        if (node == cluster_.self()) continue;
+        for (const MapId map : maps) tell(node, {shuffle, map, false});
+      }
+    }
+  }
+}
+
+Task<void> Announcer::watch_members() {
+  while (true) {
+    co_await sleep_for(runtime_, kMembersInterval);
+    std::vector<NodeName> now = cluster_.names();
+    if (now == members_) continue;
+    std::vector<NodeName> before = std::exchange(members_, now);
+    co_await tell_new_candidates(std::move(before), std::move(now));
+  }
+}
+
+Task<Announcer::Message> Announcer::make_message(NodeName node, std::vector<News> batch) {
+  Message message;
+  AnnounceRequest& request = message.request;
   request.origin = cluster_.self();
   for (const News& news : batch) {
     if (news.removed) {
@@ -104,18 +156,20 @@ Task<AnnounceRequest> Announcer::make_request(NodeName node, std::vector<News> b
                    {"file", output->data_path},
                    {"errno", lengths.error().sys_errno},
                    {"reason", lengths.error().message}});
+      message.unreadable.push_back(news);
       continue;
     }
     const auto placement = placements_.get(news.shuffle, output->partition_count);
     request.committed.push_back({news.shuffle, news.map, output->epoch, output->partition_count,
                                  candidate_bits(*placement, node, *lengths), output->owner});
   }
-  co_return request;
+  co_return message;
 }
 
 Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
   constexpr auto kFirstBackoff = std::chrono::milliseconds(50);
   constexpr auto kLongestBackoff = std::chrono::seconds(2);
+  constexpr auto kUnreadablePause = std::chrono::seconds(2);
   Duration backoff = kFirstBackoff;
   while (true) {
     if (peer->queue.empty()) {
@@ -133,11 +187,14 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
       continue;
     }
     peer->being_told = batch.size();
-    AnnounceRequest request = co_await make_request(node, batch);
-    const Status told = co_await api->announce(std::move(request));
+    Message message = co_await make_message(node, batch);
+    const Status told = co_await api->announce(std::move(message.request));
     peer->being_told = 0;
     if (told) {
       backoff = kFirstBackoff;
+      if (message.unreadable.empty()) continue;
+      peer->queue.insert(peer->queue.end(), message.unreadable.begin(), message.unreadable.end());
+      co_await sleep_for(runtime_, kUnreadablePause);
       continue;
     }
     log_debug("announce.retry", {{"node", node.str()}, {"reason", told.error().message}});

@@ -2,7 +2,11 @@
 // batches, again and again until it has been heard: the queue holds names only, so a member that is
 // down for long costs little.
 //
-// Threads: reactor only. Failure: retried with back-off for as long as the map output exists.
+// When the members change, other nodes become candidates of a partition: those are told then. With
+// rendezvous hashing that is little, as long as the buckets stay as wide as they were.
+//
+// Threads: reactor only. Failure: retried with back-off for as long as the map output exists, also
+// when it is the disk here that fails.
 #pragma once
 
 #include <deque>
@@ -46,7 +50,13 @@ class Announcer {
   void tell(const NodeName& node, News news);
   void tell_members(const News& news);
   Task<void> run(NodeName node, std::shared_ptr<Peer> peer);
-  Task<AnnounceRequest> make_request(NodeName node, std::vector<News> batch);
+  struct Message {
+    AnnounceRequest request;
+    std::vector<News> unreadable;  // left out: their map outputs cannot be read now
+  };
+  Task<Message> make_message(NodeName node, std::vector<News> batch);
+  Task<void> watch_members();
+  Task<void> tell_new_candidates(std::vector<NodeName> before, std::vector<NodeName> now);
 
   Runtime& runtime_;
   FileIo& io_;
@@ -54,6 +64,7 @@ class Announcer {
   LocalMaps& maps_;
   PlacementCache& placements_;
   std::map<NodeName, std::shared_ptr<Peer>> peers_;
+  std::vector<NodeName> members_;  // by whose placement the candidates have been told
   Gate gate_;
 };
 
@@ -61,5 +72,12 @@ class Announcer {
 [[nodiscard]] std::vector<PartitionBits> candidate_bits(const Placement& placement,
                                                         const NodeName& node,
                                                         const std::vector<uint64_t>& block_lengths);
+
+// The nodes that are a candidate of some partition by the later member list, and of the same
+// partition were not by the earlier one; only such as are in both lists, sorted.
+[[nodiscard]] std::vector<NodeName> new_candidates(const ShuffleKey& shuffle,
+                                                   uint32_t partition_count,
+                                                   const std::vector<NodeName>& before,
+                                                   const std::vector<NodeName>& now);
 
 }  // namespace shufflefs::merge

@@ -59,12 +59,24 @@ Task<Catalog::Answers<T>> Catalog::ask(std::vector<NodeName> names, Ask ask) {
   Answers<T> result;
   for (std::size_t i = 0; i < names.size(); ++i) {
     auto& answer = asked->answers[i];
-    if (answer && *answer)
+    if (answer && *answer) {
+      silent_since_.erase(names[i]);
       result.good.emplace_back(names[i], std::move(**answer));
-    else
+    } else {
+      silent_since_.try_emplace(names[i], runtime_.now());
       result.bad.push_back({names[i], answer ? answer->error().message : "it did not answer"});
+    }
   }
   co_return result;
+}
+
+bool Catalog::somebody_has_just_gone() {
+  const std::vector<NodeName> members = cluster_.names();
+  std::erase_if(silent_since_,
+                [&](const auto& node) { return !std::ranges::binary_search(members, node.first); });
+  return std::ranges::any_of(silent_since_, [&](const auto& node) {
+    return runtime_.now() - node.second < lost_patience_;
+  });
 }
 
 Task<std::vector<ShuffleKey>> Catalog::shuffles() {
@@ -120,7 +132,8 @@ Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId pa
   Patience patience(runtime_, lost_patience_);
   while (true) {
     PartitionPlan found = co_await plan(shuffle, partition);
-    if (!found.incomplete || !co_await patience.again()) co_return found;
+    const bool final = !found.incomplete && !somebody_has_just_gone();
+    if (final || !co_await patience.again()) co_return found;
   }
 }
 

@@ -52,12 +52,16 @@ class Catalog {
   // The partition as of now.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
   // If a node that does not answer has, or may have, what nobody else has, all are asked again for
-  // a while: the plan is incomplete only after that.
+  // a while: the plan is incomplete only after that. Who has fallen silent just now may have
+  // committed something in its last moment that nobody has been told of: it is waited for as well,
+  // but not in every reading of the time that it is away.
   [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
   // Only what is merged: what <p>.merged and <p>.index show; empty if nothing is. Asks this node,
   // then the two candidates; all others only if those have nothing. No map output is looked at, so
   // the blocks' origins are left open.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
+  // The node has been restarted: if it falls silent again, that is news.
+  void has_returned(const NodeName& node) { silent_since_.erase(node); }
   // What every node reports (NodeApi::report), by name; an error says why one does not.
   [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
       std::string about);
@@ -73,6 +77,7 @@ class Catalog {
   };
   template <class T, class Ask>
   Task<Answers<T>> ask(std::vector<NodeName> names, Ask ask);
+  [[nodiscard]] bool somebody_has_just_gone();
   template <class T, class Ask>
   Task<Answers<T>> ask_all(Ask ask) {
     return this->ask<T>(cluster_.names(), std::move(ask));
@@ -83,6 +88,7 @@ class Catalog {
   const Epochs& epochs_;
   const Duration lost_patience_;
   PlacementCache placements_;
+  std::map<NodeName, TimePoint> silent_since_;  // members whose last answer is missing
   Gate gate_;
 };
 

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/log.h"
+#include "merge/patience.h"
 
 namespace shufflefs::merge {
 
@@ -68,6 +68,7 @@ Task<void> Drain::move_orphans(uint64_t round) {
       merged.emplace_back(shuffle, partition);
   }
   to_look_ = merged.size();
+  if (!merged.empty()) co_await look_at_members(merged.front().first, merged.front().second);
   for (const auto& [shuffle, partition] : merged) {
     co_await move_orphans_of(shuffle, partition);
     if (round_ != round) co_return;
@@ -81,7 +82,6 @@ Task<void> Drain::move_orphans_of(ShuffleKey shuffle, PartitionId partition) {
     lost("what is merged here cannot be read: " + orphans.error().message, 0, 0);
     co_return;
   }
-  const auto to = target(shuffle, partition);
   for (auto at = orphans->begin(); at != orphans->end();) {
     std::vector<Orphan> message;
     uint64_t bytes = 0;
@@ -92,9 +92,7 @@ Task<void> Drain::move_orphans_of(ShuffleKey shuffle, PartitionId partition) {
       message.push_back(*at);
     }
     const std::size_t blocks = message.size();
-    const Status sent =
-        to ? co_await send(*to, shuffle, partition, std::move(message))
-           : Status(make_error(Code::kPeerUnreachable, "there is no other node to bring it to"));
+    const Status sent = co_await send_to_any(shuffle, partition, std::move(message));
     if (sent)
       moved_.add(blocks);
     else
@@ -114,11 +112,12 @@ Task<Result<std::vector<Drain::Orphan>>> Drain::orphans_of(ShuffleKey shuffle,
     if (view.error().code == Code::kNotFound) co_return orphans;  // dropped or evicted meanwhile
     co_return std::move(view).error();
   }
-  // Whose origin is alive: here, or on another member that answers.
+  // Whose origin is alive and stays: here, or on another member that answers.
   std::set<MapId> safe;
   for (const MapOutput& output : parts_.maps.of(shuffle)) safe.insert(output.map);
   for (const HeardBlock& heard : parts_.heard.of(shuffle, partition)) {
-    if (parts_.cluster.node(heard.origin) != nullptr && parts_.cluster.is_up(heard.origin))
+    if (staying_.contains(heard.origin) && parts_.cluster.node(heard.origin) != nullptr &&
+        parts_.cluster.is_up(heard.origin))
       safe.insert(heard.map);
   }
   for (const MergedBlock& block : *view) {
@@ -128,14 +127,53 @@ Task<Result<std::vector<Drain::Orphan>>> Drain::orphans_of(ShuffleKey shuffle,
   co_return orphans;
 }
 
-std::optional<NodeName> Drain::target(const ShuffleKey& shuffle, PartitionId partition) {
+// An offer needs no room, so a node that has none for it takes nothing at all.
+Task<void> Drain::look_at_members(ShuffleKey shuffle, PartitionId partition) {
+  staying_.clear();
+  draining_.clear();
+  for (const NodeName& name : parts_.cluster.names()) {
+    const std::shared_ptr<NodeApi> node = parts_.cluster.node(name);
+    if (!node || name == parts_.cluster.self()) continue;
+    PushRequest question;
+    question.shuffle = shuffle;
+    question.origin = parts_.cluster.self();
+    question.epoch = parts_.epochs.of(shuffle);
+    question.owner = parts_.owners.find(shuffle.app).value_or(FileOwner{});
+    question.parts.push_back({MapId{}, UINT64_MAX, {{partition, 0, 1}}});
+    question.offer = true;
+    const auto reply = co_await node->push(std::move(question));
+    if (!reply && reply.error().code == Code::kNoSpace)
+      draining_.insert(name);
+    else if (reply || !is_retryable(reply.error().code))
+      staying_.insert(name);
+  }
+}
+
+std::vector<NodeName> Drain::targets(const ShuffleKey& shuffle, PartitionId partition) {
   const uint32_t partitions =
       std::max({parts_.heard.partition_count(shuffle), parts_.maps.partition_count(shuffle),
                 number(partition) + 1});
   const auto placement = parts_.placements.get(shuffle, partitions);
-  const NodeName self = parts_.cluster.self();
-  if (placement->owner(partition) != self) return placement->owner(partition);
-  return placement->second(partition);
+  std::vector<NodeName> all = {placement->owner(partition)};
+  if (const auto second = placement->second(partition)) all.push_back(*second);
+  for (const NodeName& name : parts_.cluster.names()) {
+    if (std::ranges::find(all, name) == all.end()) all.push_back(name);
+  }
+  std::erase_if(all, [&](const NodeName& name) {
+    return name == parts_.cluster.self() || draining_.contains(name);
+  });
+  return all;
+}
+
+Task<Status> Drain::send_to_any(ShuffleKey shuffle, PartitionId partition,
+                                std::vector<Orphan> orphans) {
+  Status sent = make_error(Code::kPeerUnreachable, "there is no other node to bring it to");
+  for (const NodeName& to : targets(shuffle, partition)) {
+    sent = co_await send(to, shuffle, partition, orphans);
+    if (sent || sent.error().code != Code::kNoSpace) break;
+    draining_.insert(to);  // or full: it is not asked again
+  }
+  co_return sent;
 }
 
 Task<Status> Drain::send(NodeName to, ShuffleKey shuffle, PartitionId partition,

@@ -4,11 +4,17 @@
 // Of this node's own map outputs each block must be merged elsewhere: they are offered once more,
 // those of partitions that this node owns itself to their second choice (Pusher). Of what is merged
 // here only orphans have to move: blocks whose origin is no living member any more, such as one
-// that was drained before. They are sent as they are, partition by partition.
+// that was drained before, or is being drained as well. They are sent as they are, partition by
+// partition, to a node that takes them.
+//
+// Several at a time: of two nodes the one that begins later finds the other one draining. It brings
+// its map outputs past the other, which takes none, and moves what it has merged of the other's.
 //
 // Threads: reactor only. Memory: a message at a time, from the push share of the budget. It lasts
 // until end(), or as long as the process.
 #pragma once
+
+#include <set>
 
 #include "base/byte_budget.h"
 #include "base/gate.h"
@@ -63,8 +69,11 @@ class Drain {
   Task<void> move_orphans(uint64_t round);
   Task<void> move_orphans_of(ShuffleKey shuffle, PartitionId partition);
   Task<Result<std::vector<Orphan>>> orphans_of(ShuffleKey shuffle, PartitionId partition);
-  // Where they may go; nothing if there is no other node.
-  [[nodiscard]] std::optional<NodeName> target(const ShuffleKey& shuffle, PartitionId partition);
+  // Which members are being drained too: asked, as there is no list of them.
+  Task<void> look_at_members(ShuffleKey shuffle, PartitionId partition);
+  // Where they may go: the owner, the second choice, then all others.
+  [[nodiscard]] std::vector<NodeName> targets(const ShuffleKey& shuffle, PartitionId partition);
+  Task<Status> send_to_any(ShuffleKey shuffle, PartitionId partition, std::vector<Orphan> orphans);
   Task<Status> send(NodeName to, ShuffleKey shuffle, PartitionId partition,
                     std::vector<Orphan> orphans);
   Task<Status> send_once(NodeName to, ShuffleKey shuffle, PartitionId partition,
@@ -74,8 +83,10 @@ class Drain {
   Parts parts_;
   Counter& moved_;
   bool on_ = false;
-  uint64_t round_ = 0;    // of begin() and end()
-  uint64_t to_look_ = 0;  // merged partitions
+  uint64_t round_ = 0;           // of begin() and end()
+  uint64_t to_look_ = 0;         // merged partitions
+  std::set<NodeName> staying_;   // members that take pushes
+  std::set<NodeName> draining_;  // members that do not
   uint64_t moved_before_ = 0;
   std::map<std::string, GivenUp> lost_;  // by reason
   Gate gate_;

@@ -216,6 +216,7 @@ void Engine::start(Cluster& cluster) {
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) {
     impl.announcer->tell_all(node);
+    impl.catalog->has_returned(node);
     impl.pusher->offer_again(node);
   });
   impl.gate.spawn(impl.trash.run());

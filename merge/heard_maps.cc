@@ -14,8 +14,19 @@ std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId
 }
 
 void HeardMaps::add(const NodeName& origin, AnnouncedMap announced) {
-  heard_[announced.shuffle][announced.map] =
-      Heard{origin, announced.partition_count, std::move(announced.ranges)};
+  Heard& heard = heard_[announced.shuffle][announced.map];
+  std::vector<PartitionBits> ranges = std::move(announced.ranges);
+  // Told again as the members have changed: what it was told of before is still right, and who is
+  // its candidate now may not have been told yet.
+  const bool is_same = heard.origin == origin && heard.partition_count == announced.partition_count;
+  const std::size_t most = 4 * (ranges.size() + 1);
+  for (PartitionBits& old : heard.ranges) {
+    const bool is_news = std::ranges::none_of(ranges, [&](const PartitionBits& range) {
+      return range.first <= old.first && old.first + old.count <= range.first + range.count;
+    });
+    if (is_same && is_news && ranges.size() < most) ranges.push_back(std::move(old));
+  }
+  heard = {origin, announced.partition_count, std::move(ranges)};
 }
 
 bool HeardMaps::is_removed(const ShuffleKey& shuffle, MapId map, uint64_t commit) const {

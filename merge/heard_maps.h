@@ -30,7 +30,7 @@ class HeardMaps {
   struct Heard {
     NodeName origin;
     uint32_t partition_count = 0;
-    std::vector<PartitionBits> ranges;
+    std::vector<PartitionBits> ranges;  // the first one that covers a partition counts
   };
   std::map<ShuffleKey, std::map<MapId, Heard>> heard_;
   // The last ones removed: a push can be late by seconds, not by more.

@@ -56,6 +56,8 @@ void MergeStore::finish_drops(std::size_t disk) {
   for (const ShuffleKey& key : undone) {
     // A later life of the name has not been on this disk yet: it was away.
     const Status discarded = trash_.discard(directory(disk, key));
+    // A reader of then may still have had them open.
+    files_.forget_below(directory(disk, key));
     if (discarded) continue;
     disks_.note(disk, discarded.error());
     drop_later(disk, key);
@@ -74,15 +76,21 @@ bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
     // it names would pass for a copy.
     const std::size_t removed = std::erase_if(shuffle->slots, [&](const auto& entry) {
       const Slot& slot = *entry.second;
-      const bool concerned =
-          slot.disk == disk || std::ranges::any_of(slot.segments, [&](const auto& segment) {
-            return segment.second == disk;
-          });
+      const bool concerned = slot.disk == disk || !disks_.is_well(slot.disk) ||
+                             std::ranges::any_of(slot.segments, [&](const auto& segment) {
+                               return segment.second == disk;
+                             });
       if (concerned) list_files(key, entry.first, slot, disk, elsewhere);
       return concerned;
     });
     if (removed == 0) return false;
     shuffle->has_directory[disk] = false;
+    // A disk that is away may have earlier copies of partitions, with segments on this one.
+    for (std::size_t away = 0; away < disks_.size(); ++away) {
+      if (disks_.is_well(away)) continue;
+      shuffle->has_directory[away] = false;
+      drop_later(away, key);
+    }
     shuffle->gone = shuffle->slots.empty();
   }
   files_.forget_below(directory(disk, key));
@@ -103,14 +111,16 @@ bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
 
 void MergeStore::list_files(const ShuffleKey& key, PartitionId partition, const Slot& slot,
                             std::size_t without, std::vector<std::string>& files) const {
-  if (slot.disk != without) {
+  // What is on a disk that is away goes when it is back (drop_later).
+  const auto counts = [&](std::size_t disk) { return disk != without && disks_.is_well(disk); };
+  if (counts(slot.disk)) {
     // The index first: bytes that nobody names are no harm if this ends half-way.
     for (const char* suffix : {"index", "data"})
       files.push_back(
           fmt::format("{}/{}.{}", directory(slot.disk, key), number(partition), suffix));
   }
   for (const auto& [segment, disk] : slot.segments) {
-    if (disk != without)
+    if (counts(disk))
       files.push_back(
           fmt::format("{}/{}.{}.data", directory(disk, key), number(partition), segment));
   }

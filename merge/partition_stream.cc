@@ -307,7 +307,14 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
     }
     count_fallback(block, bytes ? wrong_checksum() : bytes.error());
   }
-  co_return co_await fetch_from_origin(block, within, into);
+  CO_TRY(co_await fetch_from_origin(block, within, into));
+  if (whole && block.merged && crc32c(into) != block.merged->crc) {
+    co_return make_error(Code::kCorruptData,
+                         name_of(block) +
+                             ": its origin has other bytes than were merged: it was written again "
+                             "since the partition was opened, or that disk is damaged");
+  }
+  co_return ok();
 }
 
 Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block, uint64_t within,

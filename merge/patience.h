@@ -39,4 +39,11 @@ class Patience {
          code == Code::kNoMemory;
 }
 
+// Whether trying the same push again may help. What the owner refused for good is not offered
+// twice.
+[[nodiscard]] inline bool is_retryable(Code code) {
+  return is_passing(code) || code == Code::kIo || code == Code::kCorruptData ||  // on the way
+         code == Code::kProtocol;
+}
+
 }  // namespace shufflefs::merge

@@ -34,8 +34,10 @@ struct PushChunk {
   uint32_t attempts = 0;
   bool alone = false;    // not to be put together with others: such a message was refused
   bool offer = false;    // most likely merged long ago: ask before sending
-  bool leaving = false;  // merged only when the owner has said so to an offer
   bool second = false;   // the second choice has been tried, or is being
+  bool leaving = false;  // its node is being drained: any other node will do; merged when the
+                         // owner has said so to an offer
+  std::vector<NodeName> no_room_at;     // who had no room for it, if it is `leaving`
   std::optional<TimePoint> busy_since;  // when the owner first had no room for it
 };
 

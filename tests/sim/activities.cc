@@ -36,7 +36,12 @@ void World::plan_activities() {
   repeat(s.flipped_bits, &World::flip_bit);
   repeat(s.joins, &World::join_node);
   repeat(s.leaves, &World::leave_node);
-  repeat(s.drains, &World::drain_some_node);
+  if (s.drains_at_once)
+    repeat(1, &World::drain_two_nodes);
+  else
+    repeat(s.drains, &World::drain_some_node);
+  repeat(s.bursts, &World::burst);
+  repeat(s.squeezes, &World::squeeze_some_node);
 }
 
 void World::after(Duration delay, std::function<void()> what) {
@@ -56,6 +61,18 @@ void World::repeat(uint64_t times, void (World::*activity)()) {
 void World::write_map() {
   if (SimNode* node = any_working_node())
     write_output(*node, any_shuffle(), static_cast<merge::MapId>(next_map_++));
+}
+
+void World::burst() {
+  const std::size_t slow = random_.below(nodes_.size());
+  note("a burst, and the disks of " + nodes_[slow]->name().str() + " are slow");
+  make_disks_slow(slow, random_.between(500, 5000));
+  const merge::ShuffleKey shuffle = any_shuffle();
+  for (const auto& node : nodes_) {
+    if (!node->works() || !is_member_[node->index()] || node->index() == slow) continue;
+    for (uint64_t i = random_.between(2, 6); i > 0; --i)
+      write_output(*node, shuffle, static_cast<merge::MapId>(next_map_++));
+  }
 }
 
 void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map) {
@@ -205,10 +222,11 @@ void World::drop_shuffle() {
 
 Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
                        std::vector<uint64_t> writings, bool was_murky) {
+  const std::size_t known = node.cluster().names().size();
   const Status dropped = co_await node.engine().catalog().drop(shuffle.app, shuffle.shuffle);
   world.note(fmt::format("{} has dropped {}: {}", node.name().str(), to_string(shuffle),
                          dropped ? "everywhere" : dropped.error().message));
-  if (!dropped || node.cluster().names().size() != world.members().size()) {
+  if (!dropped || known != world.members().size()) {
     // Some node has not heard of it, and holds on to what it has until it does.
     for (WrittenMap* written : world.truth_.of(shuffle)) written->uncertain = true;
     co_return;
@@ -244,10 +262,7 @@ void World::crash(SimNode& node) {
   node.crash();
   ++outcome_.crashes;
   note(node.name().str() + " has crashed");
-  for (const auto& other : nodes_) {
-    if (other->lives() && other->cluster().knows(node.name()))
-      other->cluster().look_at(node.name());
-  }
+  notice(node);
   after(std::chrono::milliseconds(random_.between(10, 15'000)), [this, &node] { restart(node); });
 }
 
@@ -266,10 +281,7 @@ void World::restart(SimNode& node) {
     after(std::chrono::seconds(3), [this, &node] { restart(node); });
     return;
   }
-  for (const auto& other : nodes_) {
-    if (other->lives() && other->cluster().knows(node.name()))
-      other->cluster().look_at(node.name());
-  }
+  notice(node);
 }
 
 void World::stop_some_node() {
@@ -303,11 +315,35 @@ void World::slow_some_node() {
   const std::size_t node = random_.below(nodes_.size());
   note(nodes_[node]->name().str() + " is slow");
   network_.slow_down(node, 200);
-  disk_slowness_[node] = static_cast<uint32_t>(random_.between(10, 3000));
-  after(std::chrono::milliseconds(random_.between(1000, 20'000)), [this, node] {
-    network_.slow_down(node, 1);
-    disk_slowness_[node] = 1;
-  });
+  const Duration time = make_disks_slow(node, random_.between(10, 3000));
+  after(time, [this, node] { network_.slow_down(node, 1); });
+}
+
+Duration World::make_disks_slow(std::size_t node, uint64_t factor) {
+  const Duration time = std::chrono::milliseconds(random_.between(1000, 20'000));
+  disk_slowness_[node] = static_cast<uint32_t>(factor);
+  after(time, [this, node] { disk_slowness_[node] = 1; });
+  return time;
+}
+
+// ---- memory ----------------------------------------------------------------------------------------
+
+void World::squeeze_some_node() {
+  SimNode* node = any_working_node();
+  if (node == nullptr) return;
+  ByteBudget& share = node->memory().of(MemoryPurpose::kReceive);
+  const uint64_t bytes = share.total_bytes() * random_.between(80, 100) / 100;
+  // As long as the last byte of a request may take to come.
+  const Duration time = std::chrono::milliseconds(random_.between(2000, 10'000));
+  note(fmt::format("{} has {} bytes of memory for requests in use", node->name().str(), bytes));
+  node->spawn(hold(*node, bytes, time));
+  write_map();
+}
+
+Task<void> World::hold(SimNode& node, uint64_t bytes, Duration time) {
+  const auto lease =
+      co_await node.memory().of(MemoryPurpose::kReceive).acquire(bytes, std::chrono::seconds(10));
+  if (lease) co_await sleep_for(node.engine().runtime(), time);
 }
 
 // ---- disks -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // A node is drained and leaves when it says that this is safe: every block of its map outputs must
-// be on another node then.
+// be on another node then, and at the end, whoever else was drained at the same time or later, on
+// one that is still there.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,10 +17,25 @@ constexpr int kLooks = 40;
 
 void World::drain_some_node() {
   SimNode* node = any_working_node();
-  if (node == nullptr || std::ranges::count(is_member_, true) < 3) return;
+  // Two must stay: the candidates of every partition.
+  const auto staying = std::ranges::count_if(nodes_, [this](const auto& other) {
+    return is_member_[other->index()] &&
+           !(other->works() && other->engine().drain_status().draining);
+  });
+  if (node == nullptr || staying < 3 || node->engine().drain_status().draining) return;
   note(node->name().str() + " is drained");
   node->engine().drain(true);
   watch_drain(*node, node->incarnation(), kLooks);
+}
+
+void World::drain_two_nodes() {
+  drain_some_node();
+  after(std::chrono::milliseconds(random_.below(3000)), [this] { drain_some_node(); });
+}
+
+bool World::copies_last() const {
+  const Scenario& s = scenario_;
+  return s.sick_disks + s.full_disks + s.flipped_bits + s.leaves == 0 && !s.power_losses;
 }
 
 void World::watch_drain(SimNode& node, uint64_t incarnation, int looks) {
@@ -34,12 +50,8 @@ void World::watch_drain(SimNode& node, uint64_t incarnation, int looks) {
 }
 
 void World::check_drained(SimNode& node) {
-  // Merged data is a copy: these may take it away again behind the drain's back.
-  const Scenario& s = scenario_;
-  const bool copies_last = s.sick_disks + s.full_disks + s.flipped_bits + s.leaves == 0 &&
-                           s.drains == 1 && !s.power_losses;
   for (const auto& [writing, written] : truth_.all()) {
-    if (!copies_last || written.origin != node.index() || !written.is_live()) continue;
+    if (!copies_last() || written.origin != node.index() || !written.is_live()) continue;
     if (murky_.contains(written.shuffle)) continue;
     for (uint32_t p = 0; p < written.lengths.size(); ++p) {
       const auto partition = static_cast<merge::PartitionId>(p);
@@ -55,11 +67,32 @@ void World::check_drained(SimNode& node) {
     }
   }
   ++outcome_.drains;
+  drained_[node.index()] = true;
   note(node.name().str() + " has been drained and leaves");
   is_member_[node.index()] = false;
   has_left_[node.index()] = true;
   node.begin_stop();
   tell_members();
+}
+
+void World::check_nothing_left_behind() {
+  if (!copies_last()) return;
+  for (const auto& [writing, written] : truth_.all()) {
+    if (!drained_[written.origin] || !written.is_live() || murky_.contains(written.shuffle))
+      continue;
+    for (uint32_t p = 0; p < written.lengths.size(); ++p) {
+      const auto partition = static_cast<merge::PartitionId>(p);
+      const uint64_t length = written.length(partition);
+      if (length == 0 || length > kMaxBlockBytes) continue;
+      const bool is_there = std::ranges::any_of(nodes_, [&](const auto& node) {
+        return !has_left_[node->index()] &&
+               merged_check_.holds(node->disk(), node->data_dirs(), written, partition);
+      });
+      if (!is_there)
+        violate(fmt::format("map {} of {}/{} has gone with the nodes that were drained",
+                            number(written.map), to_string(written.shuffle), p));
+    }
+  }
 }
 
 }  // namespace shufflefs::sim

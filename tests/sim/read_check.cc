@@ -51,7 +51,10 @@ Task<void> World::read_partition(World& world, SimNode& node, merge::ShuffleKey 
   };
   const Counted counted(world.reads_open_);
   const Expectation expected = world.expect(node, shuffle, partition);
-  const merge::PartitionPlan plan = co_await node.engine().catalog().plan(shuffle, partition);
+  merge::Catalog& catalog = node.engine().catalog();
+  const bool patient = world.random_.chance(0.5);  // as the mount is; without it more is incomplete
+  const merge::PartitionPlan plan = patient ? co_await catalog.plan_for_reading(shuffle, partition)
+                                            : co_await catalog.plan(shuffle, partition);
   world.check_plan(expected, node, plan, at_rest);
   const auto stream = node.engine().open_stream(plan);
   std::string bytes;
@@ -92,10 +95,12 @@ void World::check_plan(const Expectation& before, SimNode& node, const merge::Pa
       violate(fmt::format("map {} is twice in the plan of {}/{}", number(block.map),
                           to_string(plan.shuffle), number(plan.partition)));
   }
-  // Who has joined since the reading began was not asked.
+  // Who has joined since the reading began, or left, was not asked.
+  const std::vector<merge::NodeName> now = node.cluster().names();
   const auto answered = [&](std::size_t index) {
     const std::string& name = nodes_[index]->name().str();
     return std::ranges::binary_search(before.members, nodes_[index]->name()) &&
+           std::ranges::binary_search(now, nodes_[index]->name()) &&
            std::ranges::none_of(plan.unreachable, [&](const std::string& line) {
              return line.starts_with(name + ":");
            });

@@ -36,6 +36,11 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
   scenario.joins = some("members", 2, 0.15);
   scenario.leaves = nodes > 2 ? some("members", 2, 0.15) : 0;
   scenario.drains = nodes > 2 ? some("members", 2, 0.2) : 0;
+  if (nodes > 3 && some("members", 1, 0.08) > 0) {
+    scenario.drains = 2;
+    scenario.drains_at_once = true;
+  }
+  scenario.squeezes = nodes > 1 ? some("memory", 6, 0.4) : 0;
   scenario.lossy_network = some("network", 1, 0.4) > 0;
   scenario.power_losses = some("crashes", 1, 0.3) > 0;
   scenario.skewed_clocks = some("network", 1, 0.3) > 0;
@@ -65,6 +70,15 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
     scenario.maps = random.between(10, 40);
     scenario.memory = random.between(96, 192) << 13U;
   }
+  if (!large && random.chance(0.12)) {  // and more comes than there is room for
+    scenario.nodes = nodes.value_or(random.between(4, 7));
+    scenario.shuffles = 1;
+    scenario.partitions = static_cast<uint32_t>(random.between(80, 160));
+    scenario.block_bytes = random.between(60, 120);
+    scenario.maps = random.between(5, 15);
+    scenario.memory = random.between(12, 24) << 12U;
+    scenario.bursts = random.between(1, 3);
+  }
   if (random.chance(0.5)) scenario.split_bytes = random.between(1, 16) << 10U;
   draw_faults(scenario, random, only);
   scenario.gaps = gaps;
@@ -78,13 +92,14 @@ std::string to_string(const Scenario& s) {
       "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, "
       "memory {} KiB, {}{} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts "
       "{}, slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}, drains "
-      "{}{}{}{}",
+      "{}{}{}{}{}{}",
       s.nodes, s.disks, s.shuffles, s.partitions, s.maps, s.block_bytes, s.memory >> 10U,
       s.split_bytes < UINT64_MAX ? fmt::format("split at {} KiB, ", s.split_bytes >> 10U) : "",
       s.reads, s.crashes, s.power_losses ? " (with power losses)" : "", s.stops, s.removals,
       s.rewrites, s.drops, s.cuts, s.slow_nodes, s.sick_disks, s.full_disks, s.flipped_bits,
-      s.joins, s.leaves, s.drains, s.lossy_network ? ", lossy network" : "",
-      s.skewed_clocks ? ", skewed clocks" : "",
+      s.joins, s.leaves, s.drains, s.drains_at_once ? " at once" : "",
+      s.bursts > 0 ? fmt::format(", bursts {}", s.bursts) : "",
+      s.lossy_network ? ", lossy network" : "", s.skewed_clocks ? ", skewed clocks" : "",
       s.restart_at_end ? ", all restarted at the end" : "");
 }
 

@@ -36,6 +36,11 @@ struct Scenario {
   uint64_t joins = 0;
   uint64_t leaves = 0;
   uint64_t drains = 0;  // of nodes that leave when it is said to be safe
+  bool drains_at_once = false;
+  // Moments at which every node writes several map outputs while the disks of one are slow: the
+  // others send it more than it has memory for.
+  uint64_t bursts = 0;
+  uint64_t squeezes = 0;  // times in which slow senders hold most of a node's memory for requests
   bool lossy_network = false;
   bool power_losses = false;  // some crashes take what was written lately with them
   bool skewed_clocks = false;
@@ -45,7 +50,7 @@ struct Scenario {
 
 // `gaps` has the situations in that are known to be handled wrongly (docs/simulation.md).
 // `nodes` and `only` override what the seed says: the size, and the one kind of fault to have
-// ("crashes", "network", "disks", "members", "removals", "none").
+// ("crashes", "network", "disks", "members", "memory", "removals", "none").
 [[nodiscard]] Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes,
                                      const std::string& only = {}, bool gaps = false);
 [[nodiscard]] std::string to_string(const Scenario& scenario);

@@ -42,9 +42,18 @@ Task<Result<net::Frame>> take_in(ByteBudget& budget, WireFrame raw) {
 
 Task<Result<WireFrame>> serve_frame(ByteBudget& budget, merge::NodeApi& node, uint64_t incarnation,
                                     WireFrame request) {
+  const auto prefix = net::decode_prefix(std::span(request.head).first<net::kPrefixBytes>());
+  const uint16_t type = prefix ? prefix->type : 0;
   auto frame = co_await take_in(budget, std::move(request));
   if (!frame) {
     // No memory: the sender is told to try later. Damage: the connection is closed.
+    if (frame.error().code == Code::kNoMemory && type == net::request_number(MessageType::kPush)) {
+      merge::PushReply busy;
+      busy.busy_ms = static_cast<uint32_t>(kOptions.busy_pause / std::chrono::milliseconds(1));
+      co_return WireFrame{
+          net::encode_frame_head(net::answer_number(MessageType::kPush), net::encode(busy), {}),
+          {}};
+    }
     if (frame.error().code == Code::kNoMemory || frame.error().code == Code::kTooLarge)
       co_return WireFrame{net::encode_error_head(frame.error()), {}};
     co_return make_error(Code::kPeerUnreachable, frame.error().message);

@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
   app.add_option("--seeds", seeds, "FIRST-LAST");
   app.add_option("--nodes", choice.nodes, "So many nodes, whatever the seed says");
   app.add_option("--only", choice.only,
-                 "One kind of fault: crashes, network, disks, members, removals, none");
+                 "One kind of fault: crashes, network, disks, members, memory, removals, none");
   app.add_option("--threads", choice.threads, "Seeds at a time");
   app.add_flag("--verbose", choice.verbose, "Print what happens");
   app.add_flag("--gaps", choice.gaps, "Also what is known to be handled wrongly");

@@ -99,13 +99,16 @@ void World::add_node() {
   hooks.announced = [this](std::size_t to, const merge::AnnounceRequest& request) {
     for (const merge::AnnouncedMap& map : request.committed) {
       for (WrittenMap* written : truth_.find(map.shuffle, map.map)) {
-        if (written->is_live()) written->told[{to, nodes_[to]->incarnation()}] = map.ranges;
+        if (!written->is_live()) continue;
+        auto& told = written->told[{to, nodes_[to]->incarnation()}];
+        told.insert(told.begin(), map.ranges.begin(), map.ranges.end());
       }
     }
   };
   disk_slowness_.push_back(1);
   is_member_.push_back(true);
   has_left_.push_back(false);
+  drained_.push_back(false);
   nodes_.push_back(
       std::make_unique<SimNode>(schedule_, network_, random_.next(), config, std::move(hooks)));
   network_.add(*nodes_.back());
@@ -184,6 +187,14 @@ void World::heal() {
 void World::bring_back(SimNode& node) {
   node.disk().thaw(false);
   if (!node.start(members())) violate(node.name().str() + " does not start on sound disks");
+  notice(node);
+}
+
+void World::notice(const SimNode& started) {
+  for (const auto& other : nodes_) {
+    if (other->lives() && other->cluster().knows(started.name()))
+      other->cluster().look_at(started.name());
+  }
 }
 
 // What all nodes say of themselves at about the same time.
@@ -219,6 +230,14 @@ bool World::is_settled() {
   for (const auto& node : nodes_) {
     // It was stopping when everything was healed, and has stopped since.
     if (!has_left_[node->index()] && !node->lives()) bring_back(*node);
+  }
+  for (const auto& [writing, written] : truth_.all()) {
+    SimNode& origin = *nodes_[written.origin];
+    if (!written.is_live() || !origin.works()) continue;
+    if (origin.engine().commits().is_committed(written.shuffle, written.map)) continue;
+    open_ = fmt::format("{} has not noticed map {} of {}", origin.name().str(), number(written.map),
+                        to_string(written.shuffle));
+    return false;
   }
   const auto survey = std::make_shared<Survey>();
   for (const auto& node : nodes_) {
@@ -264,7 +283,7 @@ Outcome World::run() {
   plan_activities();
   if (advance(scenario_.active)) {
     heal();
-    bool fine = settle();
+    bool fine = advance(kNoticed) && settle();
     if (fine && scenario_.restart_at_end) {
       note("all are restarted");
       stop_all();
@@ -272,7 +291,7 @@ Outcome World::run() {
         if (has_left_[node->index()]) continue;
         if (!node->start(members())) violate(node->name().str() + " does not start again");
       }
-      fine = settle();
+      fine = advance(kNoticed) && settle();
     }
     // The disk keeper writes what is only in memory of files that are not written to any more.
     if (fine) fine = advance(std::chrono::seconds(5));

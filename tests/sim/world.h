@@ -50,6 +50,8 @@ class World {
 
  private:
   static constexpr Duration kSettleBound = std::chrono::minutes(10);
+  // By then each node has noticed who is there and has told whoever has to be told.
+  static constexpr Duration kNoticed = std::chrono::seconds(3);
   static constexpr uint64_t kMaxBlockBytes = 16U << 10U;  // push.max-block-bytes of all nodes
   static constexpr uint64_t kStepBound = 50'000'000;      // more is a loop that does not end
 
@@ -61,6 +63,7 @@ class World {
   bool step();
   void heal();
   void bring_back(SimNode& node);
+  void notice(const SimNode& started);  // soon, as a heartbeat would
   bool settle();
   struct Survey;
   static Task<void> ask_node(World& world, SimNode& node, std::shared_ptr<Survey> survey);
@@ -77,6 +80,7 @@ class World {
   void repeat(uint64_t times, void (World::*activity)());
   void after(Duration delay, std::function<void()> what);
   void write_map();
+  void burst();
   void write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map);
   [[nodiscard]] bool put_files(SimNode& node, WrittenMap& written);
   void remove_map();
@@ -91,6 +95,10 @@ class World {
   void restart(SimNode& node);
   void cut_something();
   void slow_some_node();
+  // For a time, which it returns.
+  Duration make_disks_slow(std::size_t node, uint64_t factor);
+  void squeeze_some_node();
+  static Task<void> hold(SimNode& node, uint64_t bytes, Duration time);
   void sicken_disk();
   void fill_disk();
   void flip_bit();
@@ -100,6 +108,10 @@ class World {
 
   // ---- drain.cc ----------------------------------------------------------------------------------
   void drain_some_node();
+  void drain_two_nodes();
+  // Whether nothing but the drain itself may take a merged copy away.
+  [[nodiscard]] bool copies_last() const;
+  void check_nothing_left_behind();
   void watch_drain(SimNode& node, uint64_t incarnation, int looks);
   void check_drained(SimNode& node);
 
@@ -135,6 +147,7 @@ class World {
   std::vector<std::unique_ptr<SimNode>> nodes_;
   std::vector<bool> is_member_;  // by node
   std::vector<bool> has_left_;   // for good, with its disks
+  std::vector<bool> drained_;    // before it has left
   std::vector<uint32_t> disk_slowness_;
   std::vector<std::size_t> crashing_;  // nodes whose disks have frozen in this step
   std::vector<merge::ShuffleKey> shuffles_;
