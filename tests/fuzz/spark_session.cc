@@ -173,7 +173,7 @@ void spark_session(Input input) {
   Service& service = guarded ? world.guarded : world.open;
   std::vector<std::byte> answers;
   {
-    Stranger stranger(world.loop, service.server->port());
+    Stranger stranger(world.loop, connect_to({"127.0.0.1", service.server->port()}));
     while (!script.done()) stranger.send(step(script));
     answers = stranger.end();
   }
