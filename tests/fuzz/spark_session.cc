@@ -10,6 +10,7 @@
 #include "merge/spark_files.h"
 #include "net/ess/server.h"
 #include "support/fake_commits.h"
+#include "support/in_memory.h"
 #include "support/temp_dir.h"
 #include "tests/fuzz/session.h"
 #include "tests/fuzz/session_targets.h"
@@ -86,6 +87,7 @@ struct Service {
 };
 
 struct World {
+  shufflefs::testing::InMemory in_memory;
   shufflefs::testing::TempDir directory;
   Loop loop;
   Service open{loop, directory / "open", nullptr};
