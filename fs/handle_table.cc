@@ -36,7 +36,7 @@ uint64_t HandleTable::add(const std::shared_ptr<OpenFile>& file, uint64_t reques
               .request = request,
               .flags = file->flags,
               .backing_id = file->backing_id,
-              .is_directory = file->cursor != nullptr},
+              .is_directory = static_cast<uint8_t>(file->cursor != nullptr)},
              file);
   count_locked(*file);
   return file->key;

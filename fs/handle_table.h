@@ -48,7 +48,9 @@ struct OpenRecord {
   uint64_t request = 0;
   int32_t flags = 0;
   int32_t backing_id = 0;
-  bool is_directory = false;
+  uint8_t is_directory = 0;
+
+  [[nodiscard]] bool is_sound() const { return key != 0 && key >> 62U == 0; }
 };
 
 class HandleTable {

@@ -6,16 +6,24 @@
 
 namespace shufflefs::fs {
 
+bool InodeRecord::is_sound() const {
+  // The numbers of virtual nodes begin above (kVirtualInodeBit).
+  return nodeid >> InodeTable::kShardBits > 0 && nodeid >> 62U == 0 && handle.is_sound() &&
+         (nodeid & (InodeTable::kShards - 1)) == InodeTable::shard_number({device, inode});
+}
+
 InodeTable::InodeTable(Fd saved, KeptFiles* kept)
     : kept_(kept), saved_(std::move(saved), "inodes", kMostBytes) {
   for (uint64_t number = 0; number < kShards; ++number) {
     uint64_t& next = saved_.counter(static_cast<unsigned>(number));
-    next = std::max<uint64_t>(next, 1);
+    if (next == 0 || next >> (62U - kShardBits) != 0) next = 1;
   }
   for (const uint32_t at : saved_.all()) {
     const InodeRecord& record = saved_[at];
     Shard& shard = shard_of(record.nodeid);
-    shard.by_nodeid.emplace(record.nodeid, at);
+    if (!shard.by_nodeid.emplace(record.nodeid, at).second) continue;
+    uint64_t& next = saved_.counter(static_cast<unsigned>(record.nodeid & (kShards - 1)));
+    next = std::max(next, (record.nodeid >> kShardBits) + 1);
     uint64_t& latest = shard.by_key[{record.device, record.inode}];
     latest = std::max(latest, record.nodeid);
   }

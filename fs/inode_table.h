@@ -43,6 +43,7 @@ struct FileHandle {
   uint32_t length = 0;
   std::array<unsigned char, kMaxBytes> bytes{};
 
+  [[nodiscard]] bool is_sound() const { return length <= kMaxBytes; }
   friend bool operator==(const FileHandle& a, const FileHandle& b) {
     return a.type == b.type && a.length == b.length &&
            std::memcmp(a.bytes.data(), b.bytes.data(), a.length) == 0;
@@ -57,6 +58,9 @@ struct InodeRecord {
   TreeId tree{};
   uint32_t type = 0;  // S_IFMT of the mode; an inode's type never changes
   FileHandle handle;
+
+  // As found in saved memory.
+  [[nodiscard]] bool is_sound() const;
 };
 static_assert(std::is_trivially_copyable_v<InodeRecord>);
 
@@ -114,6 +118,7 @@ class InodeTable {
   };
   static constexpr std::size_t kShards = std::size_t{1} << kShardBits;
 
+  friend struct InodeRecord;
   static std::size_t mix(const Key& key) {
     const uint64_t x = (key.inode ^ (key.device << 32U)) * 0x9E3779B97F4A7C15U;
     return static_cast<std::size_t>(x ^ (x >> 29U));

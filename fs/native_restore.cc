@@ -73,7 +73,7 @@ bool NativeFs::restore_tree(const TreeRecord& record, const std::string& path, T
 }
 
 void NativeFs::restore_one(const OpenRecord& record, Passthrough& passthrough, std::size_t& lost) {
-  const int flags = record.is_directory ? O_RDONLY | O_DIRECTORY : (record.flags & kAgain);
+  const int flags = record.is_directory != 0 ? O_RDONLY | O_DIRECTORY : (record.flags & kAgain);
   OsResult<Node> node = open(record.nodeid, flags | O_NOATIME);
   if (!node) {
     ++lost;
@@ -82,14 +82,14 @@ void NativeFs::restore_one(const OpenRecord& record, Passthrough& passthrough, s
                  {"errno", node.error().value},
                  {"meaning", "reads and writes that are not passed through fail with EBADF"}});
   }
-  if (!record.is_directory) passthrough.restore(record.nodeid, record.backing_id);
+  if (record.is_directory == 0) passthrough.restore(record.nodeid, record.backing_id);
   const std::optional<InodeRecord> inode = inodes_.find(record.nodeid);
   const std::shared_ptr<const Tree> in = inode ? tree(inode->tree) : nullptr;
   if (!in) return;  // the handle stays unknown
   auto file = std::make_shared<OpenFile>(record.nodeid, record.flags, in,
                                          node ? std::move(node->fd) : Fd());
   file->backing_id = record.backing_id;
-  if (record.is_directory) file->cursor = std::make_unique<DirectoryCursor>(file->fd.get());
+  if (record.is_directory != 0) file->cursor = std::make_unique<DirectoryCursor>(file->fd.get());
   handles_.restore(record, file);
 }
 

@@ -40,6 +40,8 @@ struct TreeRecord {
   uint64_t root_inode = 0;
   FileHandle root;
   std::array<char, kLabelBytes> label{};  // whose tree it is, in its owner's words; ends in a zero
+
+  [[nodiscard]] bool is_sound() const { return root.is_sound() && label.back() == 0; }
 };
 
 struct TreeOptions {

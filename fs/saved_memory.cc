@@ -10,6 +10,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/log.h"
+
 namespace shufflefs::fs {
 namespace {
 
@@ -55,6 +57,10 @@ void SavedMemory::initialise(uint32_t slot_bytes) {
   struct stat attr{};
   if (::fstat(file_.get(), &attr) != 0) fail(name_, "cannot be read");
   auto bytes = static_cast<std::size_t>(attr.st_size);
+  if (bytes > most_bytes_) {
+    errno = EFBIG;
+    fail(name_, "is larger than it can be");
+  }
   if (bytes < kFirstBytes) {
     bytes = kFirstBytes;
     if (::ftruncate(file_.get(), kFirstBytes) != 0) fail(name_, "cannot be made larger");
@@ -75,6 +81,10 @@ std::byte* SavedMemory::slot(uint32_t number) const {
 }
 
 uint64_t& SavedMemory::counter(unsigned number) const { return header().counters.at(number); }
+
+void SavedMemory::log_lost(std::size_t records) const {
+  log_error("mount.saved_record_lost", {{"table", name_}, {"records", records}});
+}
 
 void SavedMemory::grow() {
   const uint32_t wanted = slots_ + slots_ / 2;

@@ -2,6 +2,9 @@
 // the supervisor holds the file, a worker maps it, and the next worker finds every record that was
 // complete when the last one was killed.
 //
+// What is found is input all the same: a record that cannot be one (its is_sound() says so) is left
+// out and logged (mount.saved_record_lost), and a file of another layout or size is refused.
+//
 // Crash rule: a record counts once its slot is marked, and is marked only after it has been
 // written. A process that is killed has done its stores in program order up to some point, so
 // ordering them for the compiler (a release store) is enough; nothing here needs a log or a flush.
@@ -14,6 +17,7 @@
 #pragma once
 
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -46,6 +50,8 @@ class SavedMemory {
   [[nodiscard]] uint64_t& counter(unsigned number) const;
   // Called once, before the first take(), with the slots that are free below slots().
   void set_free(std::vector<uint32_t> free) { free_ = std::move(free); }
+  // Says that so many records were left out.
+  void log_lost(std::size_t records) const;
 
  private:
   struct Header;
@@ -63,6 +69,8 @@ class SavedMemory {
   std::vector<uint32_t> free_;  // GUARDED_BY(mu_)
 };
 
+// Record: trivially copyable, without bool (whose other values are undefined); if it has an
+// is_sound(), that is asked of each record that is found.
 template <class Record>
 class SavedTable {
   static_assert(std::is_trivially_copyable_v<Record>);
@@ -72,10 +80,21 @@ class SavedTable {
   SavedTable(Fd file, const char* name, std::size_t most_bytes = std::size_t{1} << 30U)
       : memory_(std::move(file), name, sizeof(Slot), most_bytes) {
     std::vector<uint32_t> free;
+    std::size_t lost = 0;
     for (uint32_t i = memory_.slots(); i-- > 0;) {
-      if (at(i).in_use == 0) free.push_back(i);
+      Slot& slot = at(i);
+      if constexpr (requires(const Record& record) {
+                      { record.is_sound() } -> std::same_as<bool>;
+                    }) {
+        if (slot.in_use != 0 && !slot.record.is_sound()) {
+          slot.in_use = 0;
+          ++lost;
+        }
+      }
+      if (slot.in_use == 0) free.push_back(i);
     }
     memory_.set_free(std::move(free));
+    if (lost > 0) memory_.log_lost(lost);
   }
 
   uint32_t add(const Record& record) {

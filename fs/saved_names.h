@@ -51,6 +51,8 @@ class SavedNames {
     uint32_t retired = 0;
     uint32_t length = 0;
     std::array<char, PathBytes> path{};
+
+    [[nodiscard]] bool is_sound() const { return length <= PathBytes; }
   };
   static constexpr std::size_t kShortPath = 104;
 

@@ -24,8 +24,9 @@ class SavedOpens {
  public:
   SavedOpens(Fd saved, const char* name) : records_(std::move(saved), name) {
     uint64_t& next = records_.counter(kNextKey);
-    next = std::max<uint64_t>(next, 1);
+    if (next == 0 || next >> 62U != 0) next = 1;
     for (const uint32_t at : records_.all()) {
+      if (records_[at].key >= next) next = records_[at].key + 1;
       by_request_.emplace(records_[at].request, records_[at].key);
       to_restore_.emplace(records_[at].key, at);
     }

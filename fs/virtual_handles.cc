@@ -52,7 +52,7 @@ uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
     record.key = opens_.next_key();
   }
   record.backing_id = open.backing_id;
-  record.has_mode = open.has_mode;
+  record.has_mode = open.has_mode ? 1 : 0;
   if (kept_ != nullptr) {
     const Snapshot snapshot = open.file ? open.file->snapshot() : open.listing->snapshot();
     record.kind = snapshot.kind;

@@ -68,7 +68,9 @@ struct VirtualOpenRecord {
   SnapshotKind kind{};
   uint32_t partitions = 0;
   int32_t backing_id = 0;
-  bool has_mode = false;
+  uint8_t has_mode = 0;
+
+  [[nodiscard]] bool is_sound() const { return key != 0 && key >> 62U == 0; }
 };
 
 class VirtualHandles {

@@ -22,11 +22,16 @@ std::optional<VirtualNode> node_at(std::string_view path) {
 
 VirtualInodes::VirtualInodes(Fd saved_short, Fd saved_long)
     : saved_(std::move(saved_short), std::move(saved_long)) {
-  saved_.highest() = std::max<uint64_t>(saved_.highest(), kVirtualInodeBit + 1);
+  uint64_t& highest = saved_.highest();
+  if (highest <= kVirtualInodeBit || highest >= 2 * kVirtualInodeBit)
+    highest = kVirtualInodeBit + 1;
   for (const SavedNames::Name& name : saved_.all()) {
     const std::optional<VirtualNode> node = node_at(name.path);
-    if (!node) continue;
-    known_.emplace(name.nodeid, Known{*node, name.place});
+    // Names that this version does not know, or would not write so.
+    if (!node || node->kind == NodeKind::kRoot || path_of(*node) != name.path) continue;
+    if (name.nodeid <= kVirtualInodeBit || name.nodeid >= 2 * kVirtualInodeBit) continue;
+    if (!known_.emplace(name.nodeid, Known{*node, name.place}).second) continue;
+    highest = std::max(highest, name.nodeid);
     if (!name.retired) by_path_.emplace(name.path, name.nodeid);
   }
 }

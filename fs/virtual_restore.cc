@@ -78,7 +78,7 @@ std::shared_ptr<VirtualFile> VirtualTree::restored_file(const VirtualOpenRecord&
 
 void VirtualTree::restore_open(const VirtualOpenRecord& record, Fd snapshot) {
   VirtualOpen open{
-      .nodeid = record.nodeid, .has_mode = record.has_mode, .backing_id = record.backing_id};
+      .nodeid = record.nodeid, .has_mode = record.has_mode != 0, .backing_id = record.backing_id};
   const auto node = inodes_.find(record.nodeid);
   if (node && record.kind == SnapshotKind::kListing) {
     if (const auto bytes = content_of(snapshot))
@@ -91,9 +91,9 @@ void VirtualTree::restore_open(const VirtualOpenRecord& record, Fd snapshot) {
                                             {"consequence", "its reads fail with EBADF"}});
   }
   if (record.backing_id != 0) passthrough_.restore(record.nodeid, record.backing_id);
-  if (record.has_mode && record.backing_id != 0)
+  if (record.has_mode != 0 && record.backing_id != 0)
     modes_.opened(record.nodeid, record.bytes);
-  else if (record.has_mode)
+  else if (record.has_mode != 0)
     static_cast<void>(modes_.begin(record.nodeid, record.bytes, false));
   handles_.restore(record, std::move(open));
 }

@@ -134,6 +134,9 @@ const std::array kEvents = {
     EventInfo{"mount.ready", kInfo, "The mount answers; with what the kernel offers."},
     EventInfo{"mount.resend_failed", kError,
               "The kernel could not be asked to send again what a dead worker had left."},
+    EventInfo{
+        "mount.saved_record_lost", kError,
+        "After a worker's death records of the mount's state could not be read, and are left out."},
     EventInfo{"mount.snapshot_not_kept", kWarning,
               "An open partition could not be saved for the case that the worker dies."},
     EventInfo{"mount.stale_detached", kWarning,

@@ -37,7 +37,7 @@ def say(text):
 
 
 class Node:
-    def __init__(self, args, directory, number, members, port):
+    def __init__(self, args, directory, number, members, port, flags=()):
         self.name, self.port = f"node{number}", port
         self.directory = os.path.join(directory, self.name)
         self.data = os.path.join(self.directory, "data")
@@ -45,7 +45,7 @@ class Node:
         os.makedirs(self.maps)
         self.command = [f"{args.build}/shufflefs", "serve", "--node", self.name, "--mount", f"{self.directory}/mnt", "--data", self.data,
                         "--members", members, "--peer-listen", f"127.0.0.{number}:7338", "--http-listen", f"127.0.0.{number}:7340",
-                        "--spark-listen", "", "--memory", "128M", "--disk.reserve", "1M"]
+                        "--spark-listen", "", "--memory", "128M", "--disk.reserve", "1M", *flags]
         self.process = None
 
     def start(self):
@@ -103,6 +103,9 @@ def wait_until_merged(nodes, maps):
                 return shuffle
         except json.JSONDecodeError:
             pass
+        for node in nodes:
+            if node.process.poll() is not None:
+                raise SystemExit(f"bench: {node.name} has ended, see {node.directory}/log")
         time.sleep(0.1)
     raise SystemExit(f"bench: not merged within {PATIENCE} s: {nodes[0].status('/api/v1/status')[:2000]}")
 
@@ -124,9 +127,10 @@ def extents(nodes):
     return sum(lengths) / len(lengths) if lengths else 0
 
 
-def shufflefs(args, directory, case):
+def shufflefs(args, directory, case, flags=()):
+    """`flags` are for every daemon."""
     members = ",".join(f"node{i + 1}=127.0.0.{i + 1}:7338" for i in range(case["nodes"]))
-    nodes = [Node(args, directory, i + 1, members, 7338) for i in range(case["nodes"])]
+    nodes = [Node(args, directory, i + 1, members, 7338, flags) for i in range(case["nodes"])]
     try:
         write_outputs(nodes, case["maps"], case["partitions"], case["block"])
         begin = time.monotonic()

@@ -95,6 +95,66 @@ TEST_CASE("nodeids, look-ups and numbers outlive the table") {
   CHECK(table.remember(seen, Fd()).nodeid != nodeid);
 }
 
+TEST_CASE("a saved record that cannot be one is left out, and no number in use is given again") {
+  const Fd shared = memory();
+  const InodeRecord seen{.device = 8, .inode = 12, .tree = TreeId{1}, .handle = {1, 8, {7}}};
+  uint64_t nodeid = 0;
+  {
+    InodeTable table(again(shared));
+    nodeid = table.remember(seen, Fd()).nodeid;
+  }
+  {
+    SavedTable<InodeRecord> damaged(again(shared), "test");
+    InodeRecord wide = seen;
+    wide.nodeid = nodeid + 16;
+    wide.handle.length = 1 << 30;
+    damaged.add(wide);
+    InodeRecord elsewhere = seen;
+    elsewhere.nodeid = nodeid + 17;  // of another shard than its inode
+    damaged.add(elsewhere);
+    InodeRecord twice = seen;
+    twice.nodeid = nodeid;
+    damaged.add(twice);
+    for (unsigned i = 0; i < 16; ++i) damaged.counter(i) = i % 2 == 0 ? 0 : UINT64_MAX;
+  }
+  InodeTable table(again(shared));
+  CHECK(table.size() == 1);
+  CHECK(table.find(nodeid)->handle == seen.handle);
+  InodeRecord other = seen;
+  other.handle = {1, 8, {9}};
+  CHECK(table.remember(other, Fd()).nodeid != nodeid);
+  CHECK(table.find(nodeid)->handle == seen.handle);
+}
+
+TEST_CASE("a saved name that is longer than its record is left out") {
+  const Fd names = memory();
+  const Fd long_names = memory();
+  VirtualNode shuffles;
+  shuffles.kind = NodeKind::kShuffles;
+  fuse_ino_t known = 0;
+  {
+    VirtualInodes inodes(again(names), again(long_names));
+    known = inodes.remember(shuffles);
+  }
+  {
+    SavedMemory untyped(again(names), "test", 136);
+    std::array<uint32_t, 2> retired_and_length{0, 100'000'000};
+    std::memcpy(untyped.slot(0) + 24, retired_and_length.data(), sizeof retired_and_length);
+  }
+  VirtualInodes inodes(again(names), again(long_names));
+  CHECK(inodes.size() == 0);
+  CHECK(inodes.remember(shuffles) > known);
+}
+
+TEST_CASE("saved memory that is larger than it can be is refused") {
+  const Fd shared = memory();
+  {
+    const SavedTable<Record> table(again(shared), "test");
+  }
+  REQUIRE(::ftruncate(shared.get(), off_t{1} << 32U) == 0);
+  CHECK_THROWS(SavedTable<Record>(again(shared), "test"));
+}
+
 class Kept final : public KeptFiles {
  public:
   void keep(KeptKind /*kind*/, uint64_t id, int /*fd*/) override { ids.insert(id); }

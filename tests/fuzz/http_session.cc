@@ -42,7 +42,7 @@ void http_session(Input input) {
   static World world;
   std::vector<std::byte> answers;
   {
-    Stranger stranger(world.loop, world.http.port());
+    Stranger stranger(world.loop, connect_to({"127.0.0.1", world.http.port()}));
     stranger.send(input);
     answers = stranger.end();
   }

@@ -172,7 +172,7 @@ void peer_session(Input input) {
   Peer& peer = guarded ? *world.guarded : world.open;
   std::size_t frames_at_most = 0;
   {
-    Stranger stranger(world.loop, peer.server.port());
+    Stranger stranger(world.loop, connect_to({"127.0.0.1", peer.server.port()}));
     while (!script.done()) {
       const Bytes sent = step(script);
       frames_at_most += 1 + sent.size() / net::kPrefixBytes;

@@ -1,23 +1,34 @@
-// The corpus without libFuzzer: every file as it is, cut at every length, and changed at random
-// (the same changes in every run). Part of the ordinary test run, so also of the sanitizers' ones.
+// The corpus without libFuzzer, in every test run and so under every sanitizer: each file as it is
+// and cut at every length, then a fixed number of inputs made from the corpus by chance.
 //
-//   fuzz_replay CORPUS [CHANGES]     CORPUS/<target>/<file>; CHANGES a file, 500 by default
+//   fuzz_replay CORPUS [--seed N] [--runs N] [--target NAME]     CORPUS/<target>/<file>
+//
+// A count ends it and not a clock, so that a slow machine does as much as a fast one. The seed is
+// drawn anew each time and printed; with --seed the same inputs come again. The input that is being
+// run is in fuzz_replay.input below the working directory: after a crash, what crashed.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <random>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/log.h"
+#include "tests/fuzz/mutate.h"
 #include "tests/fuzz/targets.h"
 
 namespace {
 
-using Bytes = std::vector<std::byte>;
-using Random = std::mt19937_64;
+using shufflefs::fuzz::Bytes;
+using shufflefs::fuzz::Random;
+using Clock = std::chrono::steady_clock;
 
 Bytes read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -26,66 +37,104 @@ Bytes read(const std::filesystem::path& path) {
   return {bytes.begin(), bytes.end()};
 }
 
-// What breaks parsers: bits, boundary values in every width, pieces twice or missing.
-Bytes changed(Bytes bytes, Random& random) {
-  constexpr std::array<uint64_t, 8> kBoundaries = {
-      0, 1, 0x7F, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, uint64_t{1} << 62U, UINT64_MAX};
-  for (uint64_t left = 1 + random() % 4; left > 0; --left) {
-    if (bytes.empty()) bytes.push_back(std::byte{0});
-    const std::size_t at = random() % bytes.size();
-    const std::size_t length = random() % std::min<std::size_t>(bytes.size() - at + 1, 64);
-    const auto place = bytes.begin() + static_cast<std::ptrdiff_t>(at);
-    switch (random() % 5) {
-      case 0: bytes[at] ^= static_cast<std::byte>(1U << (random() % 8)); break;
-      case 1: bytes[at] = static_cast<std::byte>(random()); break;
-      case 2: {
-        uint64_t value = kBoundaries.at(random() % kBoundaries.size());
-        if (random() % 2 == 0) value = __builtin_bswap64(value);
-        std::memcpy(&bytes[at], &value,
-                    std::min<std::size_t>(bytes.size() - at, 1U << random() % 4));
-        break;
-      }
-      case 3: bytes.erase(place, place + static_cast<std::ptrdiff_t>(length)); break;
-      default: {
-        const Bytes piece(place, place + static_cast<std::ptrdiff_t>(length));
-        bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(random() % (bytes.size() + 1)),
-                     piece.begin(), piece.end());
-      }
-    }
-  }
-  return bytes;
-}
+// The input at work, in a file that a crash of this process leaves behind.
+class AtWork {
+ public:
+  static constexpr std::size_t kMostBytes = std::size_t{1} << 20U;
 
-std::size_t replay(const shufflefs::fuzz::Target& target, const Bytes& seed, uint64_t changes) {
-  constexpr std::size_t kMostCuts = 512;
-  std::size_t runs = 1;
-  target.run(seed);
-  for (std::size_t cut = 0; cut < std::min(seed.size(), kMostCuts); ++cut, ++runs)
-    target.run(std::span(seed).first(cut));
-  Random random(seed.size());  // NOLINT(cert-msc51-cpp): the same in every run
-  for (uint64_t i = 0; i < changes; ++i, ++runs) target.run(changed(seed, random));
-  return runs;
+  AtWork() : file_(::open(kName, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
+    void* const mapped =
+        ::ftruncate(file_.get(), kMostBytes) == 0
+            ? ::mmap(nullptr, kMostBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0)
+            : MAP_FAILED;
+    if (mapped != MAP_FAILED) copy_ = static_cast<std::byte*>(mapped);
+  }
+  ~AtWork() {
+    if (copy_ != nullptr) ::munmap(copy_, kMostBytes);
+    ::unlink(kName);
+  }
+  AtWork(const AtWork&) = delete;
+  AtWork& operator=(const AtWork&) = delete;
+
+  // Its length, 8 bytes of this machine, then the bytes.
+  void note(std::span<const std::byte> input) {
+    const uint64_t size = std::min<std::size_t>(input.size(), kMostBytes - sizeof size);
+    if (copy_ == nullptr) return;
+    std::memcpy(copy_, &size, sizeof size);
+    std::memcpy(copy_ + sizeof size, input.data(), size);
+  }
+
+ private:
+  static constexpr const char* kName = "fuzz_replay.input";
+  shufflefs::Fd file_;
+  std::byte* copy_ = nullptr;
+};
+
+struct Options {
+  std::string corpus;
+  uint64_t seed = 0;
+  uint64_t runs = 4000;
+  std::string only;
+};
+
+// False if the target has no corpus.
+bool replay(const shufflefs::fuzz::Target& target, const Options& options, AtWork& at_work) {
+  const auto begin = Clock::now();
+  std::error_code error;
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           std::filesystem::path(options.corpus) / target.name, error))
+    paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());  // so that the seed alone decides
+  std::vector<Bytes> corpus;
+  for (const auto& path : paths) corpus.push_back(read(path));
+
+  uint64_t runs = 0;
+  const auto run = [&](std::span<const std::byte> input) {
+    at_work.note(input);
+    target.run(input);
+    ++runs;
+  };
+  for (const Bytes& seed : corpus) {
+    run(seed);
+    // Every length of a small file; of a large one as many, spread over it.
+    constexpr std::size_t kMostCuts = 64;
+    const std::size_t step = seed.size() / kMostCuts + 1;
+    for (std::size_t cut = 0; cut < seed.size(); cut += step) run(std::span(seed).first(cut));
+  }
+  // The targets that play whole connections cost as much as fifty others.
+  const uint64_t wanted = target.is_session ? options.runs / 8 : options.runs;
+  Random random(options.seed);
+  for (uint64_t i = 0; i < wanted && !corpus.empty(); ++i) run(mutated(corpus, random));
+  std::printf("%-16s %4zu files %8llu runs %6.1f s\n", std::string(target.name).c_str(),
+              corpus.size(), static_cast<unsigned long long>(runs),
+              std::chrono::duration<double>(Clock::now() - begin).count());
+  std::fflush(stdout);
+  return !corpus.empty();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
+  Options options;
+  options.seed = std::random_device()();
+  CLI::App app("Runs the fuzz targets over their corpus, and over what chance makes of it");
+  app.add_option("corpus", options.corpus)->required();
+  app.add_option("--seed", options.seed);
+  app.add_option("--runs", options.runs, "inputs made by chance, for each target");
+  app.add_option("--target", options.only);
+  CLI11_PARSE(app, argc, argv);
   shufflefs::log_set_level(shufflefs::LogLevel::kError);
-  const uint64_t changes = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 500;
+  std::printf("--seed %llu --runs %llu\n", static_cast<unsigned long long>(options.seed),
+              static_cast<unsigned long long>(options.runs));
+  std::fflush(stdout);
   bool complete = true;
+  AtWork at_work;
   for (const auto& target : shufflefs::fuzz::targets()) {
-    std::size_t files = 0;
-    std::size_t runs = 0;
-    std::error_code error;
-    const std::filesystem::path corpus = std::filesystem::path(argv[1]) / target.name;
-    for (const auto& entry : std::filesystem::directory_iterator(corpus, error)) {
-      ++files;
-      runs += replay(target, read(entry.path()), changes);
-    }
-    std::printf("%-16s %3zu files %7zu runs\n", std::string(target.name).c_str(), files, runs);
-    complete = complete && files > 0;
+    if (!options.only.empty() && target.name != options.only) continue;
+    if (replay(target, options, at_work)) continue;
+    std::fprintf(stderr, "%s has no corpus\n", std::string(target.name).c_str());
+    complete = false;
   }
-  if (!complete) std::fputs("a target has no corpus\n", stderr);
   return complete ? 0 : 1;
 }

@@ -10,6 +10,7 @@
 #include "merge/spark_files.h"
 #include "net/ess/server.h"
 #include "support/fake_commits.h"
+#include "support/in_memory.h"
 #include "support/temp_dir.h"
 #include "tests/fuzz/session.h"
 #include "tests/fuzz/session_targets.h"
@@ -86,6 +87,7 @@ struct Service {
 };
 
 struct World {
+  shufflefs::testing::InMemory in_memory;
   shufflefs::testing::TempDir directory;
   Loop loop;
   Service open{loop, directory / "open", nullptr};
@@ -173,7 +175,7 @@ void spark_session(Input input) {
   Service& service = guarded ? world.guarded : world.open;
   std::vector<std::byte> answers;
   {
-    Stranger stranger(world.loop, service.server->port());
+    Stranger stranger(world.loop, connect_to({"127.0.0.1", service.server->port()}));
     while (!script.done()) stranger.send(step(script));
     answers = stranger.end();
   }

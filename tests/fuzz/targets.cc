@@ -13,9 +13,8 @@
 #include "base/endian.h"
 #include "base/fd.h"
 #include "base/parse.h"
-#include "fs/init_message.h"
 #include "fs/namespace.h"
-#include "fs/saved_memory.h"
+#include "main/cluster_view.h"
 #include "main/config.h"
 #include "merge/commits.h"
 #include "merge/map_output.h"
@@ -26,6 +25,7 @@
 #include "net/members.h"
 #include "tests/fuzz/session.h"
 #include "tests/fuzz/session_targets.h"
+#include "tests/fuzz/state_targets.h"
 #include "tests/net/decode_everything.h"
 #include "tests/net/ess/decode_spark.h"
 
@@ -126,22 +126,16 @@ void configuration(Input input) {
   (void)describe(loaded.mistakes);
 }
 
-// The mount's state that a worker finds: the kernel's greeting, and the tables.
-void takeover_state(Input input) {
-  struct Record {
-    std::array<std::byte, 48> bytes;
-  };
-  std::vector<std::byte> init(input.begin(), input.end());
-  (void)fs::offers_resend(init);
-  Fd file(::memfd_create("state", MFD_CLOEXEC));
-  if (::write(file.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size())) return;
-  try {
-    fs::SavedTable<Record> table(std::move(file), "fuzz");
-    for (const uint32_t number : table.all()) (void)table[number];
-    const uint32_t added = table.add(Record{});
-    table.remove(added);
-  } catch (const std::runtime_error&) {  // another layout
-  }
+// What another node reports of itself, for the page about the cluster.
+void node_reports(Input input) {
+  const auto self = merge::NodeName::parse("self").value();
+  const auto other = merge::NodeName::parse("other").value();
+  std::vector<merge::PeerHealth> members(2);
+  members[0].name = self;
+  members[1].name = other;
+  const std::string text(text_of(input));
+  const auto json = cluster_json(self, members, {{self, text}, {other, text}});
+  require(json.at("nodes").as_array().size() == members.size());
 }
 
 constexpr std::array kTargets = {
@@ -154,9 +148,13 @@ constexpr std::array kTargets = {
     Target{"names", names},
     Target{"configuration", configuration},
     Target{"takeover_state", takeover_state},
-    Target{"peer_session", peer_session},
-    Target{"spark_session", spark_session},
-    Target{"http_session", http_session},
+    Target{"kept_files", kept_files},
+    Target{"map_files", map_files},
+    Target{"spark_ciphers", spark_ciphers},
+    Target{"node_reports", node_reports},
+    Target{"peer_session", peer_session, true},
+    Target{"spark_session", spark_session, true},
+    Target{"http_session", http_session, true},
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ using Input = std::span<const std::byte>;
 struct Target {
   std::string_view name;
   void (*run)(Input);
+  bool is_session = false;  // a whole connection: costs a millisecond
 };
 
 [[nodiscard]] std::span<const Target> targets();

@@ -97,6 +97,10 @@ TEST_CASE("admin http: what is no acceptable request gets an answer that says so
             .starts_with("HTTP/1.1 431"));
   CHECK(send_raw(http, "POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n")
             .starts_with("HTTP/1.1 413"));
+  CHECK(send_raw(http, "POST / HTTP/1.1\r\nContent-Length: 4611686018427387904\r\n\r\n")
+            .starts_with("HTTP/1.1 413"));
+  CHECK(send_raw(http, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4000000000000000\r\nx")
+            .starts_with("HTTP/1.1 413"));
   const std::string body(60'000, 'b');
   CHECK(send_raw(http, "POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n" + body).find(body) !=
         std::string::npos);

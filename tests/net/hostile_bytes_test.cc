@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "base/crc32c.h"
+#include "base/endian.h"
 #include "tests/net/allocations.h"
 #include "tests/net/decode_everything.h"
 #include "tests/net/support.h"
@@ -106,6 +108,27 @@ TEST_CASE("a list that claims billions of elements costs nothing", "[hostile]") 
   const std::size_t before = allocated_bytes();
   CHECK(!decode_shuffles(bytes));
   CHECK(allocated_bytes() - before < 4096);
+}
+
+TEST_CASE("a length of 2^62 is refused by a server that holds its memory", "[hostile]") {
+  Reactor reactor;
+  const Served served(reactor, "node1", 5, "127.0.0.14");
+  RawSocket socket(reactor);
+  socket.connect(served.address());
+  socket.send(frame_of(MessageType::kHello, encode(Hello{0, {node_name("client"), 3}, {}, {}})));
+  REQUIRE(socket.receive_frame().first == answer_number(MessageType::kHello));
+  Bytes frame = frame_of(MessageType::kPush, encode(sample_push()));
+  store_le<uint64_t>(&frame[16], uint64_t{1} << 62U);  // the payload; a header's length has 32 bits
+  store_le<uint32_t>(&frame[28], crc32c(std::span(frame).first(28)));
+  const std::size_t before = allocated_bytes();
+  socket.send(frame);
+  const auto [type, header] = socket.receive_frame();
+  REQUIRE(type == request_number(MessageType::kError));
+  CHECK_THAT(decode_error(header)->error.message,
+             ContainsSubstring("length 4611686018427387904 is above the limit"));
+  CHECK(socket.receive_all().empty());
+  CHECK(allocated_bytes() - before < 1 << 20);
+  CHECK(reactor.budget.used_bytes() == 0);
 }
 
 }  // namespace

@@ -117,6 +117,7 @@ TEST_CASE("a changed file counts from the next reading on, a broken one does not
   const Files files;
   const std::string file = files.secret("s", kSecret);
   const Side other(reactor, {files.secret("o", kOther), {}});
+  const Side old(reactor, {files.secret("old", kSecret), {}});
   PeerAuth auth(reactor.runtime, {file, {}});
   REQUIRE(auth.load());
   CHECK_FALSE(*auth.reload_if_changed());
@@ -127,8 +128,10 @@ TEST_CASE("a changed file counts from the next reading on, a broken one does not
   CHECK(auth.secrets());
   std::filesystem::remove(file);
   std::ignore = files.secret("s", kOther);
+  CHECK_FALSE(ask(reactor, &old.auth, &auth));
   CHECK(*auth.reload_if_changed());
   CHECK_FALSE(ask(reactor, &other.auth, &auth));
+  CHECK(ask(reactor, &old.auth, &auth)->code == Code::kPermission);
 }
 
 TEST_CASE("secret files that are refused", "[peer_auth]") {

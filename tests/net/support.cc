@@ -1,33 +1,10 @@
 #include "tests/net/support.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <boost/asio/read.hpp>
-#include <boost/asio/write.hpp>
 
 #include "net/hello.h"
 
 namespace shufflefs::net::testing {
-
-void Reactor::until(const std::function<bool()>& reached) {
-  const auto give_up = std::chrono::steady_clock::now() + 20s;
-  while (!reached()) {
-    runtime.context().run_one_for(50ms);
-    if (std::chrono::steady_clock::now() > give_up) FAIL("waited for 20 s in vain");
-  }
-}
-
-void Reactor::run(Task<void> task) {
-  bool done = false;
-  std::exception_ptr failure;
-  asio::co_spawn(runtime.executor(), std::move(task), [&](std::exception_ptr thrown) {
-    failure = thrown;
-    done = true;
-  });
-  until([&] { return done; });
-  if (failure) std::rethrow_exception(failure);
-}
 
 // ---- servers, askers, strangers
 // -------------------------------------------------------------------------------------
@@ -51,43 +28,28 @@ Asker::Asker(Reactor& reactor, std::string_view expected, HostPort address, NetO
           [this](const NodeIdentity& who) { heard.push_back(who); })) {}
 
 void RawSocket::connect(const HostPort& address) {
-  socket_.connect({asio::ip::make_address(address.host), address.port});
+  stranger_.emplace(reactor_, shufflefs::testing::connect_to(address));
 }
 
 void RawSocket::accept(asio::ip::tcp::acceptor& acceptor) {
+  asio::ip::tcp::socket socket(reactor_.runtime.context());
   bool done = false;
-  acceptor.async_accept(socket_, [&](const boost::system::error_code& error) {
+  acceptor.async_accept(socket, [&](const boost::system::error_code& error) {
     REQUIRE(!error);
     done = true;
   });
   reactor_.until([&] { return done; });
-}
-
-void RawSocket::send(std::span<const std::byte> bytes) {
-  bool done = false;
-  asio::async_write(socket_, asio::buffer(bytes.data(), bytes.size()),
-                    [&](const boost::system::error_code&, std::size_t) { done = true; });
-  reactor_.until([&] { return done; });
+  stranger_.emplace(reactor_, Fd(socket.release()));
 }
 
 std::string RawSocket::receive_all() {
-  std::string received;
-  bool done = false;
-  asio::async_read(socket_, asio::dynamic_buffer(received),
-                   [&](const boost::system::error_code&, std::size_t) { done = true; });
-  reactor_.until([&] { return done; });
-  return received;
+  const Bytes received = stranger_.value().receive_all();
+  return {reinterpret_cast<const char*>(received.data()), received.size()};
 }
 
 Bytes RawSocket::receive(std::size_t count) {
-  Bytes received(count);
-  bool done = false;
-  asio::async_read(socket_, asio::buffer(received),
-                   [&](const boost::system::error_code& error, std::size_t) {
-                     CHECK(!error);
-                     done = true;
-                   });
-  reactor_.until([&] { return done; });
+  Bytes received = stranger_.value().receive(count);
+  REQUIRE(received.size() == count);
   return received;
 }
 

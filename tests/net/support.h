@@ -1,16 +1,15 @@
 // What the tests of net/ share: a reactor that is driven by the test, servers, askers, strangers.
 #pragma once
 
-#include <boost/asio/co_spawn.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <functional>
 #include <optional>
 
 #include "net/membership.h"
 #include "net/messages.h"
 #include "net/peer_server.h"
 #include "net/remote_peer.h"
+#include "support/stranger.h"
 #include "tests/net/fake_node.h"
 
 namespace shufflefs::net::testing {
@@ -18,34 +17,15 @@ namespace shufflefs::net::testing {
 using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace): a test header
 using Catch::Matchers::ContainsSubstring;
 
-// Runs the reactor on the test's thread until something is true; fails the test after a generous
-// while.
-class Reactor {
- public:
+// With what a node's side of a connection needs.
+struct Reactor : shufflefs::testing::Loop {
   explicit Reactor(uint64_t budget_bytes = 64 << 20) : budget(runtime, budget_bytes) {}
-
-  void until(const std::function<bool()>& reached);
-
-  template <class T>
-  T run(Task<T> task) {
-    std::optional<T> result;
-    std::exception_ptr failure;
-    asio::co_spawn(runtime.executor(), std::move(task), [&](std::exception_ptr thrown, T value) {
-      failure = thrown;
-      result.emplace(std::move(value));
-    });
-    until([&] { return result.has_value(); });
-    if (failure) std::rethrow_exception(failure);
-    return *std::move(result);
-  }
-  void run(Task<void> task);
 
   [[nodiscard]] Context context(std::string_view name, uint64_t incarnation,
                                 NetOptions options = {}) {
     return {runtime, budget, metrics, {node_name(name), incarnation}, options};
   }
 
-  AsioRuntime runtime{1};
   ByteBudget budget;
   Metrics metrics;
 };
@@ -76,24 +56,25 @@ struct Asker {
   std::shared_ptr<RemotePeer> peer;
 };
 
-// A stranger: a listener or client that sends and receives plain bytes.
+// A stranger as a test of frames wants it: connects or accepts, and fails the test where less comes
+// than was expected.
 class RawSocket {
  public:
-  explicit RawSocket(Reactor& reactor) : reactor_(reactor), socket_(reactor.runtime.context()) {}
+  explicit RawSocket(Reactor& reactor) : reactor_(reactor) {}
   void connect(const HostPort& address);
   void accept(asio::ip::tcp::acceptor& acceptor);
-  void send(std::span<const std::byte> bytes);
+  void send(std::span<const std::byte> bytes) { stranger_.value().send(bytes); }
   // Everything until the other side closes.
   std::string receive_all();
   // Exactly that many bytes.
   Bytes receive(std::size_t count);
   // A frame of at most 64 KiB: the type and the header.
   std::pair<uint16_t, Bytes> receive_frame();
-  void close() { socket_.close(); }
+  void close() { stranger_.reset(); }
 
  private:
   Reactor& reactor_;
-  asio::ip::tcp::socket socket_;
+  std::optional<shufflefs::testing::Stranger> stranger_;
 };
 
 asio::ip::tcp::acceptor listen_on(Reactor& reactor, std::string_view host);

@@ -1,19 +1,33 @@
-// Runs one coroutine to its end on an AsioRuntime driven by this thread, with a bound that fails
-// the test.
+// Drives an AsioRuntime on this thread until something has come to an end, with a bound: waiting in
+// vain throws, which fails a test and is a finding of the fuzzer. Knows no test framework, so that
+// both can use it.
 #pragma once
 
 #include <boost/asio/co_spawn.hpp>
-#include <catch2/catch_test_macros.hpp>
 #include <exception>
+#include <functional>
 #include <optional>
+#include <stdexcept>
 
 #include "base/asio_runtime.h"
 
 namespace shufflefs::testing {
 
+inline constexpr std::chrono::seconds kPatience{60};
+
+// Lets the reactor run until the condition holds.
+template <class Condition>
+void run_until(AsioRuntime& runtime, Condition condition, std::chrono::seconds bound = kPatience) {
+  const auto deadline = std::chrono::steady_clock::now() + bound;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline)
+      throw std::runtime_error("waited in vain for " + std::to_string(bound.count()) + " s");
+    runtime.context().run_one_for(std::chrono::milliseconds(5));
+  }
+}
+
 template <class T>
-T run_task(AsioRuntime& runtime, Task<T> task,
-           std::chrono::seconds bound = std::chrono::seconds(60)) {
+T run_task(AsioRuntime& runtime, Task<T> task, std::chrono::seconds bound = kPatience) {
   std::optional<T> value;
   std::exception_ptr failure;
   bool done = false;
@@ -23,38 +37,32 @@ T run_task(AsioRuntime& runtime, Task<T> task,
                    value = std::move(result);
                    done = true;
                  });
-  const auto deadline = std::chrono::steady_clock::now() + bound;
-  while (!done && std::chrono::steady_clock::now() < deadline)
-    runtime.context().run_one_for(std::chrono::milliseconds(100));
-  REQUIRE(done);
+  run_until(runtime, [&done] { return done; }, bound);
   if (failure) std::rethrow_exception(failure);
   return std::move(*value);
 }
 
 inline void run_task(AsioRuntime& runtime, Task<void> task,
-                     std::chrono::seconds bound = std::chrono::seconds(60)) {
+                     std::chrono::seconds bound = kPatience) {
   std::exception_ptr failure;
   bool done = false;
   asio::co_spawn(runtime.context(), std::move(task), [&](std::exception_ptr error) {
     failure = error;
     done = true;
   });
-  const auto deadline = std::chrono::steady_clock::now() + bound;
-  while (!done && std::chrono::steady_clock::now() < deadline)
-    runtime.context().run_one_for(std::chrono::milliseconds(100));
-  REQUIRE(done);
+  run_until(runtime, [&done] { return done; }, bound);
   if (failure) std::rethrow_exception(failure);
 }
 
-// Lets the reactor run until the condition holds; fails the test if it does not within the bound.
-template <class Condition>
-void run_until(AsioRuntime& runtime, Condition condition,
-               std::chrono::seconds bound = std::chrono::seconds(60)) {
-  const auto deadline = std::chrono::steady_clock::now() + bound;
-  while (!condition()) {
-    REQUIRE(std::chrono::steady_clock::now() < deadline);
-    runtime.context().run_one_for(std::chrono::milliseconds(5));
+// A reactor that is driven by whoever waits.
+struct Loop {
+  void until(const std::function<bool()>& reached) { run_until(runtime, reached); }
+  template <class T>
+  T run(Task<T> task) {
+    return run_task(runtime, std::move(task));
   }
-}
+
+  AsioRuntime runtime{1};
+};
 
 }  // namespace shufflefs::testing

@@ -150,6 +150,17 @@ TEST_CASE("a live service answers or closes, whatever it is sent", "[hostile]") 
   CHECK(good.fetch(stream, 0).text == block_text(0, 2, 30));
 }
 
+TEST_CASE("a length of 2^62 is refused by a service that holds its memory", "[hostile]") {
+  SparkNode node;
+  RawSocket stranger(node.reactor);
+  stranger.connect({"127.0.0.1", node.server->port()});
+  const std::size_t before = allocated_bytes();
+  stranger.send(WireWriter().number(int64_t{1} << 62U).number(int8_t{3}).take());
+  CHECK(stranger.receive_all().empty());
+  CHECK(allocated_bytes() - before < 1 << 20);
+  CHECK(node.server->status().request_bytes == 0);
+}
+
 TEST_CASE("half a frame and then silence ends after a while", "[hostile]") {
   EssLimits limits;
   limits.frame_patience = 50ms;
