@@ -97,7 +97,8 @@ void add_drain_command(CLI::App& app, CommandContext& context) {
   command->add_flag("--json", options->as_json, "The answer as JSON");
   command->footer(
       "The node goes on answering readers. It may be stopped when every block of its map outputs\n"
-      "is merged on another node; blocks above push.max-block-bytes never are.\n"
+      "is merged on another node; blocks above push.max-block-bytes never are. A drain ends with\n"
+      "--stop, or when the worker is restarted: it is not remembered.\n"
       "Exit codes: 0 safe to stop (or as asked); 1 the node does not answer; 2 usage; 3 something\n"
       "will stay only here; 4 not yet.");
   command->callback([options, &context] { context.exit_code = run_drain(*options); });

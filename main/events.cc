@@ -54,7 +54,6 @@ const std::array kEvents = {
     EventInfo{"epochs.not_written", kWarning,
               "A drop could not be noted on the disk: after a restart a late push of it may come "
               "back to life."},
-    EventInfo{"epochs.unreadable", kWarning, "<data>/epochs cannot be read."},
     EventInfo{"executor.forgotten", kInfo, "All directories of a registered executor are gone."},
     EventInfo{"executor.not_removed", kWarning,
               "A file that Spark asked to remove could not be moved into the trash."},

@@ -187,7 +187,7 @@ Status Engine::prepare() {
     impl_->disks.fail(disk, prepared.error().message);
   }
   impl_->disks.refresh();
-  impl_->epochs.load();
+  TRY(impl_->epochs.load());
   TRY(impl_->store.load());
   for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
   // Before the scan, which asks them for the application of what it finds.

@@ -15,13 +15,10 @@ constexpr std::string_view kWholeApp = "*";
 
 }  // namespace
 
-void Epochs::load() {
+Status Epochs::load() {
   const auto bytes = read_file(io_, path_, 16U << 20U);
-  if (!bytes) {
-    if (bytes.error().code != Code::kNotFound)
-      log_warning("epochs.unreadable", {{"reason", bytes.error().message}});
-    return;
-  }
+  if (!bytes && bytes.error().code == Code::kNotFound) return ok();
+  if (!bytes) return bytes.error();
   const std::lock_guard lock(mu_);
   // One drop a line: "<app> <shuffle or *> <epoch>".
   for (const std::string_view line :
@@ -39,6 +36,7 @@ void Epochs::load() {
     }
     epochs_[{*app, whole ? std::nullopt : std::optional(*shuffle)}] = *epoch;
   }
+  return ok();
 }
 
 uint64_t Epochs::of(const ShuffleKey& shuffle) const {

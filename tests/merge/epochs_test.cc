@@ -23,7 +23,7 @@ TEST_CASE(
     epochs.raise(one.app, std::nullopt, 70);
   }
   Epochs epochs(*io, dir / "epochs");
-  epochs.load();
+  REQUIRE(epochs.load());
   CHECK(epochs.of(one) == 70);
   CHECK(epochs.of(two) == 70);
 }
@@ -34,7 +34,7 @@ TEST_CASE("lines that do not parse are skipped") {
   const std::string text = "app 1 50\n../x 1 90\napp 2\napp x 3\napp 3 -1\n\n\napp * 9 9\nb * 7\n";
   REQUIRE(replace_file(*io, dir / "epochs", std::as_bytes(std::span(text))));
   Epochs epochs(*io, dir / "epochs");
-  epochs.load();
+  REQUIRE(epochs.load());
   CHECK(epochs.of(*parse_shuffle_key("app/1")) == 50);
   CHECK(epochs.of(*parse_shuffle_key("app/3")) == 0);
   CHECK(epochs.of(*parse_shuffle_key("b/0")) == 7);
