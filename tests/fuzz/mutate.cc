@@ -46,7 +46,7 @@ void change(Bytes& bytes, const std::vector<Bytes>& corpus, Random& random) {
   if (bytes.empty()) bytes.push_back(std::byte{0});
   const std::size_t at = below(bytes.size(), random);
   const auto place = bytes.begin() + static_cast<std::ptrdiff_t>(at);
-  switch (below(8, random)) {
+  switch (below(9, random)) {
     case 0: bytes[at] ^= static_cast<std::byte>(1U << below(8, random)); return;
     case 1: bytes[at] = static_cast<std::byte>(random()); return;
     case 2:
@@ -71,6 +71,7 @@ void change(Bytes& bytes, const std::vector<Bytes>& corpus, Random& random) {
       }
       return;
     }
+    case 7: bytes.resize(at); return;
     default: {  // the beginning of this one and the end of another
       const Bytes& other = corpus[below(corpus.size(), random)];
       bytes.resize(at);
