@@ -75,7 +75,7 @@ class AtWork {
 struct Options {
   std::string corpus;
   uint64_t seed = 0;
-  uint64_t runs = 4000;
+  uint64_t runs = 10000;
   std::string only;
 };
 
