@@ -1,7 +1,6 @@
 #include "merge/spark_apps.h"
 
 #include "base/log.h"
-#include "merge/executor_process.h"
 #include "merge/spark_files.h"
 
 namespace shufflefs::merge {
@@ -13,7 +12,7 @@ Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive)
             static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                       parts_.runtime.wall_clock().time_since_epoch())
                                       .count());
-        record.process = find_executor_process(record.app, record.id);
+        record.process = parts_.find_process(record.app, record.id);
         return parts_.executors.add(record, exclusive);
       });
   if (!added) co_return added.error();

@@ -75,7 +75,7 @@ class AtWork {
 struct Options {
   std::string corpus;
   uint64_t seed = 0;
-  uint64_t runs = 4000;
+  uint64_t runs = 10000;
   std::string only;
 };
 
@@ -126,7 +126,8 @@ int main(int argc, char** argv) {
   app.add_option("--runs", options.runs, "inputs made by chance, for each target");
   app.add_option("--target", options.only);
   CLI11_PARSE(app, argc, argv);
-  shufflefs::log_set_level(shufflefs::LogLevel::kError);
+  // Above every level: what is wrong with the inputs would be logged a hundred thousand times.
+  shufflefs::log_set_level(static_cast<shufflefs::LogLevel>(100));
   std::printf("--seed %llu --runs %llu\n", static_cast<unsigned long long>(options.seed),
               static_cast<unsigned long long>(options.runs));
   std::fflush(stdout);
