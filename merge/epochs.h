@@ -24,9 +24,9 @@ class Epochs {
   // An empty path keeps them in memory only.
   Epochs(FileIo& io, std::string path) : io_(io), path_(std::move(path)) {}
 
-  // Reads the file; lines that do not parse are skipped with a warning. Who does not know its epochs
-  // must not run: the next one who does would tell it of a drop, and what it has written since would
-  // go with it.
+  // Reads the file; lines that do not parse are skipped with a warning. Who does not know its
+  // epochs must not run: the next one who does would tell it of a drop, and what it has written
+  // since would go with it.
   [[nodiscard]] Status load();
   [[nodiscard]] uint64_t of(const ShuffleKey& shuffle) const;
   // An epoch for a drop that happens now: the time, but above every epoch that is known of the

@@ -70,14 +70,21 @@ Status MergeStore::make_directory(const ShuffleKey& key, Shuffle& shuffle, std::
 
 std::string MergeStore::place_segment(const ShuffleKey& key, Shuffle& shuffle,
                                       PartitionId partition, Slot& slot, uint32_t segment) {
-  const std::lock_guard lock(slot.segments_mu);
-  const auto [it, is_new] = slot.segments.try_emplace(segment, slot.disk);
-  if (is_new) {
-    // A partition that has outgrown a segment goes on on another disk.
-    const auto other = disks_.choose(uint64_t{number(partition)} + segment);
-    if (other && make_directory(key, shuffle, *other)) it->second = *other;
+  const auto path_on = [&](std::size_t disk) {
+    return fmt::format("{}/{}", directory(disk, key), number(partition));
+  };
+  {
+    const std::lock_guard lock(slot.segments_mu);
+    const auto it = slot.segments.find(segment);
+    if (it != slot.segments.end()) return path_on(it->second);
   }
-  return fmt::format("{}/{}", directory(it->second, key), number(partition));
+  // A partition that has outgrown a segment goes on on another disk. Without the lock: who holds
+  // the shuffle's, which the directory takes, may want ours (unused_segment).
+  std::size_t disk = slot.disk;
+  const auto other = disks_.choose(uint64_t{number(partition)} + segment);
+  if (other && make_directory(key, shuffle, *other)) disk = *other;
+  const std::lock_guard lock(slot.segments_mu);
+  return path_on(slot.segments.try_emplace(segment, disk).first->second);
 }
 
 MergeStore::Found MergeStore::use(const ShuffleKey& key, const std::shared_ptr<Shuffle>& shuffle,
