@@ -220,6 +220,26 @@ class ClientTest(unittest.TestCase):
         finally:
             os.remove(filler)
 
+    def test_merging_is_switched_off_in_the_middle(self):
+        """Of a job's two shuffles the first is merged; when the second is written no node merges any more."""
+        frozen, _, _ = self.frozen()
+        self.drain("--no-wait", codes=(0, 3, 4))
+        try:
+            words = frozen.selectExpr("substring(v, 1, 4) as word").groupBy("word").count()
+            rows, read, stages = self.app.reading(lambda: words.selectExpr("sum(count)", "count(*)").collect())
+        finally:
+            self.drain("--stop", codes=(0,))
+        self.assertEqual(rows[0][0], 40000)
+        self.assertFalse([stage for stage in stages.values() if stage.numFailedTasks()], "a task has failed")
+        merged = read["shuffleMergedLocalBytesRead"]
+        self.assertGreater(merged, 0, "the first shuffle was not read merged")
+        self.assertGreater(read["shuffleReadBytes"], merged, "the second shuffle was read merged")
+
+    def drain(self, argument, codes):
+        for node in range(4):
+            done = self.app.cluster.run(node, "drain", argument)
+            self.assertIn(done.returncode, codes, done.stdout + done.stderr)
+
     def test_an_executor_dies_and_its_map_outputs_are_gone(self):
         job = RecordJob(self.session.sparkContext, MAPS, PARTITIONS, 50000)
         job.run_maps()
