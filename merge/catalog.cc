@@ -172,6 +172,7 @@ Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std
   auto answers =
       co_await ask_all<std::string>([about](NodeApi& node) { return node.report(about); });
   std::vector<std::pair<NodeName, Result<std::string>>> reports;
+  reports.reserve(answers.good.size() + answers.bad.size());
   for (auto& [name, text] : answers.good) reports.emplace_back(name, std::move(text));
   for (auto& [name, reason] : answers.bad)
     reports.emplace_back(name, make_error(Code::kPeerUnreachable, reason));

@@ -152,6 +152,7 @@ TEST_CASE_METHOD(Fixture,
   std::atomic<bool> ended = false;
   std::atomic<uint64_t> wrong = 0;
   std::vector<std::thread> writers;
+  writers.reserve(3);
   for (uint64_t t = 0; t < 3; ++t) {
     writers.emplace_back([&, t] {
       std::mt19937_64 random(t);

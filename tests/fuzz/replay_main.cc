@@ -89,6 +89,7 @@ bool replay(const shufflefs::fuzz::Target& target, const Options& options, AtWor
     paths.push_back(entry.path());
   std::sort(paths.begin(), paths.end());  // so that the seed alone decides
   std::vector<Bytes> corpus;
+  corpus.reserve(paths.size());
   for (const auto& path : paths) corpus.push_back(read(path));
 
   uint64_t runs = 0;
