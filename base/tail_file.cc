@@ -22,11 +22,7 @@ std::vector<std::byte> last_bytes(std::span<const std::span<const std::byte>> pi
 
 }  // namespace
 
-TailFile::~TailFile() {
-  const Status flushed = flush();
-  if (!flushed)
-    log_limited(LogLevel::kError, "disk.tail_lost", {{"reason", flushed.error().message}});
-}
+TailFile::~TailFile() { stop_holding(); }
 
 Status TailFile::find_end() {
   if (end_) return ok();

@@ -2,7 +2,7 @@
 // full. What reaches the kernel are whole pages then. Otherwise the page at which a file grows is
 // written to the disk again and again, each time the kernel writes what is dirty: for an index that
 // grows by 40 bytes, and for blocks that end anywhere, more than half of a disk's seeks
-// (docs/benchmarks.md, "What merging writes").
+// (docs/evaluation.md, "Why the map stage had been slower").
 //
 // Reads see what is held. flush() writes it; so does the end of the object, which can tell nobody
 // of an error but the log. What is held when the process is killed is lost: callers cope with files

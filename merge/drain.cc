@@ -8,6 +8,19 @@
 #include "merge/patience.h"
 
 namespace shufflefs::merge {
+namespace {
+
+// From this node, without any part.
+PushRequest make_request(const Drain::Parts& parts, const ShuffleKey& shuffle) {
+  PushRequest request;
+  request.shuffle = shuffle;
+  request.origin = parts.cluster.self();
+  request.epoch = parts.epochs.of(shuffle);
+  request.owner = parts.owners.find(shuffle.app).value_or(FileOwner{});
+  return request;
+}
+
+}  // namespace
 
 Drain::Drain(const Parts& parts)
     : parts_(parts),
@@ -134,11 +147,7 @@ Task<void> Drain::look_at_members(ShuffleKey shuffle, PartitionId partition) {
   for (const NodeName& name : parts_.cluster.names()) {
     const std::shared_ptr<NodeApi> node = parts_.cluster.node(name);
     if (!node || name == parts_.cluster.self()) continue;
-    PushRequest question;
-    question.shuffle = shuffle;
-    question.origin = parts_.cluster.self();
-    question.epoch = parts_.epochs.of(shuffle);
-    question.owner = parts_.owners.find(shuffle.app).value_or(FileOwner{});
+    PushRequest question = make_request(parts_, shuffle);
     question.parts.push_back({MapId{}, UINT64_MAX, {{partition, 0, 1}}});
     question.offer = true;
     const auto reply = co_await node->push(std::move(question));
@@ -192,11 +201,7 @@ Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId parti
                               std::vector<Orphan> orphans) {
   const std::shared_ptr<NodeApi> node = parts_.cluster.node(to);
   if (!node) co_return make_error(Code::kPeerUnreachable, to.str() + " has left the cluster");
-  PushRequest request;
-  request.shuffle = shuffle;
-  request.origin = parts_.cluster.self();
-  request.epoch = parts_.epochs.of(shuffle);
-  request.owner = parts_.owners.find(shuffle.app).value_or(FileOwner{});
+  PushRequest request = make_request(parts_, shuffle);
   uint64_t bytes = 0;
   for (const Orphan& orphan : orphans) {
     // Which life of the map id it is only the origin knew; a removal would have come here as well.
@@ -215,11 +220,8 @@ Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId parti
     }
     return ok();
   }));
-  PushRequest question;
-  question.shuffle = request.shuffle;
-  question.origin = request.origin;
+  PushRequest question = make_request(parts_, shuffle);
   question.epoch = request.epoch;
-  question.owner = request.owner;
   question.parts = request.parts;
   question.offer = true;
   auto reply = co_await node->push(std::move(request));
