@@ -7,7 +7,11 @@
 namespace shufflefs::merge {
 
 MergeStore::MergeStore(FileIo& io, Trash& trash, Disks& disks, MergeStoreOptions options)
-    : io_(io), trash_(trash), disks_(disks), options_(options), files_(io, options.open_files) {}
+    : io_(io),
+      trash_(trash),
+      disks_(disks),
+      options_(options),
+      files_(io, options.open_files, options.held_bytes) {}
 
 std::string MergeStore::directory(std::size_t disk, const ShuffleKey& key) const {
   return fmt::format("{}/merged/{}/{}", disks_.path(disk), key.app.str(), number(key.shuffle));

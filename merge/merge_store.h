@@ -39,6 +39,7 @@ struct MergedTotals {
 struct MergeStoreOptions {
   uint64_t cache_bytes = 16U << 20U;
   std::size_t open_files = 1024;
+  uint64_t held_bytes = 8U << 20U;  // gathered before they are written (base/tail_file.h)
   uint64_t split_bytes = UINT64_MAX;
   bool verify = true;  // MergedPartitionOptions::verify
   // Whether the shuffle has been dropped since its directory was changed last: what a disk still

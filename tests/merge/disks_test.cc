@@ -24,7 +24,7 @@ struct Fixture {
   std::vector<std::string> paths = {dir / "a", dir / "b"};
   Disks disks{io, paths, kGiB};
   Trash trash{runtime, io, std::chrono::seconds(0)};
-  MergeStore store{io, trash, disks};
+  MergeStore store{io, trash, disks, {.held_bytes = 0}};
 
   Fixture() {
     for (const std::string& path : paths) {
