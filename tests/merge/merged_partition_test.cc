@@ -1,9 +1,11 @@
 #include "merge/merged_partition.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <random>
 #include <thread>
 
@@ -97,6 +99,22 @@ TEST_CASE_METHOD(Fixture, "a small partition's index is not read from the disk a
     CHECK(view.size() == 199);
     CHECK(copies->now == 202 * kIndexRecordBytes);
   }
+}
+
+TEST_CASE_METHOD(Fixture, "what was allocated ahead is given back, of a sealed file too") {
+  const auto partition = open();
+  const std::string text(100'000, 'a');
+  for (uint64_t map = 0; map < 8; ++map) append(*partition, map, text);
+  const auto allocated = [&] {
+    struct stat status{};
+    REQUIRE(::stat((base + ".data").c_str(), &status) == 0);
+    return static_cast<uint64_t>(status.st_blocks) * 512;
+  };
+  if (allocated() < 900'000) SKIP("this file system does not allocate ahead");
+  if (GENERATE(true, false)) REQUIRE(partition->seal_for_passthrough(800'000));
+  partition->trim();
+  CHECK(allocated() < 900'000);
+  CHECK(read(*partition).size() == 800'000);
 }
 
 TEST_CASE_METHOD(Fixture, "a partition is the same after a restart and goes on growing") {
