@@ -1,13 +1,13 @@
 #include "merge/executor_process.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <csignal>
 
 #include "base/asio_runtime.h"
 #include "base/fd.h"
