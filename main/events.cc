@@ -57,6 +57,8 @@ const std::array kEvents = {
     EventInfo{"executor.forgotten", kInfo, "All directories of a registered executor are gone."},
     EventInfo{"executor.not_removed", kWarning,
               "A file that Spark asked to remove could not be moved into the trash."},
+    EventInfo{"executor.process_found", kDebug,
+              "The process of an executor that has registered was found: its end will be seen."},
     EventInfo{"executor.registered", kInfo, "An executor of Spark has registered its directories."},
     EventInfo{"executor.temporaries_removed", kInfo,
               "The temporary files of an executor whose process has ended were removed."},
@@ -71,6 +73,10 @@ const std::array kEvents = {
     EventInfo{"executors.not_written", kError,
               "A registration could not be written to the journal; the executor is told and tries "
               "again."},
+    EventInfo{
+        "executors.search_cut", kWarning,
+        "The search for the processes of executors met one of its limits: whose was not found "
+        "is taken for alive."},
     EventInfo{"fuse.library", kWarning, "What libfuse itself complains about."},
     EventInfo{"http.accept_failed", kWarning, "A connection to the HTTP port could not be taken."},
     EventInfo{"http.handler_failed", kError,

@@ -12,6 +12,7 @@
 #include "merge/disk_keeper.h"
 #include "merge/drain.h"
 #include "merge/epochs.h"
+#include "merge/executor_finder.h"
 #include "merge/heard_maps.h"
 #include "merge/local_maps.h"
 #include "merge/local_node.h"
@@ -62,7 +63,9 @@ struct Engine::Impl {
                    [this](const MapOutput& output) { removed(output); },
                    [this](const std::string& path) { return executors.application_of(path); },
                    &owners, options.app_quota}),
-        spark_apps({runtime, io, executors, trash, committer, options.forget_names}),
+        executor_finder(runtime, io, executors),
+        spark_apps({runtime, io, executors, trash, committer, options.forget_names,
+                    [this](const Executor& executor) { executor_finder.look_for(executor); }}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
         node(std::make_shared<LocalNode>(LocalNode::Parts{
@@ -148,6 +151,7 @@ struct Engine::Impl {
   DiskKeeper disk_keeper;
   Executors executors;
   Committer committer;
+  ExecutorFinder executor_finder;
   SparkApps spark_apps;
   SparkReaper reaper;
   std::shared_ptr<LocalNode> node;
@@ -224,6 +228,7 @@ void Engine::start(Cluster& cluster) {
   impl.gate.spawn(impl.trash.run());
   impl.gate.spawn(impl.disk_keeper.run());
   impl.gate.spawn(impl.release_idle_streams());
+  impl.gate.spawn(impl.executor_finder.run());
   impl.gate.spawn(impl.reaper.run());
   impl.gate.spawn(impl.rescan());
   impl.started = true;

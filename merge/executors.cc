@@ -147,13 +147,26 @@ Result<ExecutorRef> Executors::add(const ExecutorRecord& record, bool exclusive)
   }
   auto added = std::make_shared<const Executor>(std::move(executor));
   put(added);
-  const Status written = journal_.add(record_of(*added), [this] { return records(); });
+  write(*added);
+  return ExecutorRef(added);
+}
+
+void Executors::write(const Executor& executor) {
+  const Status written = journal_.add(record_of(executor), [this] { return records(); });
   if (!written)
-    log_error("executors.not_written", {{"app", record.app},
-                                        {"executor", record.id},
+    log_error("executors.not_written", {{"app", executor.app.str()},
+                                        {"executor", executor.id},
                                         {"reason", written.error().message},
                                         {"consequence", "unknown after a restart"}});
-  return ExecutorRef(added);
+}
+
+void Executors::set_process(const Executor& executor, const ProcessMark& process) {
+  const std::lock_guard lock(mu_);
+  if (find_locked(executor.app.str(), executor.id).get() != &executor) return;
+  auto seen = std::make_shared<Executor>(executor);
+  seen->process = process;
+  put(seen);
+  write(*seen);
 }
 
 void Executors::forget(const Executor& executor) {

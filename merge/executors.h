@@ -3,10 +3,11 @@
 // Executors register once in their life, so the list survives restarts and SIGKILL: each change is
 // in a journal before it is answered (merge/executor_journal.h).
 //
-// Threads: any. add(), forget() and load() block on the disk. Failure: add() refuses what the rules
-// of LocalDirs refuse; a journal that cannot be written is logged (executors.not_written) and the
-// registration holds until the next restart: refusing it would kill the executor. Memory: bounded
-// by kMostExecutors and by the bounds of what a registration may hold.
+// Threads: any. add(), set_process(), forget() and load() block on the disk. Failure: add() refuses
+// what the rules of LocalDirs refuse; a journal that cannot be written is logged
+// (executors.not_written) and the registration holds until the next restart: refusing it would kill
+// the executor. Memory: bounded by kMostExecutors and by the bounds of what a registration may
+// hold.
 #pragma once
 
 #include <functional>
@@ -53,6 +54,8 @@ class Executors {
   // A second registration of the same executor replaces the first. With `exclusive`, a directory
   // that belongs to another application is refused.
   [[nodiscard]] Result<ExecutorRef> add(const ExecutorRecord& record, bool exclusive);
+  // Remembers which process it is, unless it has been forgotten or has registered anew meanwhile.
+  void set_process(const Executor& executor, const ProcessMark& process);
   void forget(const Executor& executor);
 
   // Finding an executor is a sign of life of its application.
@@ -71,6 +74,7 @@ class Executors {
   [[nodiscard]] Status check_exclusive(const Executor& executor) const;
   [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const;
   void put(ExecutorRef executor);
+  void write(const Executor& executor);
   void take_out(const Executor& executor);
   [[nodiscard]] std::vector<ExecutorRecord> records() const;
 

@@ -12,7 +12,6 @@ Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive)
             static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                       parts_.runtime.wall_clock().time_since_epoch())
                                       .count());
-        record.process = parts_.find_process(record.app, record.id);
         return parts_.executors.add(record, exclusive);
       });
   if (!added) co_return added.error();
@@ -20,8 +19,8 @@ Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive)
   log_info("executor.registered", {{"app", executor.app.str()},
                                    {"executor", executor.id},
                                    {"directories", executor.directories.size()},
-                                   {"first", executor.directories.front().registered},
-                                   {"pid", executor.process ? executor.process->pid : 0}});
+                                   {"first", executor.directories.front().registered}});
+  if (parts_.registered) parts_.registered(executor);
   for (const LocalDir& directory : executor.directories) {
     // What lies outside the mount is served, but is not ours to merge.
     if (parts_.executors.rules().is_disk(directory.root))

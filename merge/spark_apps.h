@@ -8,14 +8,12 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/runtime.h"
 #include "merge/commits.h"
-#include "merge/executor_process.h"
 #include "merge/executors.h"
 #include "merge/trash.h"
 
@@ -31,9 +29,8 @@ class SparkApps {
     CommitSink& commits;
     // Makes the kernel forget names on the mount that are not there any more; may be empty.
     std::function<void(const std::vector<std::string>&)> forget_names = {};
-    // A parameter for tests that must not depend on what else runs on the machine.
-    std::function<std::optional<ProcessMark>(std::string_view app, std::string_view executor)>
-        find_process = find_executor_process;
+    // Told of each registration, on the reactor; may be empty.
+    std::function<void(const Executor&)> registered = {};
   };
   explicit SparkApps(Parts parts) : parts_(std::move(parts)) {}
 

@@ -32,16 +32,7 @@ struct Service {
       : root(directory),
         executors(*io, root + "/executors", merge::LocalDirs({"/mnt"}, {root + "/d0/local"}, {})),
         trash(loop.runtime, *io, std::chrono::minutes(1)),
-        apps(
-            {loop.runtime,
-             *io,
-             executors,
-             trash,
-             commits,
-             {},
-             // A walk over all processes would be most of a session, and reading one's command
-             // line may wait for it.
-             [](std::string_view /*app*/, std::string_view /*executor*/) { return std::nullopt; }}),
+        apps({loop.runtime, *io, executors, trash, commits, {}}),
         loop_(loop) {
     require(io->make_directories(root + "/d0/local").has_value());
     require(trash.add_disk(root + "/d0").has_value());
