@@ -42,9 +42,7 @@ std::vector<NodeName> new_candidates(const ShuffleKey& shuffle, uint32_t partiti
       if (node && !earlier.is_candidate(*node, partition)) found.insert(*node);
     }
   }
-  std::vector<NodeName> both;
-  std::ranges::set_intersection(found, before, std::back_inserter(both));
-  return both;
+  return {found.begin(), found.end()};
 }
 
 Announcer::Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps,
@@ -106,7 +104,8 @@ void Announcer::tell_all(const NodeName& node) {
   to.news->wake();
 }
 
-// Who has joined is told everything (tell_all), so only those who were there before are told here.
+// Who has joined is told everything as well (tell_all), but by the member list of that moment,
+// which may have been one between these two.
 Task<void> Announcer::tell_new_candidates(std::vector<NodeName> before, std::vector<NodeName> now) {
   for (const ShuffleKey& shuffle : maps_.shuffles()) {
     std::map<uint32_t, std::vector<MapId>> by_count;

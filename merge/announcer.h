@@ -74,7 +74,7 @@ class Announcer {
                                                         const std::vector<uint64_t>& block_lengths);
 
 // The nodes that are a candidate of some partition by the later member list, and of the same
-// partition were not by the earlier one; only such as are in both lists, sorted.
+// partition were not by the earlier one; sorted.
 [[nodiscard]] std::vector<NodeName> new_candidates(const ShuffleKey& shuffle,
                                                    uint32_t partition_count,
                                                    const std::vector<NodeName>& before,

@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "merge/ask_nodes.h"
 #include "merge/patience.h"
 #include "merge/placement.h"
 
@@ -19,20 +20,6 @@ Catalog::Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Durat
 
 namespace {
 
-template <class T>
-struct Asked {
-  std::vector<std::optional<Result<T>>> answers;
-  std::size_t open = 0;
-  std::unique_ptr<Timer> all_in;
-};
-
-template <class T, class Ask>
-Task<void> ask_one(std::shared_ptr<Asked<T>> asked, std::size_t place,
-                   std::shared_ptr<NodeApi> node, Ask ask) {
-  asked->answers[place] = co_await ask(*node);
-  if (--asked->open == 0) asked->all_in->wake();
-}
-
 Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> shuffle,
                            uint64_t epoch) {
   CO_TRY(co_await node.drop(std::move(app), shuffle, epoch));
@@ -43,28 +30,15 @@ Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> sh
 
 template <class T, class Ask>
 Task<Catalog::Answers<T>> Catalog::ask(std::vector<NodeName> names, Ask ask) {
-  auto asked = std::make_shared<Asked<T>>();
-  asked->answers.resize(names.size());
-  asked->all_in = runtime_.make_timer();
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    std::shared_ptr<NodeApi> node = cluster_.node(names[i]);
-    if (!node) continue;
-    ++asked->open;
-    gate_.spawn(ask_one<T>(asked, i, std::move(node), ask));
-  }
-  // Each answer is bounded by the node's own deadline; this one only guards against a bug there.
-  while (asked->open > 0) {
-    if (co_await asked->all_in->wait_for(std::chrono::seconds(60))) break;
-  }
+  auto given = co_await ask_nodes<T>(runtime_, gate_, cluster_, names, std::move(ask));
   Answers<T> result;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    auto& answer = asked->answers[i];
-    if (answer && *answer) {
+    if (given[i]) {
       silent_since_.erase(names[i]);
-      result.good.emplace_back(names[i], std::move(**answer));
+      result.good.emplace_back(names[i], std::move(*given[i]));
     } else {
       silent_since_.try_emplace(names[i], runtime_.now());
-      result.bad.push_back({names[i], answer ? answer->error().message : "it did not answer"});
+      result.bad.push_back({names[i], given[i].error().message});
     }
   }
   co_return result;
@@ -150,6 +124,8 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
     auto answers = co_await ask<PartitionInfo>(std::move(next), question);
     next.clear();
     for (auto& answer : answers.good) good.push_back(std::move(answer));
+    // Who does not answer may have been drained: what it had merged can be anywhere.
+    bool anywhere = !answers.bad.empty();
     uint32_t count = 0;
     bool found = false;
     for (const auto& [name, info] : good) {
@@ -163,7 +139,8 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
       });
     }
     // Neither candidate has anything: perhaps the members were others when it was pushed.
-    if (next.empty() && !found) next = left;
+    anywhere = anywhere || (next.empty() && !found);
+    if (anywhere) next = left;
   }
   co_return make_merged_plan(shuffle, partition, good);
 }

@@ -57,8 +57,8 @@ class Catalog {
   // but not in every reading of the time that it is away.
   [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
   // Only what is merged: what <p>.merged and <p>.index show; empty if nothing is. Asks this node,
-  // then the two candidates; all others only if those have nothing. No map output is looked at, so
-  // the blocks' origins are left open.
+  // then the two candidates; all others only if those have nothing or do not answer. No map output
+  // is looked at, so the blocks' origins are left open.
   [[nodiscard]] Task<PartitionPlan> merged_plan(ShuffleKey shuffle, PartitionId partition);
   // The node has been restarted: if it falls silent again, that is news.
   void has_returned(const NodeName& node) { silent_since_.erase(node); }

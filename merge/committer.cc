@@ -146,8 +146,16 @@ void Committer::look_at_spark_file(const std::string& path, bool during_scan) {
   commit(std::move(*output));
 }
 
+void Committer::post_look(std::function<void()> look) {
+  ++looks_under_way_;
+  parts_.runtime.post_blocking([this, look = std::move(look)] {
+    look();
+    --looks_under_way_;
+  });
+}
+
 void Committer::spark_file_appeared(std::string path) {
-  parts_.runtime.post_blocking([this, path = std::move(path)] { look_at_spark_file(path, false); });
+  post_look([this, path = std::move(path)] { look_at_spark_file(path, false); });
 }
 
 void Committer::spark_file_removed(std::string path) {
@@ -159,7 +167,7 @@ void Committer::spark_file_removed(std::string path) {
 }
 
 void Committer::application_named(std::string directory) {
-  parts_.runtime.post_blocking([this, directory = std::move(directory)] { scan_tree(directory); });
+  post_look([this, directory = std::move(directory)] { scan_tree(directory); });
 }
 
 void Committer::scan_tree(const std::string& directory) {

@@ -70,6 +70,9 @@ class Committer final : public CommitSink {
   // False if the disk could not be read when the scan, or something new, was looked at: the list of
   // map outputs must not be taken for all of them then. True again after a scan() that reads all.
   [[nodiscard]] bool is_complete() const { return complete_.load(); }
+  // Files and directories of Spark's that have appeared and have not been looked at to the end:
+  // there may be map outputs that are not listed yet.
+  [[nodiscard]] uint64_t looks_under_way() const { return looks_under_way_.load(); }
   // Forgets the shuffle's map outputs and moves the generic ones into the trash. Blocks.
   [[nodiscard]] Status drop(const ShuffleKey& shuffle);
   // The last few refusals, newest last.
@@ -84,6 +87,7 @@ class Committer final : public CommitSink {
   };
   using SparkKey = std::pair<ShuffleKey, MapId>;
 
+  void post_look(std::function<void()> look);
   void look_at_spark_file(const std::string& path, bool during_scan);
   void scan_tree(const std::string& directory);
   // A directory as the scan sees it. One that is not there is empty.
@@ -104,6 +108,7 @@ class Committer final : public CommitSink {
   std::mutex spark_mu_;                // one Spark file is looked at at a time
   std::map<SparkKey, Halves> halves_;  // GUARDED_BY(spark_mu_)
   std::atomic<bool> complete_{true};
+  std::atomic<uint64_t> looks_under_way_{0};
   mutable std::mutex refused_mu_;
   std::map<ShuffleKey, std::deque<std::string>> refused_;  // GUARDED_BY(refused_mu_)
 };

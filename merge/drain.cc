@@ -59,7 +59,8 @@ DrainStatus Drain::status() const {
     parts_.ledger.add_to(shuffle, sum);
     status.map_outputs += parts_.maps.of(shuffle).size();
   }
-  status.waiting = parts_.pusher.pending() + (on_ ? to_look_ : 0);
+  status.waiting =
+      parts_.pusher.pending() + parts_.committer.looks_under_way() + (on_ ? to_look_ : 0);
   status.blocks_left_home = sum.blocks_left_home;
   status.bytes_left_home = sum.bytes_left_home;
   status.given_up = std::move(sum.given_up);

@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "merge/app_owners.h"
 #include "merge/cluster.h"
+#include "merge/committer.h"
 #include "merge/engine_options.h"
 #include "merge/engine_status.h"
 #include "merge/epochs.h"
@@ -40,6 +41,7 @@ class Drain {
     Cluster& cluster;
     MergeStore& store;
     LocalMaps& maps;
+    const Committer& committer;
     HeardMaps& heard;
     Epochs& epochs;
     AppOwners& owners;

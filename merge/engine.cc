@@ -208,8 +208,8 @@ void Engine::start(Cluster& cluster) {
       impl.runtime, impl.io, impl.memory.of(MemoryPurpose::kPush), impl.metrics, cluster, impl.maps,
       *impl.placements, impl.ledger, impl.options.push);
   impl.drain = std::make_unique<Drain>(
-      Drain::Parts{impl.runtime, cluster, impl.store, impl.maps, impl.heard, impl.epochs,
-                   impl.owners, impl.ledger, *impl.pusher, *impl.placements,
+      Drain::Parts{impl.runtime, cluster, impl.store, impl.maps, impl.committer, impl.heard,
+                   impl.epochs, impl.owners, impl.ledger, *impl.pusher, *impl.placements,
                    impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
   impl.metrics.gauge("shufflefs_announce_pending",
                      "News of map outputs that some member has still to hear.",

@@ -8,9 +8,11 @@
 #include <set>
 
 #include "base/crc32c.h"
-#include "base/crc32c_combine.h"
 #include "base/log.h"
+#include "merge/ask_nodes.h"
+#include "merge/other_copies.h"
 #include "merge/patience.h"
+#include "merge/piece_check.h"
 #include "merge/stream_units.h"
 
 namespace shufflefs::merge {
@@ -30,12 +32,6 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
     std::optional<Result<Buffer>> done;
     std::vector<std::shared_ptr<Timer>> waiters;
   };
-  // The pieces of one large merged block, checked together when all have been fetched once.
-  struct PieceCheck {
-    std::map<uint64_t, std::pair<uint64_t, uint32_t>>
-        pieces;        // offset in the block -> (length, crc)
-    bool bad = false;  // the merged copy does not match: read the origin
-  };
 
   Impl(Runtime& runtime_in, Cluster& cluster_in, ByteBudget& budget_in, ByteBudget& replies_in,
        Metrics& metrics, StreamOptions options_in, PartitionPlan plan_in)
@@ -53,12 +49,17 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
                                      "Bytes of partitions read from where they were written.")),
         fallbacks(metrics.counter("shufflefs_read_fallback_blocks_total",
                                   "Merged blocks that were corrupt, short or gone, and were read "
-                                  "from their origin instead.")),
-        gate(runtime, "stream") {}
+                                  "from their origin, or another merged copy, instead.")),
+        gate(runtime, "stream"),
+        others(runtime, gate, cluster, plan.shuffle, plan.partition) {}
 
   [[nodiscard]] std::string name_of(const PlannedBlock& block) const {
     return fmt::format("map {} of {}/{}", number(block.map), to_string(plan.shuffle),
                        number(plan.partition));
+  }
+
+  [[nodiscard]] std::size_t index_of(const PlannedBlock& block) const {
+    return static_cast<std::size_t>(&block - plan.blocks.data());
   }
 
   std::shared_ptr<Loading> load(std::size_t index);
@@ -68,11 +69,15 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<bool> fetch_merged_run(StreamUnit unit, std::span<std::byte> into);
   Task<Status> fetch_block(const PlannedBlock& block, uint64_t within, std::span<std::byte> into,
                            bool whole);
+  Task<Status> fetch_elsewhere(const PlannedBlock& block, uint64_t within,
+                               std::span<std::byte> into, bool whole);
   Task<Status> fetch_from_origin(const PlannedBlock& block, uint64_t within,
                                  std::span<std::byte> into);
+  Task<bool> fetch_other_copy(const PlannedBlock& block, uint64_t within, std::span<std::byte> into,
+                              bool whole);
   Task<Status> fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
   Task<std::optional<NodeName>> origin_of(const PlannedBlock& block);
-  Task<Result<Buffer>> read_holder(const PlannedBlock& block, uint64_t within, uint32_t length);
+  Task<Result<Buffer>> read_holder(const MergedAt& merged, uint64_t within, uint32_t length);
   void count_fallback(const PlannedBlock& block, const Error& error);
   void evict(std::size_t current);
   [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
@@ -89,7 +94,7 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Counter& origin_bytes;
   Counter& fallbacks;
   std::map<std::size_t, std::shared_ptr<Loading>> loads;  // by unit
-  std::map<std::size_t, PieceCheck> checks;               // by block
+  std::map<std::size_t, PieceCheck> checks;               // by block, of those read in pieces
   // Holders that did not answer: asking them for one block after the other would be a wait each.
   std::set<NodeName> silent;
   // Who wrote what, asked when a block whose origin the plan leaves open has to be read there.
@@ -97,6 +102,7 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   std::size_t last_unit = 0;
   TimePoint last_use;
   Gate gate;
+  OtherCopies others;
 };
 
 PartitionStream::PartitionStream(Runtime& runtime, Cluster& cluster, ByteBudget& budget,
@@ -232,7 +238,7 @@ Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<st
                                 block.offset - first->offset;
                    });
   if (!run) co_return false;
-  const auto bytes = co_await read_holder(*first, 0, static_cast<uint32_t>(into.size()));
+  const auto bytes = co_await read_holder(*first->merged, 0, static_cast<uint32_t>(into.size()));
   if (!bytes || bytes->size() != into.size()) co_return false;
   for (auto block = first; block != last; ++block) {
     if (crc32c(bytes->span().subspan(block->offset - unit.offset, block->length)) !=
@@ -246,14 +252,14 @@ Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<st
 
 // `length` bytes of the holder's view from `within` the block on. A holder that does not answer is
 // not asked again by this stream.
-Task<Result<Buffer>> PartitionStream::Impl::read_holder(const PlannedBlock& block, uint64_t within,
+Task<Result<Buffer>> PartitionStream::Impl::read_holder(const MergedAt& merged, uint64_t within,
                                                         uint32_t length) {
-  const NodeName& name = block.merged->holder;
+  const NodeName& name = merged.holder;
   const std::shared_ptr<NodeApi> holder = cluster.node(name);
   if (!holder || silent.contains(name))
     co_return make_error(Code::kPeerUnreachable, name.str() + " does not answer");
   auto bytes = co_await holder->read_merged(plan.shuffle, plan.partition,
-                                            block.merged->view_offset + within, length);
+                                            merged.view_offset + within, length);
   if (!bytes &&
       (bytes.error().code == Code::kTimeout || bytes.error().code == Code::kPeerUnreachable))
     silent.insert(name);
@@ -263,13 +269,14 @@ Task<Result<Buffer>> PartitionStream::Impl::read_holder(const PlannedBlock& bloc
 Task<std::optional<NodeName>> PartitionStream::Impl::origin_of(const PlannedBlock& block) {
   if (block.origin) co_return block.origin;
   if (!origins) {
+    const std::vector<NodeName> names = cluster.names();
+    const auto listings = co_await ask_nodes<ShuffleListing>(
+        runtime, gate, cluster, names,
+        [shuffle = plan.shuffle](NodeApi& node) { return node.list_shuffle(shuffle); });
     std::map<MapId, NodeName> found;
-    for (const NodeName& name : cluster.names()) {
-      const std::shared_ptr<NodeApi> node = cluster.node(name);
-      if (!node) continue;
-      const auto listing = co_await node->list_shuffle(plan.shuffle);
-      if (!listing) continue;
-      for (const MapId map : listing->maps) found.emplace(map, name);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (!listings[i]) continue;
+      for (const MapId map : listings[i]->maps) found.emplace(map, names[i]);
     }
     origins = std::move(found);
   }
@@ -297,7 +304,8 @@ void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const Erro
 Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within,
                                                 std::span<std::byte> into, bool whole) {
   if (block.merged) {
-    const auto bytes = co_await read_holder(block, within, static_cast<uint32_t>(into.size()));
+    const auto bytes =
+        co_await read_holder(*block.merged, within, static_cast<uint32_t>(into.size()));
     const bool right = bytes && bytes->size() == into.size() &&
                        (!whole || crc32c(bytes->span()) == block.merged->crc);
     if (right) {
@@ -307,7 +315,7 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
     }
     count_fallback(block, bytes ? wrong_checksum() : bytes.error());
   }
-  CO_TRY(co_await fetch_from_origin(block, within, into));
+  CO_TRY(co_await fetch_elsewhere(block, within, into, whole));
   if (whole && block.merged && crc32c(into) != block.merged->crc) {
     co_return make_error(Code::kCorruptData,
                          name_of(block) +
@@ -315,6 +323,18 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
                              "since the partition was opened, or that disk is damaged");
   }
   co_return ok();
+}
+
+// Not where the plan has it merged, if it does: from its origin, or from a copy that another node
+// has merged meanwhile. What may pass is waited for.
+Task<Status> PartitionStream::Impl::fetch_elsewhere(const PlannedBlock& block, uint64_t within,
+                                                    std::span<std::byte> into, bool whole) {
+  Patience patience(runtime, options.lost_patience);
+  while (true) {
+    Status fetched = co_await fetch_from_origin(block, within, into);
+    if (fetched || co_await fetch_other_copy(block, within, into, whole)) co_return ok();
+    if (!is_passing(fetched.error().code) || !co_await patience.again()) co_return fetched;
+  }
 }
 
 Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block, uint64_t within,
@@ -326,13 +346,8 @@ Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block,
         Code::kBlockLost,
         name_of(block) +
             " cannot be read where it was merged, and its origin is unknown or does not answer");
-  Patience patience(runtime, options.lost_patience);
-  Result<Buffer> bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition,
-                                                     within, static_cast<uint32_t>(into.size()));
-  while (!bytes && is_passing(bytes.error().code) && co_await patience.again()) {
-    bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
-                                        static_cast<uint32_t>(into.size()));
-  }
+  const auto bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
+                                                 static_cast<uint32_t>(into.size()));
   if (!bytes) {
     // A timeout stays a timeout; the message gets the name of what is missing.
     co_return Error(bytes.error())
@@ -347,29 +362,49 @@ Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block,
   co_return ok();
 }
 
-// A piece of a large merged block cannot be checked alone: the pieces' checksums are put together
-// when the last has come. If they are wrong then, this piece fails, so that nobody takes the block
-// for good, and later reads go to the origin.
+Task<bool> PartitionStream::Impl::fetch_other_copy(const PlannedBlock& block, uint64_t within,
+                                                   std::span<std::byte> into, bool whole) {
+  // Twice: those that are known may be gone by now.
+  for (int round = 0; round < 2; ++round) {
+    for (const MergedAt& copy : co_await others.of(block)) {
+      PieceCheck* const pieces = whole ? nullptr : &checks[index_of(block)];
+      // Of another copy's bytes than this one's some pieces were read.
+      if (pieces && pieces->expected().value_or(copy.crc) != copy.crc) continue;
+      const auto bytes = co_await read_holder(copy, within, static_cast<uint32_t>(into.size()));
+      if (!bytes || bytes->size() != into.size()) continue;
+      if (whole && crc32c(bytes->span()) != copy.crc) continue;
+      if (pieces) pieces->expect(copy.crc);
+      std::memcpy(into.data(), bytes->data(), into.size());
+      merged_bytes.add(into.size());
+      co_return true;
+    }
+    others.forget();
+  }
+  co_return false;
+}
+
+// A piece of a large block cannot be checked alone: the pieces' checksums are put together when the
+// last has come. If they are wrong then, this piece fails, so that nobody takes the block for good,
+// and later reads go elsewhere.
 Task<Status> PartitionStream::Impl::fetch_piece(const PlannedBlock& block, uint64_t within,
                                                 std::span<std::byte> into) {
-  const auto index = static_cast<std::size_t>(&block - plan.blocks.data());
-  if (!block.merged || checks[index].bad) co_return co_await fetch_from_origin(block, within, into);
-  CO_TRY(co_await fetch_block(block, within, into, false));
-  PieceCheck& check = checks[index];
-  check.pieces[within] = {into.size(), crc32c(into)};
-  uint64_t covered = 0;
-  uint32_t crc = 0;
-  for (const auto& [at, piece] : check.pieces) {
-    crc = at == 0 ? piece.second : crc32c_combine(crc, piece.second, piece.first);
-    covered += piece.first;
+  PieceCheck& check = checks[index_of(block)];
+  const bool planned = block.merged && !check.copy_is_bad();
+  if (planned) {
+    check.expect(block.merged->crc);
+    CO_TRY(co_await fetch_block(block, within, into, false));
+  } else {
+    CO_TRY(co_await fetch_elsewhere(block, within, into, false));
   }
-  if (covered < block.length || crc == block.merged->crc) co_return ok();
-  check.bad = true;
-  count_fallback(block, wrong_checksum());
+  // Found bad by another piece meanwhile: this one does not belong to those that are read anew.
+  const bool outdated = planned && check.copy_is_bad();
+  if (!outdated && check.add(within, into, block.length)) co_return ok();
+  if (planned && !outdated) count_fallback(block, wrong_checksum());
+  check.set_copy_bad();
   co_return make_error(
       Code::kCorruptData,
       name_of(block) +
-          ": the merged copy does not match its checksum; read it again to get it from its origin");
+          ": the merged copy does not match its checksum; read it again to get it from elsewhere");
 }
 
 }  // namespace shufflefs::merge

@@ -1,7 +1,6 @@
 """Pushing while real daemons are killed, paused and cut off, while a disk fills and another dies, and while a node drains:
 no reader ever gets anything wrong, and what can be merged is merged in the end."""
 
-import errno
 import fcntl
 import glob
 import os
@@ -193,13 +192,7 @@ class PushFaults(unittest.TestCase):
             def read_on():
                 while not stop.is_set():
                     try:
-                        try:
-                            self.check_all(cluster, [0], range(9))
-                        except OSError as error:
-                            # A file that was open when the node was killed knows no other copy: EIO. Opened again it does.
-                            if error.errno != errno.EIO:
-                                raise
-                            self.check_all(cluster, [0], range(9))
+                        self.check_all(cluster, [0], range(9))
                     except (OSError, AssertionError) as error:
                         failures.append(repr(error))
                         return

@@ -2,6 +2,7 @@
 // instead of short reads.
 #include <boost/asio/detached.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <random>
 
 #include "merge/catalog.h"
@@ -198,6 +199,44 @@ TEST_CASE("an owner that dies while it is read is replaced block by block by the
   // in theirs or not lost.
   CHECK(good >= 1);
   testing::run_task(cluster.runtime, stream->close());
+}
+
+// As a drained node leaves it: what it had is merged at another node too, and a file that was open
+// before knows only the drained one.
+TEST_CASE("a block whose planned holder and origin are gone is read from another merged copy") {
+  const uint64_t size = GENERATE(as<uint64_t>(), 60'000, 2 * kUnitBytes + 77);
+  const bool merged_in_plan = GENERATE(true, false);
+  CAPTURE(size, merged_in_plan);
+  TestCluster cluster(4);
+  cluster.start();
+  const NodeName owner = Placement(kShuffle, cluster.view(0).names(), 1).owner(PartitionId{0});
+  std::vector<std::size_t> others;
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (node_name(i) != owner) others.push_back(i);
+  }
+  const std::size_t origin = others[0];
+  const std::size_t reader = others[1];
+  const std::string block = random_blocks(1, {size})[0];
+  cluster.write_map(origin, kShuffle, 1, {block});
+  cluster.settle(kShuffle, 1);
+  PartitionPlan plan = cluster.plan(reader, kShuffle, 0);
+  REQUIRE(plan.blocks.size() == 1);
+  PlannedBlock& planned = plan.blocks[0];
+  REQUIRE(planned.merged->holder == owner);
+  // What a file knows that was opened before the owner had it.
+  if (merged_in_plan)
+    planned.merged->holder = node_name(others[2]);
+  else
+    planned.merged.reset();
+  planned.origin = node_name(origin);
+  cluster.faults.down.insert(node_name(origin));
+  cluster.faults.down.insert(node_name(others[2]));
+  const auto text = cluster.read(reader, plan);
+  REQUIRE(text);
+  CHECK(*text == block);
+  // A copy whose bytes are not what it says is not taken for the block.
+  cluster.faults.damage_reads.insert(owner);
+  CHECK_FALSE(cluster.read(reader, plan));
 }
 
 // A restarted daemon is away for milliseconds, and a node may look dead to one other for a moment.

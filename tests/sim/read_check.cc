@@ -8,6 +8,19 @@
 
 namespace shufflefs::sim {
 
+namespace {
+
+bool has_only_drains(const Scenario& s) {
+  return s.drains > 0 &&
+         s.crashes + s.stops + s.removals + s.rewrites + s.drops + s.cuts + s.slow_nodes +
+                 s.sick_disks + s.full_disks + s.flipped_bits + s.joins + s.leaves + s.bursts +
+                 s.squeezes ==
+             0 &&
+         !s.lossy_network;
+}
+
+}  // namespace
+
 // What was certain when the reading began.
 struct World::Expectation {
   struct Block {
@@ -56,6 +69,9 @@ Task<void> World::read_partition(World& world, SimNode& node, merge::ShuffleKey 
   const merge::PartitionPlan plan = patient ? co_await catalog.plan_for_reading(shuffle, partition)
                                             : co_await catalog.plan(shuffle, partition);
   world.check_plan(expected, node, plan, at_rest);
+  // A file may be open for long before it is read: who was in its plan may have gone.
+  if (!at_rest && world.random_.chance(0.3))
+    co_await sleep_for(node.runtime(), std::chrono::milliseconds(world.random_.below(30'000)));
   const auto stream = node.engine().open_stream(plan);
   std::string bytes;
   std::optional<Error> error;
@@ -73,12 +89,25 @@ Task<void> World::read_partition(World& world, SimNode& node, merge::ShuffleKey 
     if (at_rest && !plan.incomplete)
       world.violate(fmt::format("{}/{} cannot be read though nothing is wrong: {}",
                                 to_string(shuffle), number(partition), error->message));
+    world.check_failed_read(plan, *error);
     co_return;
   }
   if (plan.incomplete)
     world.violate("an incomplete partition was read to its end without an error");
   ++world.outcome_.reads_right;
   world.check_bytes(node, plan, bytes, at_rest);
+}
+
+// Nodes that were drained before they left are missed by no reader.
+void World::check_failed_read(const merge::PartitionPlan& plan, const Error& error) {
+  const bool may_fail = plan.incomplete || error.code == Code::kNoMemory ||
+                        !has_only_drains(scenario_) ||
+                        std::ranges::any_of(plan.blocks, [](const auto& block) {
+                          return block.length > kMaxBlockBytes;  // these stay at home
+                        });
+  if (!may_fail)
+    violate(fmt::format("a reader of {}/{} has failed over a node that was drained: {}",
+                        to_string(plan.shuffle), number(plan.partition), error.message));
 }
 
 // Known gap: a restarted holder has forgotten that a map output was removed.

@@ -40,6 +40,7 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
     scenario.drains = 2;
     scenario.drains_at_once = true;
   }
+  if (only == "drains" && nodes > 2) scenario.drains = 2;
   scenario.squeezes = nodes > 1 ? some("memory", 6, 0.4) : 0;
   scenario.lossy_network = some("network", 1, 0.4) > 0;
   scenario.power_losses = some("crashes", 1, 0.3) > 0;

@@ -120,8 +120,9 @@ int main(int argc, char** argv) {
   app.add_option("--seed", seed, "One seed");
   app.add_option("--seeds", seeds, "FIRST-LAST");
   app.add_option("--nodes", choice.nodes, "So many nodes, whatever the seed says");
-  app.add_option("--only", choice.only,
-                 "One kind of fault: crashes, network, disks, members, memory, removals, none");
+  app.add_option(
+      "--only", choice.only,
+      "One kind of fault: crashes, network, disks, members, drains, memory, removals, none");
   app.add_option("--threads", choice.threads, "Seeds at a time");
   app.add_flag("--verbose", choice.verbose, "Print what happens");
   app.add_flag("--gaps", choice.gaps, "Also what is known to be handled wrongly");

@@ -126,6 +126,7 @@ class World {
   void check_plan(const Expectation& before, SimNode& node, const merge::PartitionPlan& plan,
                   bool at_rest);
   // At rest what was replaced by another writing is wrong too.
+  void check_failed_read(const merge::PartitionPlan& plan, const Error& error);
   void check_bytes(SimNode& node, const merge::PartitionPlan& plan, std::string_view bytes,
                    bool at_rest);
 
