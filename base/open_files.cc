@@ -18,7 +18,7 @@ Result<std::shared_ptr<TailFile>> OpenFiles::open(const std::string& path) {
     if (auto file = find(path)) return file;
   }
   TRY_ASSIGN(std::unique_ptr<File> opened, io_.open(path, OpenMode::kWriteCreate));
-  auto file = std::make_shared<TailFile>(std::move(opened));
+  auto file = std::make_shared<TailFile>(std::move(opened), held_);
   {
     const std::lock_guard lock(mu_);
     if (auto other = find(path)) return other;  // somebody was faster

@@ -19,13 +19,16 @@ namespace shufflefs {
 
 class OpenFiles {
  public:
-  OpenFiles(FileIo& io, std::size_t most) : io_(io), most_(most) {}
+  // `held_bytes`: what they hold in memory together, beyond a page each.
+  OpenFiles(FileIo& io, std::size_t most, uint64_t held_bytes = 0)
+      : io_(io), most_(most), held_(std::make_shared<HeldBytes>(held_bytes)) {}
 
   // Open for reading and writing, made if it is missing.
   [[nodiscard]] Result<std::shared_ptr<TailFile>> open(const std::string& path);
   // The same if it is open already, otherwise for reading only, and not kept.
   [[nodiscard]] Result<std::shared_ptr<File>> open_to_read(const std::string& path);
-  // Writes what files hold that were not written to since the last call. What cannot be written is
+  // Writes what files hold that were not written to since the last call, or have held something for
+  // long. What cannot be written is
   // tried again by the next call; the errors say why.
   std::vector<Error> flush_idle();
   // Everything, and nothing is held from now on: for the end.
@@ -48,6 +51,7 @@ class OpenFiles {
 
   FileIo& io_;
   const std::size_t most_;
+  const std::shared_ptr<HeldBytes> held_;
   mutable std::mutex mu_;
   bool holds_ = true;      // GUARDED_BY(mu_)
   std::list<Kept> files_;  // GUARDED_BY(mu_); the most recently used first

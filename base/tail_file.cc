@@ -32,10 +32,35 @@ Status TailFile::find_end() {
 
 // ---- writing -------------------------------------------------------------------------------------------------------
 
+bool TailFile::hold_all(uint64_t offset, Pieces pieces, uint64_t bytes) {
+  if (!budget_ || !holds_ || bytes > kLargestHeld || offset + bytes <= *end_) return false;
+  if (!held_.bytes.empty() && offset != held_.end()) return false;
+  const uint64_t all = held_.bytes.size() + bytes;
+  if (all > kMostHeld) return false;
+  if (budget_->now.fetch_add(bytes) + bytes > budget_->most) {
+    budget_->now.fetch_sub(bytes);
+    return false;
+  }
+  taken_ += bytes;
+  if (held_.bytes.empty()) held_.begin = offset;
+  if (held_.bytes.capacity() < all)
+    held_.bytes.reserve(std::min(kMostHeld, std::max(2 * all, kPage)));
+  for (const auto& piece : pieces)
+    held_.bytes.insert(held_.bytes.end(), piece.begin(), piece.end());
+  end_ = offset + bytes;
+  return true;
+}
+
+TailFile::Range TailFile::take() {
+  if (taken_ > 0) budget_->now.fetch_sub(std::exchange(taken_, 0));
+  rounds_ = 0;
+  return std::exchange(held_, Range{});
+}
+
 std::optional<TailFile::Ranges::iterator> TailFile::take_held(uint64_t offset) {
   if (held_.bytes.empty() || offset != held_.end()) return std::nullopt;
-  held_.being_written = true;
-  ranges_.push_front(std::exchange(held_, Range{}));
+  ranges_.push_front(take());
+  ranges_.front().being_written = true;
   return ranges_.begin();
 }
 
@@ -60,6 +85,7 @@ Status TailFile::write_pieces_at(uint64_t offset, Pieces pieces) {
   TRY(find_end());
   // Over what is held: an append that failed is being replaced.
   if (!held_.bytes.empty() && offset < held_.end() && end > held_.begin) TRY(write_held(lock));
+  if (hold_all(offset, pieces, bytes)) return ok();
   const auto taken = take_held(offset);
   if (taken) {
     all.emplace_back((*taken)->bytes);
@@ -116,7 +142,7 @@ Status TailFile::write_held(std::unique_lock<std::mutex>& lock) {
   written_.wait(lock, [this] {
     return std::ranges::none_of(ranges_, [](const Range& range) { return range.being_written; });
   });
-  if (!held_.bytes.empty()) ranges_.push_front(std::exchange(held_, Range{}));
+  if (!held_.bytes.empty()) ranges_.push_front(take());
   while (!ranges_.empty()) {
     TRY(below_->write_at(ranges_.back().begin, ranges_.back().bytes));
     ranges_.pop_back();
@@ -151,7 +177,7 @@ void TailFile::stop_holding() {
 void TailFile::discard() {
   const std::lock_guard lock(mu_);
   holds_ = false;
-  held_ = Range{};
+  (void)take();
   std::erase_if(ranges_, [](const Range& range) { return !range.being_written; });
   first_.clear();
 }
@@ -159,7 +185,8 @@ void TailFile::discard() {
 Status TailFile::flush_if_idle() {
   {
     const std::lock_guard lock(mu_);
-    if (std::exchange(touched_, false)) return ok();
+    if (std::exchange(touched_, false) && (held_.bytes.empty() || ++rounds_ < kMostRounds))
+      return ok();
   }
   return flush();
 }
@@ -172,21 +199,21 @@ Result<std::size_t> TailFile::read_at(uint64_t offset, std::span<std::byte> into
   {
     const std::lock_guard lock(mu_);
     const auto add = [&](const Range& range) {
-      if (!range.bytes.empty() && range.begin < offset + into.size() && range.end() > offset)
-        over.emplace_back(range.begin, range.bytes);
+      const uint64_t from = std::max(range.begin, offset);
+      const uint64_t to = std::min(range.end(), offset + into.size());
+      if (from >= to) return;
+      const auto part = std::span(range.bytes).subspan(from - range.begin, to - from);
+      over.emplace_back(from, Bytes(part.begin(), part.end()));
     };
     for (const Range& range : ranges_) add(range);
     add(held_);
   }
   TRY_ASSIGN(std::size_t n, below_->read_at(offset, into));
   std::ranges::sort(over, {}, [](const auto& range) { return range.first; });
-  for (const auto& [begin, bytes] : over) {
-    const uint64_t from = std::max(begin, offset);
-    const uint64_t to = std::min(begin + bytes.size(), offset + into.size());
+  for (const auto& [from, bytes] : over) {
     if (from > offset + n) break;  // a hole: nobody has written there yet
-    std::ranges::copy(std::span(bytes).subspan(from - begin, to - from),
-                      into.begin() + static_cast<std::ptrdiff_t>(from - offset));
-    n = std::max<std::size_t>(n, to - offset);
+    std::ranges::copy(bytes, into.begin() + static_cast<std::ptrdiff_t>(from - offset));
+    n = std::max<std::size_t>(n, from + bytes.size() - offset);
   }
   return n;
 }

@@ -1,7 +1,8 @@
-// A file that grows at its end, whose last, partly filled page stays in memory until the page is
-// full. What reaches the kernel are whole pages then. Otherwise the page at which a file grows is
-// written to the disk again and again, each time the kernel writes what is dirty: for an index that
-// grows by 40 bytes, and for blocks that end anywhere, more than half of a disk's seeks
+// A file that grows at its end, which gathers small pieces in memory. What reaches the kernel are
+// whole pages, and large pieces as long as there is memory for them (HeldBytes). Otherwise the page
+// at which a file grows is written to the disk again and again, each time the kernel writes what is
+// dirty: for an index that grows by 40 bytes, and for blocks that end anywhere, more than half of a
+// disk's seeks; and a file that grows by 2 KiB at a time is written in as small pieces
 // (docs/evaluation.md, "Why the map stage had been slower").
 //
 // Reads see what is held. flush() writes it; so does the end of the object, which can tell nobody
@@ -9,9 +10,11 @@
 // that end early.
 //
 // Threads: any, concurrent writers of different ranges too: a write that does not continue what is
-// held just goes through. Memory: less than a page, and a page for each write under way.
+// held just goes through. Memory: less than a page, what the HeldBytes give, and as much again for
+// each write under way.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <list>
 #include <memory>
@@ -23,11 +26,24 @@
 
 namespace shufflefs {
 
+// What several files hold together, beyond a page each.
+struct HeldBytes {
+  explicit HeldBytes(uint64_t most_bytes) : most(most_bytes) {}
+  const uint64_t most;
+  std::atomic<uint64_t> now{0};
+};
+
 class TailFile : public File {
  public:
   static constexpr uint64_t kPage = 4096;
+  // Of one file. A disk moves on by as much in the time that a seek takes. Larger pieces than
+  // kLargestHeld the page cache gathers well enough.
+  static constexpr uint64_t kMostHeld = 256U << 10U;
+  static constexpr uint64_t kLargestHeld = 32U << 10U;
 
-  explicit TailFile(std::unique_ptr<File> below) : below_(std::move(below)) {}
+  // Without `held`: no more than a page.
+  explicit TailFile(std::unique_ptr<File> below, std::shared_ptr<HeldBytes> held = nullptr)
+      : below_(std::move(below)), budget_(std::move(held)) {}
   ~TailFile() override;
   TailFile(const TailFile&) = delete;
   TailFile& operator=(const TailFile&) = delete;
@@ -53,7 +69,8 @@ class TailFile : public File {
   void stop_holding();
   // Forgets what is held: the file has been removed, or is about to be.
   void discard();
-  // Flushes if nothing was written since the last call.
+  // Flushes if nothing was written since the last call, or if something has been held for
+  // kMostRounds of them.
   [[nodiscard]] Status flush_if_idle();
 
  private:
@@ -68,21 +85,29 @@ class TailFile : public File {
   using Pieces = std::span<const std::span<const std::byte>>;
   // All REQUIRE mu_ held:
   [[nodiscard]] Status find_end();
+  // Takes all of the write into what is held, if there is room.
+  [[nodiscard]] bool hold_all(uint64_t offset, Pieces pieces, uint64_t bytes);
+  // What is held, which is nothing then.
+  [[nodiscard]] Range take();
   // Moves what is held to ranges_, if the write continues it.
   std::optional<Ranges::iterator> take_held(uint64_t offset);
   void hold_end_of(Pieces pieces, uint64_t end, uint64_t bytes);
   [[nodiscard]] Status write_held(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] Status flush_first(std::unique_lock<std::mutex>& lock);
 
+  static constexpr int kMostRounds = 10;
   const std::unique_ptr<File> below_;
+  const std::shared_ptr<HeldBytes> budget_;
   std::mutex mu_;
   std::condition_variable written_;
   // All GUARDED_BY(mu_):
   bool holds_ = true;
   bool touched_ = false;         // since flush_if_idle()
   std::optional<uint64_t> end_;  // the highest one that was ever written
-  Range held_;                   // ends at end_, or is empty
-  Ranges ranges_;  // were held: being written with what continues them, or could not be
+  Range held_;
+  uint64_t taken_ = 0;  // of budget_, for held_
+  int rounds_ = 0;      // calls of flush_if_idle() that left something held
+  Ranges ranges_;       // were held: being written with what continues them, or could not be
   std::vector<std::shared_ptr<TailFile>> first_;
 };
 

@@ -99,9 +99,12 @@ Task<void> DiskKeeper::try_failed_disks() {
     it->second = runtime_.now();
     co_await offload(runtime_, [&]() -> Status {
       if (!disks_.works_again(disk)) return ok();
-      // Before anything new can be put there.
-      store_.finish_drops(disk);
-      disks_.recovered(disk);
+      // Before anything new can be put there. What fails again is tried again with the disk.
+      const Status finished = store_.finish_drops(disk);
+      if (finished)
+        disks_.recovered(disk);
+      else
+        disks_.note(disk, finished.error());
       return ok();
     });
   }

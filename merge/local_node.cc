@@ -30,18 +30,21 @@ LocalNode::LocalNode(Parts parts)
       duplicates_(parts_.metrics.counter("shufflefs_merge_duplicate_blocks_total",
                                          "Blocks that were pushed again and dropped.")),
       refused_(parts_.metrics.counter("shufflefs_merge_refused_chunks_total",
-                                      "Chunks that this node did not merge.")) {}
+                                      "Chunks that this node did not merge.")),
+      turns_(parts_.runtime) {}
 
 Task<Status> LocalNode::check_epoch(ShuffleKey shuffle, uint64_t epoch) {
-  const uint64_t known = parts_.epochs.of(shuffle);
-  if (epoch < known) co_return dropped(shuffle);
-  if (epoch > known) {  // we have missed a drop: what we hold is of before
-    co_await offload(parts_.runtime, [&]() -> Status {
-      return parts_.epochs.raise(shuffle.app, shuffle.shuffle, epoch);
-    });
-    co_return co_await drop_one(shuffle);
-  }
-  co_return ok();
+  const auto known = [&] { return parts_.epochs.of(shuffle); };
+  if (epoch < known()) co_return dropped(shuffle);
+  if (epoch == known() && turns_.is_free(shuffle.app)) co_return ok();
+  CO_TRY_ASSIGN(const DropTurns::Turn turn, co_await turns_.take(shuffle.app));
+  if (epoch < known()) co_return dropped(shuffle);
+  if (epoch == known()) co_return ok();
+  // We have missed a drop: what we hold is of before.
+  co_await offload(parts_.runtime, [&]() -> Status {
+    return parts_.epochs.raise(shuffle.app, shuffle.shuffle, epoch);
+  });
+  co_return co_await drop_one(shuffle);
 }
 
 Status LocalNode::check_parts(const PushRequest& request) const {
@@ -353,14 +356,17 @@ Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {
 }
 
 Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
-  const Status remembered =
-      co_await offload(parts_.runtime, [&] { return parts_.epochs.raise(app, shuffle, epoch); });
+  CO_TRY_ASSIGN(const DropTurns::Turn turn, co_await turns_.take(app));
   std::vector<ShuffleKey> keys;
   if (shuffle)
     keys.push_back({app, *shuffle});
   else
     std::ranges::copy_if(known_shuffles(), std::back_inserter(keys),
                          [&](const ShuffleKey& key) { return key.app == app; });
+  // Heard of already, by this message or a later drop: what is here has come since.
+  std::erase_if(keys, [&](const ShuffleKey& key) { return parts_.epochs.of(key) >= epoch; });
+  const Status remembered =
+      co_await offload(parts_.runtime, [&] { return parts_.epochs.raise(app, shuffle, epoch); });
   for (const ShuffleKey& key : keys) CO_TRY(co_await drop_one(key));
   forget_owner(app);
   log_info("shuffle.dropped", {{"app", app.str()},

@@ -11,6 +11,7 @@
 #include "base/byte_budget.h"
 #include "base/metrics.h"
 #include "merge/block_lengths.h"
+#include "merge/drop_turns.h"
 #include "merge/epochs.h"
 #include "merge/heard_maps.h"
 #include "merge/local_maps.h"
@@ -95,6 +96,7 @@ class LocalNode final : public NodeApi {
   Counter& merged_bytes_;
   Counter& duplicates_;
   Counter& refused_;
+  DropTurns turns_;
   std::map<NodeName, TimePoint> senders_;  // who pushes, and when it did last
 };
 

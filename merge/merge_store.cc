@@ -7,7 +7,11 @@
 namespace shufflefs::merge {
 
 MergeStore::MergeStore(FileIo& io, Trash& trash, Disks& disks, MergeStoreOptions options)
-    : io_(io), trash_(trash), disks_(disks), options_(options), files_(io, options.open_files) {}
+    : io_(io),
+      trash_(trash),
+      disks_(disks),
+      options_(options),
+      files_(io, options.open_files, options.held_bytes) {}
 
 std::string MergeStore::directory(std::size_t disk, const ShuffleKey& key) const {
   return fmt::format("{}/merged/{}/{}", disks_.path(disk), key.app.str(), number(key.shuffle));
@@ -36,7 +40,8 @@ uint32_t MergeStore::unused_segment(Shuffle& shuffle, PartitionId partition) {
   return last + 1;
 }
 
-Result<std::shared_ptr<MergeStore::Slot>> MergeStore::slot_for(Shuffle& shuffle,
+Result<std::shared_ptr<MergeStore::Slot>> MergeStore::slot_for(const ShuffleKey& key,
+                                                               Shuffle& shuffle,
                                                                PartitionId partition) {
   const std::lock_guard lock(shuffle.mu);
   const auto it = shuffle.slots.find(partition);
@@ -50,6 +55,9 @@ Result<std::shared_ptr<MergeStore::Slot>> MergeStore::slot_for(Shuffle& shuffle,
   auto slot = std::make_shared<Slot>();
   slot->disk = *disk;
   slot->first_segment = unused_segment(shuffle, partition);
+  // Begun anew, so the copy on the failed disk counts no more: else it would name segments on other
+  // disks that may have gone when that disk is back.
+  if (it != shuffle.slots.end()) remove_later(key, partition, it->second->disk);
   shuffle.slots[partition] = slot;
   return slot;
 }
@@ -208,7 +216,7 @@ Result<MergedPartition::Appended> MergeStore::append_to(
     const ShuffleKey& key, const std::shared_ptr<Shuffle>& shuffle, PartitionId partition,
     std::span<const MergedPartition::Block> blocks) {
   while (true) {
-    TRY_ASSIGN(const std::shared_ptr<Slot> slot, slot_for(*shuffle, partition));
+    TRY_ASSIGN(const std::shared_ptr<Slot> slot, slot_for(key, *shuffle, partition));
     Error error;
     const auto merged = use(key, shuffle, partition, slot);
     if (merged) {

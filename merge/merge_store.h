@@ -39,6 +39,7 @@ struct MergedTotals {
 struct MergeStoreOptions {
   uint64_t cache_bytes = 16U << 20U;
   std::size_t open_files = 1024;
+  uint64_t held_bytes = 8U << 20U;  // gathered before they are written (base/tail_file.h)
   uint64_t split_bytes = UINT64_MAX;
   bool verify = true;  // MergedPartitionOptions::verify
   // Whether the shuffle has been dropped since its directory was changed last: what a disk still
@@ -89,8 +90,9 @@ class MergeStore {
   [[nodiscard]] std::vector<Use> uses() const;
   // Removes the shuffle's partitions of the disk at once, past the trash. Whether there were any.
   [[nodiscard]] bool evict(const ShuffleKey& key, std::size_t disk);
-  // The disk is back: does what drops could not do on it.
-  void finish_drops(std::size_t disk);
+  // The disk is back: removes what drops and evictions could not remove from it, and copies of
+  // partitions that were begun anew elsewhere. It is not to be used before this has worked.
+  [[nodiscard]] Status finish_drops(std::size_t disk);
   // Gives back what was preallocated for the shuffle and not used.
   void trim(const ShuffleKey& key);
   // Writes what is only in memory of partitions that did not grow since the last call.
@@ -134,7 +136,8 @@ class MergeStore {
   void attach_strays();
   [[nodiscard]] std::shared_ptr<Shuffle> shuffle_of(const ShuffleKey& key, bool create);
   // The partition's place, a new one if there is none or its disk has failed.
-  [[nodiscard]] Result<std::shared_ptr<Slot>> slot_for(Shuffle& shuffle, PartitionId partition);
+  [[nodiscard]] Result<std::shared_ptr<Slot>> slot_for(const ShuffleKey& key, Shuffle& shuffle,
+                                                       PartitionId partition);
   [[nodiscard]] Status make_directory(const ShuffleKey& key, Shuffle& shuffle, std::size_t disk);
   [[nodiscard]] Found use(const ShuffleKey& key, const std::shared_ptr<Shuffle>& shuffle,
                           PartitionId partition, const std::shared_ptr<Slot>& slot);
@@ -146,6 +149,7 @@ class MergeStore {
       const ShuffleKey& key, const std::shared_ptr<Shuffle>& shuffle, PartitionId partition,
       std::span<const MergedPartition::Block> blocks);
   void drop_later(std::size_t disk, const ShuffleKey& key);
+  void remove_later(const ShuffleKey& key, PartitionId partition, std::size_t disk);
   // Adds the partition's files on other disks than `without`. REQUIRES: no append is under way.
   void list_files(const ShuffleKey& key, PartitionId partition, const Slot& slot,
                   std::size_t without, std::vector<std::string>& files) const;
@@ -158,8 +162,14 @@ class MergeStore {
   OpenFiles files_;
   std::map<AppId, FileOwner> loaded_owners_;  // constant after load()
   mutable std::mutex mu_;
-  std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;      // GUARDED_BY(mu_)
-  std::map<std::size_t, std::vector<ShuffleKey>> undone_drops_;  // by failed disk; GUARDED_BY(mu_)
+  std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;  // GUARDED_BY(mu_)
+  std::mutex undone_mu_;  // no other is taken under it but that of files_
+  // What has to go from a failed disk when it is back.
+  struct Undone {
+    std::vector<ShuffleKey> shuffles;
+    std::vector<std::string> files;
+  };
+  std::map<std::size_t, Undone> undone_;  // by disk; GUARDED_BY(undone_mu_)
   struct Cached {
     std::weak_ptr<Slot> slot;
     std::size_t bytes = 0;

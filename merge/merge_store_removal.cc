@@ -42,26 +42,45 @@ Status MergeStore::drop(const ShuffleKey& key) {
 }
 
 void MergeStore::drop_later(std::size_t disk, const ShuffleKey& key) {
-  const std::lock_guard lock(mu_);
-  undone_drops_[disk].push_back(key);
+  const std::lock_guard lock(undone_mu_);
+  undone_[disk].shuffles.push_back(key);
 }
 
-void MergeStore::finish_drops(std::size_t disk) {
-  std::vector<ShuffleKey> undone;
-  {
-    const std::lock_guard lock(mu_);
-    undone = std::move(undone_drops_[disk]);
-    undone_drops_.erase(disk);
+void MergeStore::remove_later(const ShuffleKey& key, PartitionId partition, std::size_t disk) {
+  const std::lock_guard lock(undone_mu_);
+  // The index first: bytes that nobody names are no harm if this ends half-way.
+  for (const char* suffix : {"index", "data"}) {
+    std::string path = fmt::format("{}/{}.{}", directory(disk, key), number(partition), suffix);
+    files_.forget(path);
+    undone_[disk].files.push_back(std::move(path));
   }
-  for (const ShuffleKey& key : undone) {
+}
+
+Status MergeStore::finish_drops(std::size_t disk) {
+  Status all = ok();
+  Undone undone;
+  {
+    const std::lock_guard lock(undone_mu_);
+    undone = std::exchange(undone_[disk], Undone{});
+  }
+  for (const ShuffleKey& key : undone.shuffles) {
     // A later life of the name has not been on this disk yet: it was away.
     const Status discarded = trash_.discard(directory(disk, key));
     // A reader of then may still have had them open.
     files_.forget_below(directory(disk, key));
     if (discarded) continue;
-    disks_.note(disk, discarded.error());
+    all = discarded;
     drop_later(disk, key);
   }
+  for (std::string& path : undone.files) {
+    files_.forget(path);
+    const Status removed = io_.remove_file(path);
+    if (removed || removed.error().code == Code::kNotFound) continue;
+    all = removed;
+    const std::lock_guard lock(undone_mu_);
+    undone_[disk].files.push_back(std::move(path));
+  }
+  return all;
 }
 
 bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
@@ -72,14 +91,15 @@ bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
   std::vector<std::string> elsewhere;  // files on other disks
   {
     const std::lock_guard lock(shuffle->mu);
-    // A partition that has only a part on the disk goes as a whole: an index without the bytes that
-    // it names would pass for a copy.
+    // A partition that has only a part on the disk, or on one that is away (below), goes as a
+    // whole: an index without the bytes that it names would pass for a copy.
+    const auto goes = [&](std::size_t at) { return at == disk || !disks_.is_well(at); };
     const std::size_t removed = std::erase_if(shuffle->slots, [&](const auto& entry) {
       const Slot& slot = *entry.second;
-      const bool concerned = slot.disk == disk || !disks_.is_well(slot.disk) ||
-                             std::ranges::any_of(slot.segments, [&](const auto& segment) {
-                               return segment.second == disk;
-                             });
+      const bool concerned =
+          goes(slot.disk) || std::ranges::any_of(slot.segments, [&](const auto& segment) {
+            return goes(segment.second);
+          });
       if (concerned) list_files(key, entry.first, slot, disk, elsewhere);
       return concerned;
     });
@@ -89,6 +109,7 @@ bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
     for (std::size_t away = 0; away < disks_.size(); ++away) {
       if (disks_.is_well(away)) continue;
       shuffle->has_directory[away] = false;
+      files_.forget_below(directory(away, key));  // what they hold is not to be written then either
       drop_later(away, key);
     }
     shuffle->gone = shuffle->slots.empty();

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <map>
 #include <mutex>
 #include <random>
@@ -18,8 +19,9 @@ struct Fixture {
   testing::FaultyIo io;
   std::string path = dir / "file";
 
-  std::shared_ptr<TailFile> open(const std::string& name) {
-    return std::make_shared<TailFile>(*io.open(name, OpenMode::kWriteCreate));
+  std::shared_ptr<TailFile> open(const std::string& name,
+                                 const std::shared_ptr<HeldBytes>& held = nullptr) {
+    return std::make_shared<TailFile>(*io.open(name, OpenMode::kWriteCreate), held);
   }
   uint64_t on_disk() { return io.stat(path)->size; }
   static std::string text(std::size_t bytes, char letter = 'x') {
@@ -57,6 +59,48 @@ TEST_CASE_METHOD(Fixture, "whole pages are written, the rest stays in memory and
   REQUIRE(write(*file, 9040, text(100, 'd')));
   CHECK(on_disk() == 9040);
   CHECK(read(*file, 9030, 200) == text(10, 'c') + text(100, 'd'));
+}
+
+TEST_CASE_METHOD(Fixture, "small pieces are gathered as long as there is memory for them") {
+  const auto held = std::make_shared<HeldBytes>(300'000);
+  const auto file = open(path, held);
+  const auto other = open(dir / "other", held);
+  uint64_t end = 0;
+  const auto append = [&](std::size_t bytes) {
+    REQUIRE(write(*file, end, text(bytes, static_cast<char>('a' + end % 26))));
+    end += bytes;
+  };
+  while (end + 2000 <= TailFile::kMostHeld) append(2000);
+  CHECK(on_disk() == 0);
+  CHECK(held->now == end);
+  CHECK(read(*file, 1999, 2) == text(1, 'a') + text(1, static_cast<char>('a' + 2000 % 26)));
+  SECTION("until they are large") {
+    append(2000);
+    CHECK(on_disk() == end / TailFile::kPage * TailFile::kPage);
+    CHECK(held->now == 0);
+  }
+  SECTION("until a large one comes") {
+    append(TailFile::kLargestHeld + 1);
+    CHECK(on_disk() == end / TailFile::kPage * TailFile::kPage);
+  }
+  SECTION("by another file no longer than there is memory") {
+    uint64_t at = 0;
+    for (; at < 100'000; at += 2000) REQUIRE(write(*other, at, text(2000)));
+    CHECK(held->now <= held->most);
+    CHECK(io.stat(dir / "other")->size > 60'000);
+    CHECK(read(*other, 0, 200'000) == text(at));
+  }
+  SECTION("not for ever, though more comes") {
+    for (int round = 0; round < 20 && on_disk() == 0; ++round) {
+      append(1);
+      REQUIRE(file->flush_if_idle());
+    }
+    CHECK(on_disk() == end);
+  }
+  // And their memory is given back.
+  file->discard();
+  other->discard();
+  CHECK(held->now == 0);
 }
 
 TEST_CASE_METHOD(Fixture, "what is held reaches the disk at the end, or when nothing comes") {
@@ -140,7 +184,8 @@ TEST_CASE_METHOD(Fixture, "nothing of an index is written before what it names")
 
 TEST_CASE_METHOD(Fixture,
                  "many writers, readers and flushes at a time: each byte is where it belongs") {
-  const auto file = open(path);
+  const auto held = std::make_shared<HeldBytes>(GENERATE(0, 1 << 20));
+  const auto file = open(path, held);
   constexpr uint64_t kBytes = 3U << 20U;
   // The byte at an offset says where it is.
   const auto byte_at = [](uint64_t offset) {
@@ -201,6 +246,7 @@ TEST_CASE_METHOD(Fixture,
   reader.join();
   CHECK(wrong == 0);
   REQUIRE(file->flush());
+  CHECK(held->now == 0);
   const auto bytes = read_file(io, path, 2 * kBytes);
   REQUIRE(bytes);
   REQUIRE(bytes->size() == reserved);

@@ -24,7 +24,7 @@ struct Fixture {
   std::vector<std::string> paths = {dir / "a", dir / "b"};
   Disks disks{io, paths, kGiB};
   Trash trash{runtime, io, std::chrono::seconds(0)};
-  MergeStore store{io, trash, disks};
+  MergeStore store{io, trash, disks, {.held_bytes = 0}};
 
   Fixture() {
     for (const std::string& path : paths) {
@@ -123,13 +123,31 @@ TEST_CASE_METHOD(Fixture, "a disk that errors when the last pages are written le
   CHECK((*store.find(kShuffle, PartitionId{1}))->blocks() == 1);
 }
 
+TEST_CASE_METHOD(Fixture,
+                 "a copy that was begun anew while its disk was away goes when that is back") {
+  for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
+  disks.fail(0, "pulled out");
+  for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 2));
+  CHECK(partitions_on(0) == 2);
+  CHECK(disks.works_again(0));
+  io.fail_removals = true;  // not to be used while it has them
+  CHECK_FALSE(store.finish_drops(0));
+  io.fail_removals = false;
+  CHECK(store.finish_drops(0));
+  disks.recovered(0);
+  CHECK(partitions_on(0) == 0);
+  CHECK(partitions_on(1) == 4);
+  for (uint32_t p = 0; p < 4; ++p)
+    CHECK((*store.find(kShuffle, PartitionId{p}))->contains(MapId{2}));
+}
+
 TEST_CASE_METHOD(Fixture, "what was dropped while its disk was away is gone when that is back") {
   for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
   disks.fail(0, "pulled out");
   REQUIRE(store.drop(kShuffle));
   CHECK(partitions_on(0) == 2);
   CHECK(disks.works_again(0));
-  store.finish_drops(0);
+  CHECK(store.finish_drops(0));
   disks.recovered(0);
   CHECK(partitions_on(0) == 0);
   CHECK(disks.is_well(0));

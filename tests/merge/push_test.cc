@@ -146,6 +146,25 @@ TEST_CASE("a dropped shuffle is gone everywhere, and its name can be used again"
   CHECK(*cluster.read(0, cluster.plan(0, kShuffle, 2)) == "life");
 }
 
+TEST_CASE("a drop that comes twice takes nothing that has been written since") {
+  TestCluster cluster(2);
+  cluster.start();
+  cluster.write_map(0, kShuffle, 1, {"old"});
+  cluster.settle(kShuffle, 1);
+  const auto drop = [&](std::size_t node) {
+    return cluster.engine(node).local_node()->drop(kShuffle.app, kShuffle.shuffle, 1ULL << 60U);
+  };
+  REQUIRE(testing::run_task(cluster.runtime, drop(0)));
+  REQUIRE(testing::run_task(cluster.runtime, drop(1)));
+  cluster.write_map(0, kShuffle, 2, {"new"});
+  cluster.settle(kShuffle, 1);
+  for (std::size_t node = 0; node < 2; ++node)
+    REQUIRE(testing::run_task(cluster.runtime, drop(node)));
+  const PartitionPlan plan = cluster.plan(0, kShuffle, 0);
+  CHECK(plan.maps_merged == 1);
+  CHECK(*cluster.read(1, plan) == "new");
+}
+
 TEST_CASE(
     "a late push of a dropped shuffle is refused, a newer one tells of a drop that was missed") {
   TestCluster cluster(2);

@@ -14,6 +14,7 @@ class FaultyIo final : public FileIo {
  public:
   std::map<std::string, uint64_t> free_bytes;    // by directory
   std::map<std::string, int> fail_writes_below;  // directory -> errno
+  bool fail_removals = false;                    // of files
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
     TRY_ASSIGN(std::unique_ptr<File> file, io_->open(path, mode));
@@ -30,7 +31,10 @@ class FaultyIo final : public FileIo {
   Status rename(const std::string& from, const std::string& to) override {
     return io_->rename(from, to);
   }
-  Status remove_file(const std::string& path) override { return io_->remove_file(path); }
+  Status remove_file(const std::string& path) override {
+    if (fail_removals) return errno_error("cannot remove " + path, EIO);
+    return io_->remove_file(path);
+  }
   Status remove_empty_directory(const std::string& path) override {
     return io_->remove_empty_directory(path);
   }
