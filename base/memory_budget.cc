@@ -6,8 +6,8 @@ namespace {
 // In 64ths of the total. Receive is a little more than push, so that a push of the largest size
 // fits with its header.
 constexpr uint64_t kParts = 64;
-constexpr std::array<uint64_t, MemoryBudget::kPurposes.size()> kShares = {16, 17, 9, 9, 9};
-constexpr uint64_t kCaches = 4;
+constexpr std::array<uint64_t, MemoryBudget::kPurposes.size()> kShares = {16, 17, 8, 9, 9};
+constexpr uint64_t kCaches = 5;
 
 }  // namespace
 

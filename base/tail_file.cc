@@ -36,11 +36,7 @@ bool TailFile::hold_all(uint64_t offset, Pieces pieces, uint64_t bytes) {
   if (!budget_ || !holds_ || bytes > kLargestHeld || offset + bytes <= *end_) return false;
   if (!held_.bytes.empty() && offset != held_.end()) return false;
   const uint64_t all = held_.bytes.size() + bytes;
-  if (all > kMostHeld) return false;
-  if (budget_->now.fetch_add(bytes) + bytes > budget_->most) {
-    budget_->now.fetch_sub(bytes);
-    return false;
-  }
+  if (all > kMostHeld || !budget_->take(bytes)) return false;
   taken_ += bytes;
   if (held_.bytes.empty()) held_.begin = offset;
   if (held_.bytes.capacity() < all)
@@ -52,7 +48,7 @@ bool TailFile::hold_all(uint64_t offset, Pieces pieces, uint64_t bytes) {
 }
 
 TailFile::Range TailFile::take() {
-  if (taken_ > 0) budget_->now.fetch_sub(std::exchange(taken_, 0));
+  if (taken_ > 0) budget_->give_back(std::exchange(taken_, 0));
   rounds_ = 0;
   return std::exchange(held_, Range{});
 }

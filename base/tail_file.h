@@ -26,9 +26,16 @@
 
 namespace shufflefs {
 
-// What several files hold together, beyond a page each.
+// What several files, or their like, hold together, beyond a page each. Threads: any.
 struct HeldBytes {
   explicit HeldBytes(uint64_t most_bytes) : most(most_bytes) {}
+  // False if it would be too much.
+  [[nodiscard]] bool take(uint64_t bytes) {
+    if (now.fetch_add(bytes) + bytes <= most) return true;
+    now.fetch_sub(bytes);
+    return false;
+  }
+  void give_back(uint64_t bytes) { now.fetch_sub(bytes); }
   const uint64_t most;
   std::atomic<uint64_t> now{0};
 };

@@ -11,7 +11,8 @@ MergeStore::MergeStore(FileIo& io, Trash& trash, Disks& disks, MergeStoreOptions
       trash_(trash),
       disks_(disks),
       options_(options),
-      files_(io, options.open_files, options.held_bytes) {}
+      files_(io, options.open_files, options.held_bytes),
+      index_copies_(std::make_shared<HeldBytes>(options.index_copies_bytes)) {}
 
 std::string MergeStore::directory(std::size_t disk, const ShuffleKey& key) const {
   return fmt::format("{}/merged/{}/{}", disks_.path(disk), key.app.str(), number(key.shuffle));
@@ -107,6 +108,7 @@ MergeStore::Found MergeStore::use(const ShuffleKey& key, const std::shared_ptr<S
     options.split_bytes = options_.split_bytes;
     options.first_segment = slot->first_segment;
     options.verify = options_.verify;
+    options.index_copies = index_copies_;
     options.has_room = [this, disk = slot->disk] { return !disks_.is_scarce(disk); };
     options.place_segment = [this, key, partition, weak_shuffle = std::weak_ptr(shuffle),
                              weak_slot = std::weak_ptr(slot)](uint32_t segment) {

@@ -39,7 +39,8 @@ struct MergedTotals {
 struct MergeStoreOptions {
   uint64_t cache_bytes = 16U << 20U;
   std::size_t open_files = 1024;
-  uint64_t held_bytes = 8U << 20U;  // gathered before they are written (base/tail_file.h)
+  uint64_t held_bytes = 8U << 20U;          // gathered before they are written (base/tail_file.h)
+  uint64_t index_copies_bytes = 4U << 20U;  // MergedPartitionOptions::index_copies
   uint64_t split_bytes = UINT64_MAX;
   bool verify = true;  // MergedPartitionOptions::verify
   // Whether the shuffle has been dropped since its directory was changed last: what a disk still
@@ -160,6 +161,7 @@ class MergeStore {
   Disks& disks_;
   const MergeStoreOptions options_;
   OpenFiles files_;
+  const std::shared_ptr<HeldBytes> index_copies_;
   std::map<AppId, FileOwner> loaded_owners_;  // constant after load()
   mutable std::mutex mu_;
   std::map<ShuffleKey, std::shared_ptr<Shuffle>> shuffles_;  // GUARDED_BY(mu_)

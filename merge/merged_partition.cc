@@ -11,6 +11,7 @@
 namespace shufflefs::merge {
 namespace {
 
+constexpr uint64_t kLargestCopy = 64U << 10U;  // 1,637 blocks
 // Preallocation doubles the file, within these bounds: a small partition wastes little, a large one
 // lies in extents that a disk reads in one go. They end at multiples of 1 MiB, as the pieces in
 // which readers ask do: a piece that lies in two extents is two reads.
@@ -32,7 +33,9 @@ MergedPartition::MergedPartition(FileIo& io, OpenFiles& files, std::string base_
       options_(std::move(options)),
       forgotten_(std::move(forgotten)) {}
 
-MergedPartition::~MergedPartition() = default;
+MergedPartition::~MergedPartition() {
+  if (options_.index_copies) options_.index_copies->give_back(index_copy_.size());
+}
 
 std::string MergedPartition::segment_path(uint32_t segment) const {
   if (segment == 0) return base_path_ + ".data";
@@ -44,11 +47,15 @@ std::string MergedPartition::segment_path(uint32_t segment) const {
 
 Result<std::vector<IndexRecord>> MergedPartition::read_records() {
   if (index_end_ == 0) return std::vector<IndexRecord>{};
-  TRY_ASSIGN(const std::shared_ptr<File> file, files_.open_to_read(index_path()));
-  std::vector<std::byte> bytes(index_end_);
-  TRY_ASSIGN(const std::size_t n, file->read_at(0, bytes));
-  bytes.resize(n);
-  TRY_ASSIGN(ParsedIndex parsed, parse_index(bytes, shuffle_, partition_, index_path()));
+  std::vector<std::byte> bytes;
+  if (index_copy_.size() != index_end_) {
+    TRY_ASSIGN(const std::shared_ptr<File> file, files_.open_to_read(index_path()));
+    bytes.resize(index_end_);
+    TRY_ASSIGN(const std::size_t n, file->read_at(0, bytes));
+    bytes.resize(n);
+  }
+  TRY_ASSIGN(ParsedIndex parsed,
+             parse_index(bytes.empty() ? index_copy_ : bytes, shuffle_, partition_, index_path()));
   if (parsed.valid_bytes != index_end_) {
     return make_error(Code::kCorruptIndex,
                       fmt::format("{} was good and is damaged now: {}", index_path(),
@@ -294,8 +301,20 @@ Status MergedPartition::write_records(std::span<const IndexRecord> records,
   // What failed half-way is overwritten by the next ones, as index_end_ moves only when all is
   // written.
   TRY(index->write_at(index_end_, bytes));
+  keep_copy(bytes);
   index_end_ += bytes.size();
   return ok();
+}
+
+void MergedPartition::keep_copy(std::span<const std::byte> written) {
+  if (!options_.index_copies || index_copy_.size() != index_end_) return;
+  const bool fits = index_copy_.size() + written.size() <= kLargestCopy;
+  if (fits && options_.index_copies->take(written.size())) {
+    index_copy_.insert(index_copy_.end(), written.begin(), written.end());
+    return;
+  }
+  options_.index_copies->give_back(index_copy_.size());
+  index_copy_ = {};
 }
 
 void MergedPartition::add(std::span<const IndexRecord> records) {
@@ -317,9 +336,12 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
   if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || segment_ > 0 || !turns_.empty())
     return std::nullopt;
   {
-    // The remains of an append that failed would be read as part of the file. Flushes it, too.
+    // The remains of an append that failed would be read as part of the file. Only where there are
+    // any: to cut within a page is to read it.
     const auto data = files_.open(segment_path(0));
-    if (!data || !(*data)->truncate(view_bytes_)) return std::nullopt;
+    if (!data || !(*data)->flush()) return std::nullopt;
+    const auto size = (*data)->size();
+    if (!size || (*size != view_bytes_ && !(*data)->truncate(view_bytes_))) return std::nullopt;
   }
   const auto file = io_.open(segment_path(0), OpenMode::kRead);
   if (!file || (*file)->native_fd() < 0) return std::nullopt;

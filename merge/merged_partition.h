@@ -10,8 +10,11 @@
 // stays in memory until it is full or nothing comes for a while (base/tail_file.h): a killed
 // process takes it with it, and the origins offer their blocks again (Pusher::offer_again). No
 // record is written before the bytes that it names. load() cuts off what a crash left behind.
-// Threads: safe. Memory: a bit for each block (map_set.h) and a few hundred bytes; the index is
-// read again when it is asked for, and kept only where the view is not simply the file.
+// Threads: safe. Memory: a bit for each block (map_set.h) and a few hundred bytes. A copy of the
+// index is kept of a partition that was begun in this life, as long as it is small and there is
+// memory for it: its readers come when the disks are busiest, and it is two seeks of each of them.
+// Otherwise it is read again when it is asked for. The view is kept where it is not simply the
+// file.
 #pragma once
 
 #include <condition_variable>
@@ -46,6 +49,8 @@ struct MergedPartitionOptions {
   bool verify = true;
   // Whether there is room to preallocate; always if there is none.
   std::function<bool()> has_room = {};
+  // What copies of indexes in memory may take together; none without it.
+  std::shared_ptr<HeldBytes> index_copies = {};
   // The path of a further segment without ".<n>.data", e.g. on another disk; beside the index if
   // there is none. Asked again after a restart with the same answer for segments that exist.
   std::function<std::string(uint32_t segment)> place_segment = {};
@@ -133,6 +138,7 @@ class MergedPartition {
   // `data` holds the bytes that they name.
   [[nodiscard]] Status write_records(std::span<const IndexRecord> records,
                                      std::span<const std::shared_ptr<TailFile>> data);
+  void keep_copy(std::span<const std::byte> written);
   void add(std::span<const IndexRecord> records);
   // Takes the blocks of removed map outputs out of the view.
   void apply_forgotten();
@@ -160,6 +166,7 @@ class MergedPartition {
   uint64_t segment_end_ = 0;                // where its next block goes
   uint64_t allocated_ = 0;                  // of that segment on the disk; at least its end
   uint64_t index_end_ = 0;                  // 0: the index file is not written yet
+  std::vector<std::byte> index_copy_;       // all of the index, or less, which counts for nothing
   uint64_t forgotten_until_ = 0;            // what of forgotten_ has been applied
   bool unflushed_ = false;                  // since flush()
   std::deque<std::shared_ptr<Turn>> turns_;

@@ -73,6 +73,32 @@ TEST_CASE_METHOD(Fixture, "blocks are appended once and read in the order of the
   CHECK_FALSE(partition->read(8, std::as_writable_bytes(std::span(piece))));
 }
 
+TEST_CASE_METHOD(Fixture, "a small partition's index is not read from the disk again") {
+  const auto copies = std::make_shared<HeldBytes>(1 << 20);
+  const auto partition = open({.index_copies = copies});
+  uint64_t map = 0;
+  const auto grow = [&](int blocks) {
+    for (int i = 0; i < blocks; ++i) append(*partition, map++, "block");
+  };
+  grow(200);
+  CHECK(copies->now == 201 * kIndexRecordBytes);
+  REQUIRE(partition->flush());
+  REQUIRE(io->remove_file(base + ".index"));
+  files.back()->forget(base + ".index");
+  CHECK((*partition->view()).size() == 200);
+  SECTION("unless it was given up for its size") {
+    grow(2000);
+    CHECK(copies->now == 0);
+    CHECK_FALSE(partition->view());
+  }
+  SECTION("and what was removed is not in it") {
+    forgotten->add(MapId{7});
+    const auto view = *partition->view();
+    CHECK(view.size() == 199);
+    CHECK(copies->now == 202 * kIndexRecordBytes);
+  }
+}
+
 TEST_CASE_METHOD(Fixture, "a partition is the same after a restart and goes on growing") {
   append(*open(), 1, "one");
   const auto partition = open();
