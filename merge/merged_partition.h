@@ -110,6 +110,7 @@ class MergedPartition {
   // An append under way. Settled in the order of the places.
   struct Turn {
     std::vector<IndexRecord> records;
+    std::shared_ptr<TailFile> data;  // where their bytes are written to
     enum class State { kWriting, kWritten, kFailed, kSettled } state = State::kWriting;
     std::optional<Error> error;
   };
@@ -126,8 +127,7 @@ class MergedPartition {
     uint64_t begin = 0;
     uint64_t end = 0;
   };
-  [[nodiscard]] Status write_bytes(const IndexRecord& first,
-                                   std::span<const std::span<const std::byte>> pieces,
+  [[nodiscard]] Status write_bytes(Turn& turn, std::span<const std::span<const std::byte>> pieces,
                                    const Allocation& allocation);
   // All REQUIRE mu_ held:
   void wait_for_turns_of(Lock& lock, std::span<const Block> blocks);
@@ -136,7 +136,9 @@ class MergedPartition {
   void begin_segment();
   [[nodiscard]] Allocation allocation_for(uint64_t end);
   void settle_turns();
-  [[nodiscard]] Status write_records(std::span<const IndexRecord> records);
+  // `data` holds the bytes that they name.
+  [[nodiscard]] Status write_records(std::span<const IndexRecord> records,
+                                     std::span<const std::shared_ptr<TailFile>> data);
   void keep_copy(std::span<const std::byte> written);
   void add(std::span<const IndexRecord> records);
   // Takes the blocks of removed map outputs out of the view.

@@ -7,12 +7,6 @@
 #include "base/log.h"
 
 namespace shufflefs::merge {
-namespace {
-
-constexpr auto kIdle = std::chrono::hours(1);
-
-}  // namespace
-
 Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster,
                LocalMaps& maps, PlacementCache& placements, PushLedger& ledger, PushOptions options)
     : runtime_(runtime),

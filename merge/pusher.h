@@ -65,6 +65,9 @@ class Pusher {
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:
+  // How long a wait lasts that somebody else ends.
+  static constexpr std::chrono::hours kIdle{1};
+
   struct Owner {
     explicit Owner(PushWindowOptions options) : window(options) {}
     PushQueue queue;

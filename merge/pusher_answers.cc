@@ -14,7 +14,6 @@ namespace {
 
 // More blocks than this in one message would make its header large for no gain.
 constexpr std::size_t kMostBlocks = 32'768;
-constexpr auto kIdle = std::chrono::hours(1);
 
 std::string down_reason(const Cluster& cluster, const NodeName& name) {
   for (const PeerHealth& peer : cluster.health()) {

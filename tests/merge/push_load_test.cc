@@ -155,55 +155,6 @@ TEST_CASE("an owner that does not answer is left alone, and status says why") {
   check_all(cluster, 1, all);
 }
 
-TEST_CASE("a drained node can go: every block of its map outputs is elsewhere") {
-  TestCluster cluster(3);
-  cluster.start();
-  const auto all = write_maps(cluster, 3, 9);
-  cluster.settle(kShuffle, 9);
-  CHECK_FALSE(cluster.engine(0).drain_status().safe_to_stop);
-  cluster.engine(0).drain(true);
-  testing::run_until(cluster.runtime,
-                     [&] { return cluster.engine(0).drain_status().safe_to_stop; });
-  CHECK(cluster.engine(0).drain_status().map_outputs == 3);
-  // It takes nothing more.
-  PushRequest request{kShuffle, node_name(1), 0, {}, Buffer(1)};
-  request.payload.data()[0] = std::byte{1};
-  request.parts.push_back({MapId{99}, 1, {{PartitionId{0}, crc32c(request.payload.span()), 1}}});
-  CHECK(testing::run_task(cluster.runtime, cluster.engine(0).local_node()->push(std::move(request)))
-            .error()
-            .code == Code::kNoSpace);
-  cluster.faults.down.insert(node_name(0));
-  check_all(cluster, 1, all);
-  check_all(cluster, 2, all);
-}
-
-TEST_CASE("nodes drained one after the other: what the first one has left behind moves on") {
-  TestCluster cluster(3);
-  cluster.start();
-  const auto all = write_maps(cluster, 1, 6);  // all on node 0
-  cluster.settle(kShuffle, 6);
-  for (const std::size_t leaving : {0U, 1U}) {
-    cluster.engine(leaving).drain(true);
-    testing::run_until(cluster.runtime,
-                       [&] { return cluster.engine(leaving).drain_status().safe_to_stop; });
-    cluster.faults.down.insert(node_name(leaving));
-    for (std::size_t node = leaving + 1; node < 3; ++node)
-      cluster.view(node).remove(node_name(leaving));
-  }
-  CHECK(cluster.engine(0).drain_status().orphans_moved == 0);
-  CHECK(cluster.engine(1).drain_status().orphans_moved > 0);
-  check_all(cluster, 2, all);
-  // The last one has nobody to bring anything to, and says so.
-  cluster.engine(2).drain(true);
-  testing::run_until(cluster.runtime,
-                     [&] { return cluster.engine(2).drain_status().waiting == 0; });
-  const DrainStatus status = cluster.engine(2).drain_status();
-  CHECK_FALSE(status.safe_to_stop);
-  REQUIRE(status.given_up.size() == 1);
-  CHECK(status.given_up[0].reason.find("no other node") != std::string::npos);
-  CHECK(status.given_up[0].blocks == 6 * 7);
-}
-
 TEST_CASE("a removed map output's late pushes are refused, those of its id's next life are not") {
   TestCluster cluster(2);
   cluster.start();

@@ -89,6 +89,8 @@ class World {
   void drop_shuffle();
   static Task<void> drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
                          std::vector<uint64_t> writings, bool was_murky);
+
+  // ---- faults.cc: what goes wrong ----------------------------------------------------------------
   void crash_some_node();
   void crash(SimNode& node);
   void stop_some_node();

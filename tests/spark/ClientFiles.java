@@ -1,5 +1,6 @@
 package org.shufflefs.spark;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
@@ -137,11 +138,11 @@ public final class ClientFiles {
     int readable = 0;
     List<InputStream> open = new ArrayList<>();
     long end = blocks.isEmpty() ? 0 : last(blocks).offset + last(blocks).length;
-    try (MergedFile file = new MergedFile(path, end)) {
+    try (MergedFile file = new MergedFile(new MountIo(60_000), path, end)) {
       List<MergedBlock> opened = new ArrayList<>();
       for (MergedBlock block : blocks) {
         try {
-          open.add(file.open(block));
+          open.add(file.open(block, ClientFiles::noOrigin));
           opened.add(block);
         } catch (MergedFile.Corrupt | EOFException | java.nio.file.NoSuchFileException e) {
           continue;
@@ -153,6 +154,43 @@ public final class ClientFiles {
       readable += drain(open, opened, good);
     }
     return readable;
+  }
+
+  private static InputStream noOrigin(IOException why) throws IOException {
+    throw why;
+  }
+
+  /** After its first part was handed out the file is not what it was: the rest is the origin's. */
+  private static void largeBlockThatIsLost(Path directory, Random random, boolean cut)
+      throws IOException {
+    byte[] good = new byte[MergedFile.LARGE_BLOCK + 1000];
+    random.nextBytes(good);
+    Path path = directory.resolve("large");
+    Files.write(path, good);
+    PartitionIndex.Entry entry =
+        new PartitionIndex.Entry(1, 0, good.length, crc(good, 0, good.length));
+    MergedBlock block = new MergedBlock(SHUFFLE, 1, entry, PARTITION, null);
+    List<IOException> reasons = new ArrayList<>();
+    MergedFile.Origin origin =
+        why -> {
+          reasons.add(why);
+          return new ByteArrayInputStream(good);
+        };
+    try (MergedFile file = new MergedFile(new MountIo(60_000), path, good.length);
+        InputStream bytes = file.open(block, origin)) {
+      byte[] first = bytes.readNBytes(3 << 20);
+      byte[] other = good.clone();
+      other[5 << 20] ^= 1;
+      Files.write(path, cut ? Arrays.copyOf(good, 5 << 20) : other);
+      byte[] rest = bytes.readAllBytes();
+      require(Arrays.equals(first, Arrays.copyOf(good, first.length)), "other bytes at first");
+      require(
+          Arrays.equals(rest, Arrays.copyOfRange(good, first.length, good.length)),
+          "other bytes than the block's after its file has changed");
+    }
+    require(reasons.size() == 1, "the origin was asked " + reasons.size() + " times");
+    require(
+        reasons.get(0) instanceof MergedFile.Corrupt != cut, "another reason: " + reasons.get(0));
   }
 
   private static MergedBlock last(List<MergedBlock> blocks) {
@@ -185,6 +223,8 @@ public final class ClientFiles {
       files(directory, random, round, round % 3 == 0 ? 400_000 : 5_000);
     }
     files(directory, random, 100, MergedFile.LARGE_BLOCK + (4 << 20)); // read twice
+    largeBlockThatIsLost(directory, random, false);
+    largeBlockThatIsLost(directory, random, true);
     System.out.println("ok");
   }
 }

@@ -160,13 +160,14 @@ class ClientApp:
         lost.worker = None
         status = self.context().statusTracker()
         known = len(status.getExecutorInfos())
+        removed = self.spark_cluster.log("master").count("Removing worker")
         for pid in [worker.pid, *executors]:
             os.kill(pid, signal.SIGKILL)
         worker.wait()
         self.cluster.signal(node, signal.SIGKILL)
         # Until the driver knows: then it would have struck off the node's map outputs.
         until(lambda: len(status.getExecutorInfos()) < known, "the driver has noticed the loss of an executor")
-        until(lambda: "Removing worker" in self.spark_cluster.log("master"), "the master has noticed the loss of the worker")
+        until(lambda: self.spark_cluster.log("master").count("Removing worker") > removed, "the master has noticed the loss of the worker")
 
     # ---- A shuffle to play with
 

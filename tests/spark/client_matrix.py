@@ -133,7 +133,7 @@ def run(only, with_queries):
             except (Wrong, AssertionError) as wrong:
                 failed = True
                 text = f"FAILED: {wrong}"
-            print(f"Spark {pyspark.__version__}, {name}: {text}", flush=True)
+            print(f"Spark {pyspark.__version__}, Scala {os.environ['SPARK_SCALA_VERSION']}, {name}: {text}", flush=True)
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""The client's reading of indexes and merged files, without Spark running: ClientFiles.java against the client's jar."""
+"""The client's reading of indexes and merged files, without Spark running: ClientFiles.java and ClientReads.java against its jar."""
 
 import glob
 import os
@@ -17,15 +17,29 @@ from test_client import ROOT, spark_python  # noqa: E402
 
 
 class ClientFilesTest(unittest.TestCase):
-    def test_damage_is_noticed_and_nothing_else_is_refused(self):
+    @classmethod
+    def setUpClass(cls):
         subprocess.run([ROOT / "scripts" / "client"], check=True)
-        jars = os.path.join(spark_home(spark_python()), "jars")
-        path = ":".join([str(ROOT / "build" / "client" / "shufflefs-spark_2.12.jar"), *glob.glob(f"{jars}/*.jar")])
-        with tempfile.TemporaryDirectory() as directory:
-            subprocess.run(["javac", "-d", directory, "-cp", path, HERE / "ClientFiles.java"], check=True)
-            done = subprocess.run(["java", "-cp", f"{directory}:{path}", "org.shufflefs.spark.ClientFiles", directory],
-                                  capture_output=True, text=True, check=False)
-            self.assertEqual((done.returncode, done.stdout), (0, "ok\n"), done.stderr)
+        home = spark_home(spark_python())
+        cls.directory = cls.enterClassContext(tempfile.TemporaryDirectory())
+        cls.path = ":".join([str(ROOT / "build" / "client" / "shufflefs-spark_2.12.jar"), *glob.glob(f"{home}/jars/*.jar")])
+        sources = [HERE / "ClientFiles.java", HERE / "ClientReads.java"]
+        subprocess.run(["javac", "-d", cls.directory, "-cp", cls.path, *sources], check=True)
+
+    def run_java(self, name, *options):
+        files = os.path.join(self.directory, name)
+        os.mkdir(files)
+        log = f"-Dlog4j.configurationFile=file:{HERE}/log4j2-client.properties"
+        command = ["java", *options, log, "-cp", f"{self.directory}:{self.path}", f"org.shufflefs.spark.{name}", files]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, "ok\n"), done.stderr)
+
+    def test_damage_is_noticed_and_nothing_else_is_refused(self):
+        self.run_java("ClientFiles")
+
+    def test_a_reader_with_little_memory_and_a_bad_mount(self):
+        """Of memory as well: hundreds of blocks at once would not fit."""
+        self.run_java("ClientReads", "-Xmx64m")
 
 
 if __name__ == "__main__":

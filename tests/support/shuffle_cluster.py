@@ -41,12 +41,22 @@ def runs(pid):
         return False
 
 
+def command_of(pid):
+    """The words of a process's command line; of one that is gone none."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+            return file.read().split("\0")[:-1]
+    except FileNotFoundError:
+        return []
+
+
 class Cluster:
     """Nodes node1..nodeN at 127.0.0.11... Use as a context manager. Everything of theirs lies below `below`. `prepare` is
     called with the cluster's directory before anything is started."""
 
     def __init__(self, nodes, *flags, leave_down=(), prepare=None, below=None):
         self.directory = tempfile.mkdtemp(prefix="shufflefs-cluster-", dir=below or os.environ.get("TMPDIR", "/var/tmp"))
+        self.restarted = []  # processes that `cluster down` does not know
         if prepare:
             prepare(self.directory)
         command = [PROGRAM, "cluster", "up", "--nodes", str(nodes), "--dir", self.directory]
@@ -61,6 +71,7 @@ class Cluster:
             self.down()
             raise AssertionError(f"cluster up failed:\n{done.stdout}{done.stderr}")
         self.nodes = self.status()
+        self.commands = [command_of(node["pid"]) for node in self.nodes]
 
     def __enter__(self):
         return self
@@ -74,6 +85,10 @@ class Cluster:
         return json.loads(done.stdout)["nodes"]
 
     def down(self):
+        for process in self.restarted:
+            process.terminate()
+        for process in self.restarted:
+            process.wait(PATIENCE)
         subprocess.run([PROGRAM, "cluster", "down", "--dir", self.directory], capture_output=True, timeout=PATIENCE,
                        check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -117,6 +132,14 @@ class Cluster:
         os.kill(supervisor, number)
         if number == signal.SIGKILL:
             until(lambda: not any(runs(pid) for pid in processes), "the killed processes are gone")
+
+    def restart(self, node):
+        """Starts the daemon of a node that was killed, as it was started before; returns when it answers."""
+        with open(os.path.join(self.directory, self.nodes[node]["name"], "log", "serve.log"), "ab") as log:
+            process = subprocess.Popen(self.commands[node], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.restarted.append(process)
+        self.nodes[node]["pid"] = process.pid
+        until(lambda: self.run(node, "status").returncode == 0, f"node {node} is up again")
 
     def wait_for_maps(self, node, shuffle, maps):
         done = self.run(node, "wait", shuffle, "--maps", str(maps), "--timeout", f"{PATIENCE}s", timeout=PATIENCE + 30)

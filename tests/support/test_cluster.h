@@ -36,7 +36,9 @@ struct Faults {
   bool damage_pushes = false;
   std::map<merge::NodeName, int> busy;  // how often it will still say so
   std::set<merge::NodeName> full;       // it has no room for merged data
-  bool hold = false;                    // pushes wait on their way
+  // How many pushes it will still take and lose, as if it died with them in its memory.
+  std::map<merge::NodeName, int> forgetful;
+  bool hold = false;  // pushes wait on their way
   std::size_t pushes = 0;
   std::vector<merge::ShuffleKey> pushed;  // of each push that was not only offered
   std::size_t merged_questions = 0;
@@ -62,6 +64,13 @@ class Link final : public merge::NodeApi {
     if (int& times = faults_.busy[name_]; times > 0) {
       --times;
       co_return merge::PushReply{.busy_ms = 3};
+    }
+    if (int& times = faults_.forgetful[name_]; times > 0 && !request.offer) {
+      --times;
+      merge::PushReply taken;
+      for (const merge::PushPart& part : request.parts)
+        taken.merged += static_cast<uint32_t>(part.blocks.size());
+      co_return taken;
     }
     if (faults_.damage_pushes) request.payload.data()[0] ^= std::byte{1};
     co_return co_await to_->push(std::move(request));

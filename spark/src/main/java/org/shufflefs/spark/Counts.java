@@ -1,11 +1,5 @@
 package org.shufflefs.spark;
 
-import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.EnumMap;
 import java.util.Map;
 
@@ -43,11 +37,5 @@ final class Counts {
   @Override
   public String toString() {
     return line().trim();
-  }
-
-  void report(Path path) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.WRITE)) {
-      channel.write(ByteBuffer.wrap(line().getBytes(StandardCharsets.US_ASCII)));
-    }
   }
 }

@@ -5,6 +5,7 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -15,8 +16,8 @@ import java.util.zip.CRC32C;
  * are handed out only after their checksum has been seen to be right.
  *
  * <p>One thread. Memory: a window of 1 MiB and one block; blocks above LARGE_BLOCK are read twice
- * instead, once to check them. Failure: IOException of the file,
- * EOFException if it is too short, {@link Corrupt} for a wrong checksum.
+ * instead, once to check them, and once to hand them out piece by piece. Failure: IOException of the
+ * file, EOFException if it is too short, {@link Corrupt} for a wrong checksum.
  */
 final class MergedFile implements Closeable {
   static final class Corrupt extends IOException {
@@ -27,9 +28,25 @@ final class MergedFile implements Closeable {
     }
   }
 
+  /** Where the bytes of a block can be had that fails when some of it was handed out already. */
+  interface Origin {
+    InputStream open(IOException why) throws IOException;
+  }
+
   static final int WINDOW_BYTES = 1 << 20;
   static final int LARGE_BLOCK = 16 << 20;
 
+  private static final class Answer {
+    final FileChannel channel;
+    final int bytes;
+
+    Answer(FileChannel channel, int bytes) {
+      this.channel = channel;
+      this.bytes = bytes;
+    }
+  }
+
+  private final MountIo io;
   private final Path path;
   /** Where the last wanted block ends: nothing behind it is read. */
   private final long end;
@@ -41,13 +58,14 @@ final class MergedFile implements Closeable {
   /** Streams that still read the window: then it is not overwritten. */
   private int readers;
 
-  MergedFile(Path path, long end) {
+  MergedFile(MountIo io, Path path, long end) {
+    this.io = io;
     this.path = path;
     this.end = end;
   }
 
-  InputStream open(MergedBlock block) throws IOException {
-    return block.length > LARGE_BLOCK ? openLarge(block) : openInWindow(block);
+  InputStream open(MergedBlock block, Origin origin) throws IOException {
+    return block.length > LARGE_BLOCK ? openLarge(block, origin) : openInWindow(block);
   }
 
   private InputStream openInWindow(MergedBlock block) throws IOException {
@@ -75,7 +93,7 @@ final class MergedFile implements Closeable {
     int wanted = (int) (Math.max(offset + needed, Math.min(end, limit)) - offset);
     byte[] old = window;
     if (readers > 0 || window.length < wanted) {
-      window = new byte[Math.max(wanted, (int) Math.min(WINDOW_BYTES + needed, end))];
+      window = new byte[Math.max(wanted, (int) Math.min(WINDOW_BYTES + needed, end - offset))];
       readers = 0;
     }
     if (kept > 0) {
@@ -83,39 +101,73 @@ final class MergedFile implements Closeable {
     }
     windowStart = offset;
     windowLength = kept;
-    // What is behind the needed block may be missing: its own turn will tell.
-    windowLength += readFully(ByteBuffer.wrap(window, kept, wanted - kept), from, needed - kept);
+    try {
+      // What is behind the needed block may be missing: its own turn will tell.
+      windowLength += readFully(window, kept, wanted - kept, from, needed - kept);
+    } catch (IOException e) {
+      dropWindow(); // somebody may still be writing to it
+      throw e;
+    }
   }
 
-  private int readFully(ByteBuffer into, long offset, int needed) throws IOException {
-    if (channel == null) {
-      channel = FileChannel.open(path, StandardOpenOption.READ);
+  private void dropWindow() {
+    window = new byte[0];
+    windowLength = 0;
+    readers = 0;
+  }
+
+  private int readFully(byte[] into, int at, int length, long offset, int needed)
+      throws IOException {
+    FileChannel known = channel;
+    channel = null; // until it has come back
+    Answer answer =
+        io.call(
+            path,
+            () -> readFully(known, ByteBuffer.wrap(into, at, length), offset),
+            late -> late.channel.close());
+    channel = answer.channel;
+    if (answer.bytes < needed) {
+      throw new EOFException(path + " ends at " + (offset + answer.bytes));
     }
-    int start = into.position();
-    while (into.hasRemaining()) {
-      int n = channel.read(into, offset + into.position() - start);
-      if (n < 0) {
-        break;
+    return answer.bytes;
+  }
+
+  /** Opens the file if it is not `known`; what is open is closed on failure. */
+  private Answer readFully(FileChannel known, ByteBuffer into, long offset) throws IOException {
+    FileChannel file = known == null ? FileChannel.open(path, StandardOpenOption.READ) : known;
+    try {
+      int start = into.position();
+      while (into.hasRemaining()) {
+        if (file.read(into, offset + into.position() - start) < 0) {
+          break;
+        }
       }
+      return new Answer(file, into.position() - start);
+    } catch (IOException | RuntimeException e) {
+      file.close();
+      throw e;
     }
-    int got = into.position() - start;
-    if (got < needed) {
-      throw new EOFException(path + " ends at " + (offset + got));
-    }
-    return got;
   }
 
-  private InputStream openLarge(MergedBlock block) throws IOException {
-    CRC32C crc = new CRC32C();
+  private InputStream openLarge(MergedBlock block, Origin origin) throws IOException {
     byte[] piece = new byte[WINDOW_BYTES];
+    int[] sums = new int[(int) ((block.length + WINDOW_BYTES - 1) / WINDOW_BYTES)];
+    CRC32C crc = new CRC32C();
     for (long done = 0; done < block.length; ) {
       int step = (int) Math.min(piece.length, block.length - done);
-      readFully(ByteBuffer.wrap(piece, 0, step), block.offset + done, step);
+      readFully(piece, 0, step, block.offset + done, step);
       crc.update(piece, 0, step);
+      sums[(int) (done / WINDOW_BYTES)] = sum(piece, step);
       done += step;
     }
     check(block, crc);
-    return new LargeStream(block, piece);
+    return new LargeStream(block, origin, piece, sums);
+  }
+
+  private static int sum(byte[] bytes, int length) {
+    CRC32C crc = new CRC32C();
+    crc.update(bytes, 0, length);
+    return (int) crc.getValue();
   }
 
   private void check(MergedBlock block, CRC32C crc) throws Corrupt {
@@ -142,8 +194,7 @@ final class MergedFile implements Closeable {
   @Override
   public void close() {
     closeFile();
-    window = new byte[0];
-    windowLength = 0;
+    dropWindow();
   }
 
   private final class WindowStream extends InputStream {
@@ -202,42 +253,75 @@ final class MergedFile implements Closeable {
     }
   }
 
-  /** The second pass over a large block: checked again, in case the file has changed since. */
+  /**
+   * The second pass over a large block. Each piece must be what it was in the first one; otherwise, or
+   * if it cannot be read any more, the rest comes from the origin.
+   */
   private final class LargeStream extends InputStream {
     private final MergedBlock block;
-    private final byte[] piece;
-    private final CRC32C crc = new CRC32C();
+    private final Origin origin;
+    private final int[] sums; // crc32c of the pieces
+    private byte[] piece;
     private long fetched;
     private int at;
     private int filled;
+    private InputStream rest; // at the origin; null: not needed so far
 
-    LargeStream(MergedBlock block, byte[] piece) {
+    LargeStream(MergedBlock block, Origin origin, byte[] piece, int[] sums) {
       this.block = block;
+      this.origin = origin;
       this.piece = piece;
+      this.sums = sums;
     }
 
+    /** False: the block ends here, or the rest is to be read at its origin. */
     private boolean fill() throws IOException {
       if (at < filled) {
         return true;
       }
-      if (fetched == block.length) {
+      if (rest != null || fetched == block.length) {
         return false;
       }
       int step = (int) Math.min(piece.length, block.length - fetched);
-      readFully(ByteBuffer.wrap(piece, 0, step), block.offset + fetched, step);
-      crc.update(piece, 0, step);
+      try {
+        readFully(piece, 0, step, block.offset + fetched, step);
+        if (sum(piece, step) != sums[(int) (fetched / WINDOW_BYTES)]) {
+          throw new Corrupt(
+              path + ": the block of map " + block.mapId + " has changed while it was read");
+        }
+      } catch (ClosedByInterruptException e) {
+        throw e;
+      } catch (IOException e) {
+        piece = new byte[0]; // somebody may still be writing to it
+        filled = 0;
+        at = 0;
+        rest = origin.open(e);
+        skip(rest, fetched);
+        return false;
+      }
       fetched += step;
       at = 0;
       filled = step;
-      if (fetched == block.length) {
-        check(block, crc);
-      }
       return true;
+    }
+
+    private void skip(InputStream stream, long bytes) throws IOException {
+      byte[] ignored = new byte[1 << 16];
+      for (long left = bytes; left > 0; ) {
+        int n = stream.read(ignored, 0, (int) Math.min(ignored.length, left));
+        if (n < 0) {
+          throw new EOFException("the block of map " + block.mapId + " is shorter at its origin");
+        }
+        left -= n;
+      }
     }
 
     @Override
     public int read() throws IOException {
-      return fill() ? piece[at++] & 0xFF : -1;
+      if (fill()) {
+        return piece[at++] & 0xFF;
+      }
+      return rest == null ? -1 : rest.read();
     }
 
     @Override
@@ -246,7 +330,7 @@ final class MergedFile implements Closeable {
         return 0;
       }
       if (!fill()) {
-        return -1;
+        return rest == null ? -1 : rest.read(into, offset, length);
       }
       int n = Math.min(length, filled - at);
       System.arraycopy(piece, at, into, offset, n);
@@ -255,8 +339,15 @@ final class MergedFile implements Closeable {
     }
 
     @Override
-    public int available() {
-      return filled - at;
+    public int available() throws IOException {
+      return rest == null ? filled - at : rest.available();
+    }
+
+    @Override
+    public void close() throws IOException {
+      if (rest != null) {
+        rest.close();
+      }
     }
   }
 }

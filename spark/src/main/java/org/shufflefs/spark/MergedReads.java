@@ -3,14 +3,13 @@ package org.shufflefs.spark;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.SequenceInputStream;
 import java.nio.channels.ClosedByInterruptException;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
 import org.apache.spark.TaskContext;
 import org.apache.spark.network.buffer.ManagedBuffer;
 import org.apache.spark.shuffle.FetchFailedException;
@@ -48,6 +47,7 @@ final class MergedReads {
   private final OriginFetcher origins;
   private final Counts counts;
   private final Map<Integer, Source> sources = new TreeMap<>(); // by partition
+  private long waitedNanos; // and not counted yet
 
   MergedReads(
       NodeMount mount,
@@ -111,37 +111,69 @@ final class MergedReads {
     if (blocks.size() == 1) {
       return open(blocks.get(0));
     }
-    List<InputStream> streams = new ArrayList<>();
-    for (MergedBlock block : blocks) {
-      streams.add(open(block));
+    return new ChainedBlocks(blocks.stream().map(this::openNext).iterator());
+  }
+
+  private InputStream openNext(MergedBlock block) {
+    try {
+      return open(block);
+    } catch (FetchFailedException e) {
+      throw Sneaky.rethrow(e);
     }
-    return new SequenceInputStream(Collections.enumeration(streams));
   }
 
   private InputStream open(MergedBlock block) throws FetchFailedException {
-    Source source = sources.get(block.partition);
-    Fallback reason = Fallback.UNREADABLE;
-    if (!source.isGivenUp()) {
-      try {
-        InputStream bytes = openMerged(source, block);
-        source.failures = 0;
-        counts.merged(block.length);
-        metrics.incLocalMergedBlocksFetched(1);
-        metrics.incLocalMergedBytesRead(block.length);
-        return bytes;
-      } catch (ClosedByInterruptException e) {
-        context.killTaskIfInterrupted();
-        throw failed(block, e);
-      } catch (IOException e) {
-        reason = reasonOf(e);
-        ++source.failures;
-        LOG.warn(
-            "{}: read from {} instead of the merged file ({})",
-            block.blockId(),
-            block.origin,
-            e.toString());
-      }
+    long start = System.nanoTime();
+    try {
+      return openSomewhere(block);
+    } finally {
+      waited(System.nanoTime() - start);
     }
+  }
+
+  /** Spark's count is in milliseconds; most waits are shorter. */
+  private void waited(long nanos) {
+    waitedNanos += nanos;
+    long ms = TimeUnit.NANOSECONDS.toMillis(waitedNanos);
+    if (ms > 0) {
+      metrics.incFetchWaitTime(ms);
+      waitedNanos -= TimeUnit.MILLISECONDS.toNanos(ms);
+    }
+  }
+
+  private InputStream openSomewhere(MergedBlock block) throws FetchFailedException {
+    Source source = sources.get(block.partition);
+    if (source.isGivenUp()) {
+      return fallBack(source, block, Fallback.UNREADABLE);
+    }
+    try {
+      InputStream bytes = openMerged(source, block);
+      source.failures = 0;
+      counts.merged(block.length);
+      metrics.incLocalMergedBlocksFetched(1);
+      metrics.incLocalMergedBytesRead(block.length);
+      return bytes;
+    } catch (ClosedByInterruptException e) {
+      context.killTaskIfInterrupted();
+      throw failed(block, e);
+    } catch (IOException e) {
+      ++source.failures;
+      return fallBack(source, block, e);
+    }
+  }
+
+  private InputStream fallBack(Source source, MergedBlock block, IOException why)
+      throws FetchFailedException {
+    LOG.warn(
+        "{}: read from {} instead of the merged file ({})",
+        block.blockId(),
+        block.origin,
+        why.toString());
+    return fallBack(source, block, reasonOf(why));
+  }
+
+  private InputStream fallBack(Source source, MergedBlock block, Fallback reason)
+      throws FetchFailedException {
     counts.fallback(reason, block.length);
     metrics.incMergedFetchFallbackCount(1);
     if (reason == Fallback.CORRUPT) {
@@ -150,16 +182,27 @@ final class MergedReads {
     return openAtOrigin(source, block);
   }
 
+  /** For a block of which a part has been read merged. */
+  private InputStream fallBackInside(Source source, MergedBlock block, IOException why) {
+    try {
+      return fallBack(source, block, why);
+    } catch (FetchFailedException e) {
+      throw Sneaky.rethrow(e);
+    }
+  }
+
   private InputStream openMerged(Source source, MergedBlock block) throws IOException {
     if (source.file == null) {
       MergedBlock last = source.blocks.get(source.blocks.size() - 1);
       source.file =
           new MergedFile(
-              mount.merged(app, shuffle, block.partition), last.offset + last.length);
+              mount.io(),
+              mount.merged(app, shuffle, block.partition),
+              last.offset + last.length);
     }
     boolean isLast = source.places.get(block.mapId) == source.blocks.size() - 1;
     try {
-      InputStream bytes = source.file.open(block);
+      InputStream bytes = source.file.open(block, why -> fallBackInside(source, block, why));
       if (isLast && block.length <= MergedFile.LARGE_BLOCK) {
         source.file.close(); // the stream has what it needs
       }

@@ -18,50 +18,58 @@ import java.util.Optional;
 final class NodeMount {
   private static final String INFO = ".shufflefs";
 
+  private final MountIo io;
   private final Path root;
   private final String node;
   private final boolean replicates;
 
-  private NodeMount(Path root) throws IOException {
+  private NodeMount(MountIo io, Path root) throws IOException {
+    this.io = io;
     this.root = root;
     this.node = readLine("node");
     this.replicates = readLine("replicate").equals("all");
   }
 
   /** Nothing: no mount is there, or its daemon does not answer. */
-  static Optional<NodeMount> find(File[] localDirs) {
+  static Optional<NodeMount> find(MountIo io, File[] localDirs) {
     for (File dir : localDirs) {
-      Optional<NodeMount> found = above(dir.toPath().toAbsolutePath());
+      Optional<NodeMount> found = above(io, dir.toPath().toAbsolutePath());
       if (found.isPresent()) {
         return found;
       }
     }
-    return ofOwnJar();
+    return ofOwnJar(io);
   }
 
-  private static Optional<NodeMount> ofOwnJar() {
+  private static Optional<NodeMount> ofOwnJar(MountIo io) {
     CodeSource source = NodeMount.class.getProtectionDomain().getCodeSource();
     if (source == null) {
       return Optional.empty();
     }
     try {
-      return above(Path.of(source.getLocation().toURI()));
+      return above(io, Path.of(source.getLocation().toURI()));
     } catch (URISyntaxException | IllegalArgumentException e) {
       return Optional.empty();
     }
   }
 
-  private static Optional<NodeMount> above(Path path) {
-    for (Path at = path; at != null; at = at.getParent()) {
-      if (Files.isRegularFile(at.resolve(INFO).resolve("node"))) {
-        try {
-          return Optional.of(new NodeMount(at));
-        } catch (IOException e) {
-          return Optional.empty();
+  private static Optional<NodeMount> above(MountIo io, Path path) {
+    try {
+      for (Path at = path; at != null; at = at.getParent()) {
+        Path mark = at.resolve(INFO).resolve("node");
+        if (io.call(mark, () -> Files.isRegularFile(mark))) {
+          return Optional.of(new NodeMount(io, at));
         }
       }
+    } catch (IOException e) {
+      // As if it was not there.
     }
     return Optional.empty();
+  }
+
+  /** How its files are read. */
+  MountIo io() {
+    return io;
   }
 
   Path root() {
@@ -104,7 +112,8 @@ final class NodeMount {
   }
 
   private String readLine(String name) throws IOException {
-    byte[] bytes = Files.readAllBytes(root.resolve(INFO).resolve(name));
+    Path path = root.resolve(INFO).resolve(name);
+    byte[] bytes = io.call(path, () -> Files.readAllBytes(path));
     return new String(bytes, StandardCharsets.UTF_8).trim();
   }
 }

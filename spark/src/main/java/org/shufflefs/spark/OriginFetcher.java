@@ -12,6 +12,10 @@ import java.util.concurrent.TimeoutException;
 import org.apache.spark.TaskContext;
 import org.apache.spark.network.buffer.ManagedBuffer;
 import org.apache.spark.network.shuffle.BlockFetchingListener;
+import org.apache.spark.network.shuffle.DownloadFile;
+import org.apache.spark.network.shuffle.DownloadFileManager;
+import org.apache.spark.network.shuffle.SimpleDownloadFile;
+import org.apache.spark.network.util.TransportConf;
 import org.apache.spark.storage.BlockManager;
 import org.apache.spark.storage.BlockManagerId;
 import org.apache.spark.storage.ShuffleBlockId;
@@ -20,7 +24,7 @@ import org.apache.spark.shuffle.IndexShuffleBlockResolver;
 /**
  * Reads blocks where they were written, with Spark's own client and its retries. One task's; its
  * thread asks, Spark's network threads answer. Memory: what has been asked ahead, at most
- * AHEAD_BYTES and one block. Failure: an IOException that names the block, when Spark's client has
+ * AHEAD_BYTES and one block; as in Spark a large block goes to the disk. Failure: an IOException that names the block, when Spark's client has
  * given up or after the patience.
  */
 final class OriginFetcher {
@@ -31,17 +35,23 @@ final class OriginFetcher {
   private final IndexShuffleBlockResolver ownBlocks;
   private final TaskContext context;
   private final long patienceMs;
+  private final long mostInMemory;
+  private final Downloads downloads;
   private final Map<String, CompletableFuture<ManagedBuffer>> asked = new LinkedHashMap<>();
 
+  /** Blocks of more bytes than `mostInMemory` are fetched into a file. */
   OriginFetcher(
       BlockManager blockManager,
       IndexShuffleBlockResolver ownBlocks,
       TaskContext context,
-      long patienceMs) {
+      long patienceMs,
+      long mostInMemory) {
     this.blockManager = blockManager;
     this.ownBlocks = ownBlocks;
     this.context = context;
     this.patienceMs = patienceMs;
+    this.mostInMemory = mostInMemory;
+    this.downloads = new Downloads(blockManager);
   }
 
   /**
@@ -85,7 +95,7 @@ final class OriginFetcher {
                     origin.executorId(),
                     ids.toArray(new String[0]),
                     new Listener(answers),
-                    null));
+                    block.length > mostInMemory ? downloads : null));
   }
 
   private ManagedBuffer await(MergedBlock block) throws IOException {
@@ -118,6 +128,7 @@ final class OriginFetcher {
   void close() {
     asked.values().forEach(OriginFetcher::forget);
     asked.clear();
+    downloads.close();
   }
 
   private static void forget(CompletableFuture<ManagedBuffer> answer) {
@@ -127,6 +138,35 @@ final class OriginFetcher {
             buffer.release();
           }
         });
+  }
+
+  /** Spark's temporary files, until the task's end. Any thread. */
+  private static final class Downloads implements DownloadFileManager {
+    private final BlockManager blockManager;
+    private final List<DownloadFile> files = new ArrayList<>();
+    private boolean closed;
+
+    Downloads(BlockManager blockManager) {
+      this.blockManager = blockManager;
+    }
+
+    @Override
+    public DownloadFile createTempFile(TransportConf conf) {
+      // As it was written: if blocks are encrypted, so is this file.
+      return new SimpleDownloadFile(
+          blockManager.diskBlockManager().createTempLocalBlock()._2(), conf);
+    }
+
+    @Override
+    public synchronized boolean registerTempFileToClean(DownloadFile file) {
+      return !closed && files.add(file);
+    }
+
+    synchronized void close() {
+      closed = true;
+      files.forEach(DownloadFile::delete);
+      files.clear();
+    }
   }
 
   private static final class Listener implements BlockFetchingListener {

@@ -28,19 +28,29 @@ final class PartitionIndex {
     }
   }
 
+  /** The bytes are not such an index. */
+  static final class Damaged extends IOException {
+    private static final long serialVersionUID = 1;
+
+    Damaged(String message) {
+      super(message);
+    }
+  }
+
   private static final int RECORD_BYTES = 40;
   private static final long MAGIC = 0x5845444E49534653L; // "SFSINDEX", little-endian
   private static final int VERSION = 1;
 
   private PartitionIndex() {}
 
-  /** In file order. An IOException also if the bytes are not such an index. */
-  static List<Entry> read(Path path, int shuffle, int partition) throws IOException {
-    return parse(Files.readAllBytes(path), shuffle, partition, path.toString());
+  /** In file order. */
+  static List<Entry> read(MountIo io, Path path, int shuffle, int partition) throws IOException {
+    byte[] bytes = io.call(path, () -> Files.readAllBytes(path));
+    return parse(bytes, shuffle, partition, path.toString());
   }
 
   static List<Entry> parse(byte[] bytes, int shuffle, int partition, String name)
-      throws IOException {
+      throws Damaged {
     ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     if (bytes.length < RECORD_BYTES
         || bytes.length % RECORD_BYTES != 0
@@ -50,7 +60,7 @@ final class PartitionIndex {
         || buffer.getInt(12) != RECORD_BYTES
         || buffer.getInt(16) != shuffle
         || buffer.getInt(20) != partition) {
-      throw new IOException(
+      throw new Damaged(
           name + " is not an index of partition " + partition + " of shuffle " + shuffle);
     }
     List<Entry> entries = new ArrayList<>(bytes.length / RECORD_BYTES - 1);
@@ -58,7 +68,7 @@ final class PartitionIndex {
       long offset = buffer.getLong(at + 8);
       long length = buffer.getLong(at + 16);
       if (!isSealed(bytes, at) || offset < 0 || length <= 0 || offset > Long.MAX_VALUE - length) {
-        throw new IOException(name + ": the record at " + at + " is damaged");
+        throw new Damaged(name + ": the record at " + at + " is damaged");
       }
       entries.add(new Entry(buffer.getLong(at), offset, length, buffer.getInt(at + 28)));
     }

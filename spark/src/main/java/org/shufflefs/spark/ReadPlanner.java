@@ -103,10 +103,12 @@ final class ReadPlanner {
   private boolean planPartition(int partition, Map<Long, Wanted> blocks) {
     try {
       List<PartitionIndex.Entry> entries =
-          PartitionIndex.read(mount.index(app, shuffle, partition), shuffle, partition);
+          PartitionIndex.read(
+              mount.io(), mount.index(app, shuffle, partition), shuffle, partition);
       for (PartitionIndex.Entry entry : entries) {
         Wanted block = blocks.get(entry.mapId);
-        if (block != null) {
+        // Once, whatever the index says: a block that is read twice would be rows that nobody wrote.
+        if (block != null && reads.find(entry.mapId, partition) == null) {
           reads.add(new MergedBlock(shuffle, block.mapIndex, entry, partition, block.origin));
         }
       }
@@ -115,7 +117,7 @@ final class ReadPlanner {
       return true; // nobody has heard of the shuffle yet
     } catch (IOException e) {
       LOG.warn("the index of a partition cannot be read, its blocks come from their origins", e);
-      return false;
+      return e instanceof PartitionIndex.Damaged;
     }
   }
 

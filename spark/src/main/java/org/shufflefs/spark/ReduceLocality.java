@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.lang.reflect.Field;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -115,7 +116,8 @@ final class ReduceLocality {
     try {
       listen(env, dependency.rdd().sparkContext());
       int partitions = dependency.partitioner().numPartitions();
-      List<String> owners = Files.readAllLines(mount.owners(app, shuffle, partitions));
+      Path path = mount.owners(app, shuffle, partitions);
+      List<String> owners = mount.io().call(path, () -> Files.readAllLines(path));
       registerIn(
           (MapOutputTrackerMaster) tracker,
           shuffle,

@@ -28,8 +28,8 @@ public class ShufflefsDataIO implements ShuffleDataIO {
   }
 
   /** Before Spark has read the setting; what the user has set stays. */
-  static void installIfReplicated(SparkConf conf) {
-    Optional<NodeMount> mount = NodeMount.find(new File[0]);
+  static void installIfReplicated(MountIo io, SparkConf conf) {
+    Optional<NodeMount> mount = NodeMount.find(io, new File[0]);
     if (mount.isPresent() && mount.get().replicates() && !conf.contains(KEY)) {
       conf.set(KEY, ShufflefsDataIO.class.getName());
       LOG.info("every block has a second node: map outputs survive the loss of one");

@@ -36,6 +36,7 @@ public class ShufflefsManager extends SortShuffleManager {
   private final SparkConf conf;
   private final MergedBlockResolver resolver;
   private final ReduceLocality locality;
+  private final MountIo io;
   private volatile Optional<NodeMount> mount; // null: not looked for yet
 
   /** As Spark makes it, on the driver and on executors. */
@@ -45,10 +46,12 @@ public class ShufflefsManager extends SortShuffleManager {
     this.resolver =
         new MergedBlockResolver(conf, super.shuffleBlockResolver().taskIdMapsForShuffle());
     this.locality = new ReduceLocality(conf);
+    // As long as Spark waits for an answer of anybody else.
+    this.io = new MountIo(conf.getTimeAsMs("spark.network.timeout", "120s"));
     OwnClasses.loadAll();
     if (isDriver) {
       ReduceLocality.shortenWaits(conf);
-      ShufflefsDataIO.installIfReplicated(conf);
+      ShufflefsDataIO.installIfReplicated(io, conf);
     }
   }
 
@@ -147,7 +150,12 @@ public class ShufflefsManager extends SortShuffleManager {
         conf.getTimeAsMs("spark.network.timeout", "120s")
             * (1 + conf.getInt("spark.shuffle.io.maxRetries", 3));
     OriginFetcher origins =
-        new OriginFetcher(blocks, super.shuffleBlockResolver(), context, patienceMs);
+        new OriginFetcher(
+            blocks,
+            super.shuffleBlockResolver(),
+            context,
+            patienceMs,
+            conf.getSizeAsBytes("spark.network.maxRemoteBlockSizeFetchToMem", "200m"));
     return new MergedReads(found, app(), shuffleId, context, metrics, origins, counts);
   }
 
@@ -167,20 +175,33 @@ public class ShufflefsManager extends SortShuffleManager {
     }
     synchronized (this) {
       if (mount == null) {
-        mount = NodeMount.find(SparkEnv.get().blockManager().diskBlockManager().localDirs());
+        mount = findMount();
         if (mount.isPresent()) {
           LOG.info(
               "reading merged partitions through {} (node {})",
               mount.get().root(),
               mount.get().node());
-        } else {
-          LOG.warn(
-              "neither the local dirs nor this jar lie in a mount of shufflefs that answers:"
-                  + " shuffles are read as Spark reads them");
         }
       }
       return mount;
     }
+  }
+
+  /** Nothing: shuffles are read as Spark reads them. */
+  Optional<NodeMount> findMount() {
+    if (conf.getBoolean("spark.shuffle.useOldFetchProtocol", false)) {
+      // Another attempt of a map task has the same map id then, so the id does not name the bytes.
+      LOG.warn("spark.shuffle.useOldFetchProtocol is set: shuffles are read as Spark reads them");
+      return Optional.empty();
+    }
+    Optional<NodeMount> found =
+        NodeMount.find(io, SparkEnv.get().blockManager().diskBlockManager().localDirs());
+    if (found.isEmpty()) {
+      LOG.warn(
+          "neither the local dirs nor this jar lie in a mount of shufflefs that answers:"
+              + " shuffles are read as Spark reads them");
+    }
+    return found;
   }
 
   @Override
