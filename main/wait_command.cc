@@ -145,10 +145,9 @@ WaitOutcome wait_for_shuffle(const WaitOptions& options,
       if (verdict.state == WaitState::kImpossible) return {kExitImpossible, verdict.text};
       missing = verdict.text;
       progress(shuffle);
-    } else if (answer.error().code == Code::kTimeout && left < kPatienceWithOneAnswer) {
-      return timed_out(options, answer.error().message);
-    } else if (answer.error().code == Code::kNotFound) {
-      missing = answer.error().message;  // what nobody knows yet may still come
+    } else if (answer.error().code == Code::kNotFound || answer.error().code == Code::kTimeout) {
+      // What nobody knows yet may still come, and who is busy may answer the next time.
+      missing = answer.error().message;
     } else {
       return {kExitFailure, answer.error().message};
     }

@@ -69,6 +69,8 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<bool> fetch_merged_run(StreamUnit unit, std::span<std::byte> into);
   Task<Status> fetch_block(const PlannedBlock& block, uint64_t within, std::span<std::byte> into,
                            bool whole);
+  Task<Status> fetch_copy(const MergedAt& copy, uint64_t within, std::span<std::byte> into,
+                          bool whole);
   Task<Status> fetch_elsewhere(const PlannedBlock& block, uint64_t within,
                                std::span<std::byte> into, bool whole);
   Task<Status> fetch_from_origin(const PlannedBlock& block, uint64_t within,
@@ -304,16 +306,9 @@ void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const Erro
 Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within,
                                                 std::span<std::byte> into, bool whole) {
   if (block.merged) {
-    const auto bytes =
-        co_await read_holder(*block.merged, within, static_cast<uint32_t>(into.size()));
-    const bool right = bytes && bytes->size() == into.size() &&
-                       (!whole || crc32c(bytes->span()) == block.merged->crc);
-    if (right) {
-      std::memcpy(into.data(), bytes->data(), into.size());
-      merged_bytes.add(into.size());
-      co_return ok();
-    }
-    count_fallback(block, bytes ? wrong_checksum() : bytes.error());
+    const Status fetched = co_await fetch_copy(*block.merged, within, into, whole);
+    if (fetched) co_return ok();
+    count_fallback(block, fetched.error());
   }
   CO_TRY(co_await fetch_elsewhere(block, within, into, whole));
   if (whole && block.merged && crc32c(into) != block.merged->crc) {
@@ -325,15 +320,32 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
   co_return ok();
 }
 
-// Not where the plan has it merged, if it does: from its origin, or from a copy that another node
-// has merged meanwhile. What may pass is waited for.
+// `whole`: into.size() is the block's length, and its checksum is looked at.
+Task<Status> PartitionStream::Impl::fetch_copy(const MergedAt& copy, uint64_t within,
+                                               std::span<std::byte> into, bool whole) {
+  CO_TRY_ASSIGN(const Buffer bytes,
+                co_await read_holder(copy, within, static_cast<uint32_t>(into.size())));
+  if (bytes.size() != into.size() || (whole && crc32c(bytes.span()) != copy.crc))
+    co_return wrong_checksum();
+  std::memcpy(into.data(), bytes.data(), into.size());
+  merged_bytes.add(into.size());
+  co_return ok();
+}
+
+// Where the plan has it merged it could not be had, if it has: from its origin, or from a copy that
+// another node has merged meanwhile. What may pass is waited for, and then the plan's holder is
+// asked again as well.
 Task<Status> PartitionStream::Impl::fetch_elsewhere(const PlannedBlock& block, uint64_t within,
                                                     std::span<std::byte> into, bool whole) {
   Patience patience(runtime, options.lost_patience);
   while (true) {
     Status fetched = co_await fetch_from_origin(block, within, into);
     if (fetched || co_await fetch_other_copy(block, within, into, whole)) co_return ok();
-    if (!is_passing(fetched.error().code) || !co_await patience.again()) co_return fetched;
+    const bool holder_is_silent = block.merged && silent.contains(block.merged->holder);
+    if (!holder_is_silent && !is_passing(fetched.error().code)) co_return fetched;
+    if (!co_await patience.again()) co_return fetched;
+    silent.clear();
+    if (holder_is_silent && co_await fetch_copy(*block.merged, within, into, whole)) co_return ok();
   }
 }
 
@@ -370,12 +382,8 @@ Task<bool> PartitionStream::Impl::fetch_other_copy(const PlannedBlock& block, ui
       PieceCheck* const pieces = whole ? nullptr : &checks[index_of(block)];
       // Of another copy's bytes than this one's some pieces were read.
       if (pieces && pieces->expected().value_or(copy.crc) != copy.crc) continue;
-      const auto bytes = co_await read_holder(copy, within, static_cast<uint32_t>(into.size()));
-      if (!bytes || bytes->size() != into.size()) continue;
-      if (whole && crc32c(bytes->span()) != copy.crc) continue;
+      if (!co_await fetch_copy(copy, within, into, whole)) continue;
       if (pieces) pieces->expect(copy.crc);
-      std::memcpy(into.data(), bytes->data(), into.size());
-      merged_bytes.add(into.size());
       co_return true;
     }
     others.forget();
