@@ -132,7 +132,7 @@ std::size_t MergedPartition::memory_bytes() const {
 
 bool MergedPartition::must_stay() const {
   const Lock lock(mu_);
-  return (segment_ > 0 && segment_end_ == 0) || sealed_end_ > 0 || !turns_.empty();
+  return (segment_ > 0 && segment_end_ == 0) || !turns_.empty();
 }
 
 Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
@@ -336,13 +336,10 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
   if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || segment_ > 0 || !turns_.empty())
     return std::nullopt;
   {
-    // The remains of an append that failed would be read as part of the file. Only where there are
-    // any: to cut within a page is to read it.
+    // The remains of an append that failed would be read as part of the file. Flushes it, and gives
+    // back what was allocated ahead.
     const auto data = files_.open(segment_path(0));
-    if (!data || !(*data)->flush()) return std::nullopt;
-    const auto size = (*data)->size();
-    if (!size || (*size != view_bytes_ && !(*data)->truncate(view_bytes_))) return std::nullopt;
-    if (*size == view_bytes_ && allocated_ > view_bytes_) sealed_end_ = view_bytes_;
+    if (!data || !(*data)->truncate(view_bytes_)) return std::nullopt;
   }
   const auto file = io_.open(segment_path(0), OpenMode::kRead);
   if (!file || (*file)->native_fd() < 0) return std::nullopt;
@@ -368,10 +365,6 @@ Status MergedPartition::flush() {
 
 void MergedPartition::trim() {
   const Lock lock(mu_);
-  if (sealed_end_ > 0) {
-    const auto sealed = files_.open(segment_path(0));
-    if (sealed && (*sealed)->truncate(sealed_end_)) sealed_end_ = 0;
-  }
   if (allocated_ <= segment_end_ || !turns_.empty()) return;
   const auto data = files_.open(segment_path(segment_));
   if (!data) return;

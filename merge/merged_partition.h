@@ -102,8 +102,7 @@ class MergedPartition {
   // Gives back what was preallocated and not used.
   void trim();
   [[nodiscard]] std::size_t memory_bytes() const;
-  // It knows something that a load() from the disk would not: that the file is sealed, or is to be
-  // trimmed.
+  // It knows something that a load() from the disk would not: that the file is sealed.
   [[nodiscard]] bool must_stay() const;
 
  private:
@@ -166,7 +165,6 @@ class MergedPartition {
   uint32_t segment_ = 0;                    // the one that grows
   uint64_t segment_end_ = 0;                // where its next block goes
   uint64_t allocated_ = 0;                  // of that segment on the disk; at least its end
-  uint64_t sealed_end_ = 0;                 // of segment 0 if more is allocated and it is sealed
   uint64_t index_end_ = 0;                  // 0: the index file is not written yet
   std::vector<std::byte> index_copy_;       // all of the index, or less, which counts for nothing
   uint64_t forgotten_until_ = 0;            // what of forgotten_ has been applied

@@ -55,7 +55,7 @@ class ClientTest(unittest.TestCase):
         cls.small_disk = os.path.join(cls.directory, "small")
         os.makedirs(os.path.join(directory, "node4"))
         os.mkdir(cls.small_disk)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "small", cls.small_disk], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "small", cls.small_disk], check=True)
         cls.addClassCleanup(subprocess.run, ["umount", cls.small_disk], check=True)
         os.symlink(cls.small_disk, os.path.join(directory, "node4", "data"))
 
@@ -124,6 +124,9 @@ class ClientTest(unittest.TestCase):
         """A fully merged shuffle, one of its merged files changed by `change(path)`, and what is read then."""
         frozen, shuffle, result = self.frozen()
         node, partition, path = self.app.merged_files(shuffle)[0]
+        # The last pieces of it may be in the owner's memory still.
+        shown = self.app.cluster.path(node, "shuffles", self.app.app, str(shuffle), "partitions", f"{partition}.merged")
+        until(lambda: os.path.getsize(path) == os.path.getsize(shown), "what is merged is on the disk")
         change(path)
         read, stages = self.read_again(frozen, result)
         self.assertFalse([stage for stage in stages.values() if stage.numFailedTasks()], "a task has failed")
