@@ -34,6 +34,14 @@ PushOptions unpushed() {
   return push;
 }
 
+std::vector<std::size_t> nodes_without(const NodeName& left_out, std::size_t count) {
+  std::vector<std::size_t> nodes;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (node_name(i) != left_out) nodes.push_back(i);
+  }
+  return nodes;
+}
+
 Task<void> all_come_back(TestCluster& cluster) {
   co_await sleep_for(cluster.runtime, std::chrono::milliseconds(100));
   cluster.faults.down.clear();
@@ -122,10 +130,7 @@ TEST_CASE("what is merged is found with a question to each candidate, whatever w
   TestCluster cluster(5);
   cluster.start();
   const NodeName owner = Placement(kShuffle, cluster.view(0).names(), 1).owner(PartitionId{0});
-  std::vector<std::size_t> others;
-  for (std::size_t i = 0; i < 5; ++i) {
-    if (node_name(i) != owner) others.push_back(i);
-  }
+  const std::vector<std::size_t> others = nodes_without(owner, 5);
   std::vector<std::string> expected;
   for (uint64_t map = 0; map < 20; ++map) {
     expected.push_back(random_blocks(map, {10'000})[0]);
@@ -210,10 +215,7 @@ TEST_CASE("a block whose planned holder and origin are gone is read from another
   TestCluster cluster(4);
   cluster.start();
   const NodeName owner = Placement(kShuffle, cluster.view(0).names(), 1).owner(PartitionId{0});
-  std::vector<std::size_t> others;
-  for (std::size_t i = 0; i < 4; ++i) {
-    if (node_name(i) != owner) others.push_back(i);
-  }
+  const std::vector<std::size_t> others = nodes_without(owner, 4);
   const std::size_t origin = others[0];
   const std::size_t reader = others[1];
   const std::string block = random_blocks(1, {size})[0];
