@@ -28,8 +28,7 @@ class OpenFiles {
   // The same if it is open already, otherwise for reading only, and not kept.
   [[nodiscard]] Result<std::shared_ptr<File>> open_to_read(const std::string& path);
   // Writes what files hold that were not written to since the last call, or have held something for
-  // long. What cannot be written is
-  // tried again by the next call; the errors say why.
+  // long. What cannot be written is tried again by the next call; the errors say why.
   std::vector<Error> flush_idle();
   // Everything, and nothing is held from now on: for the end.
   void stop_holding();

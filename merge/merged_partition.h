@@ -166,7 +166,7 @@ class MergedPartition {
   uint64_t segment_end_ = 0;                // where its next block goes
   uint64_t allocated_ = 0;                  // of that segment on the disk; at least its end
   uint64_t index_end_ = 0;                  // 0: the index file is not written yet
-  std::vector<std::byte> index_copy_;       // all of the index, or less, which counts for nothing
+  std::vector<std::byte> index_copy_;       // all of the index, or nothing
   uint64_t forgotten_until_ = 0;            // what of forgotten_ has been applied
   bool unflushed_ = false;                  // since flush()
   std::deque<std::shared_ptr<Turn>> turns_;
