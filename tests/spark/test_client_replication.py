@@ -49,9 +49,13 @@ class ReplicationTest(unittest.TestCase):
 
     def test_the_drain_of_two_nodes_costs_no_map_task(self):
         """Of some partitions both candidates go: what the one has written for them is brought to a node that is neither."""
-        frozen, shuffle, expected = self.frozen()
+        for _ in range(10):  # the hash of application and shuffle decides; it has no such partition in one case of ten
+            frozen, shuffle, expected = self.frozen()
+            if self.owned_by(DRAINED, shuffle):
+                break
+        else:
+            self.fail("the drained nodes are not both candidates of any partition, in ten shuffles")
         self.assertTrue(self.map_outputs(DRAINED[0], shuffle), "the node that is to be drained has no map output")
-        self.assertTrue(self.owned_by(DRAINED, shuffle), "the drained nodes are not both candidates of any partition")
         for node in DRAINED:  # both begin before one of them has ended
             self.assertIn(self.app.cluster.run(node, "drain", "--no-wait").returncode, (0, 3, 4))
         for node in DRAINED:
