@@ -15,8 +15,9 @@ class BackgroundIo {
   BackgroundIo(const BackgroundIo&) = delete;
   BackgroundIo& operator=(const BackgroundIo&) = delete;
 
-  // The class and level of the calling thread, as ioprio_get(2) has it.
-  [[nodiscard]] static int priority();
+  // The class of the calling thread, as ioprio_get(2) has it.
+  [[nodiscard]] static int priority_class();
+  static constexpr int kIdleClass = 3;
 
  private:
   const int before_;
