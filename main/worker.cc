@@ -1,10 +1,12 @@
 #include "main/worker.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <iostream>
@@ -60,7 +62,17 @@ Order wait_for_order(const Fd& unable) {
   }
 }
 
+// The buffers of pushes come and go by megabytes. Left alone, glibc gives each back to the kernel,
+// which then has to clear its pages anew: an eighth of the processor time of pushing and merging.
+void keep_freed_memory(uint64_t budget_bytes) {
+  constexpr uint64_t kMost = 64U << 20U;
+  constexpr int kLeastMapped = 32 << 20;
+  ::mallopt(M_TRIM_THRESHOLD, static_cast<int>(std::min(budget_bytes / 8, kMost)));
+  ::mallopt(M_MMAP_THRESHOLD, kLeastMapped);
+}
+
 int serve(const Settings& settings, MountState state) {
+  keep_freed_memory(settings.memory_bytes);
   log_set_level(settings.log_level);
   log_set_format(settings.log_format);
   KeptBySupervisor kept(kWorkerChannel);
