@@ -30,10 +30,16 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
 void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
   Operations& ops = operations(req);
   if (is_virtual(ino)) return ops.virtual_ops.getxattr(req, ino, name, size);
-  const OsResult<Node> node = ops.native.node(ino);
-  if (!node) return void(fuse_reply_err(req, node.error().value));
   std::vector<char> value(size);
-  const ssize_t length = ::getxattr(ProcPath(node->fd.get()).get(), name, value.data(), size);
+  ssize_t length = 0;
+  // The kernel asks for security.capability before a write, whenever it has asked for the size.
+  if (const auto open = ops.handles.any_of(ino)) {
+    length = ::fgetxattr(open->fd.get(), name, value.data(), size);
+  } else {
+    const OsResult<Node> node = ops.native.node(ino);
+    if (!node) return void(fuse_reply_err(req, node.error().value));
+    length = ::getxattr(ProcPath(node->fd.get()).get(), name, value.data(), size);
+  }
   if (length < 0) return void(fuse_reply_err(req, errno));
   if (size == 0) return void(fuse_reply_xattr(req, static_cast<std::size_t>(length)));
   fuse_reply_buf(req, value.data(), static_cast<std::size_t>(length));
