@@ -43,8 +43,9 @@ void reply_attr(fuse_req_t req, fuse_ino_t ino, const Target& target) {
   fuse_reply_attr(req, &attr, operations(req).native.attribute_seconds(*target.tree, ino));
 }
 
-// fstat(2) comes without its file. A file that is being written is asked about often (Spark's writer
-// does so after each partition), and most of the answer's time would go into opening it once more.
+// fstat(2) comes without its file. A file that is being written is asked about often (Spark's
+// writer does so after each partition), and most of the answer's time would go into opening it once
+// more.
 OsResult<Target> find_to_look_at(Operations& ops, fuse_ino_t ino, const fuse_file_info* info) {
   if (info == nullptr) {
     if (std::shared_ptr<OpenFile> open = ops.handles.any_of(ino)) {

@@ -37,7 +37,7 @@ struct PushChunk {
   bool second = false;   // the second choice has been tried, or is being
   bool leaving = false;  // its node is being drained: any other node will do; merged when the
                          // owner has said so to an offer
-  std::vector<NodeName> no_room_at;     // who had no room for it, if it is `leaving`
+  std::vector<NodeName> tried;          // who did not take it, if it is `leaving`
   std::optional<TimePoint> busy_since;  // when the owner first had no room for it
 };
 

@@ -9,8 +9,8 @@
 // with a reason. While an owner is left alone, what is due for it shares the fate of the probes.
 //
 // A chunk goes somewhere else than planned when its owner has left the cluster (to the owner by the
-// new member list), or has no room (to the second choice, once; of a node that is being drained to
-// whoever has room).
+// new member list), or has no room (to the second choice, once). Of a node that is being drained it
+// goes to whoever takes it, also when its owner does not answer.
 //
 // Threads: reactor only; disk reads are offloaded, some at a time and behind everybody else's
 // (base/background_io.h). Memory: bytes are held under the budget only
@@ -95,7 +95,7 @@ class Pusher {
   void fail_waiting(const NodeName& name, const Error& error);
   // To the owner by the member list of now, or to the second choice. False if there is no other.
   bool reroute(const NodeName& from, const PushChunk& chunk, bool to_second);
-  // To any member that is up and has not had no room for it yet; the chunk is moved from if so.
+  // To any member that is up and was not tried yet; the chunk is moved from if so.
   bool send_elsewhere(const NodeName& from, PushChunk& chunk);
   void give_up(const NodeName& name, const PushChunk& chunk, const Error& error);
   [[nodiscard]] Duration backoff(uint32_t attempts);

@@ -229,8 +229,9 @@ void Pusher::settle_failure(const NodeName& name, const Error& error, std::vecto
 }
 
 void Pusher::retry_or_give_up(const NodeName& name, PushChunk chunk, const Error& error) {
-  if (!is_retryable(error.code) || chunk.attempts >= options_.max_retries) {
-    give_up(name, chunk, error);
+  const bool may_pass = is_retryable(error.code);
+  if (!may_pass || chunk.attempts >= options_.max_retries) {
+    if (!may_pass || !chunk.leaving || !send_elsewhere(name, chunk)) give_up(name, chunk, error);
     return;
   }
   retries_.add();
@@ -277,10 +278,12 @@ bool Pusher::reroute(const NodeName& from, const PushChunk& chunk, bool to_secon
 }
 
 bool Pusher::send_elsewhere(const NodeName& from, PushChunk& chunk) {
-  chunk.no_room_at.push_back(from);
+  chunk.tried.push_back(from);
   for (const NodeName& name : cluster_.names()) {
     if (name == cluster_.self() || !cluster_.is_up(name)) continue;
-    if (std::ranges::find(chunk.no_room_at, name) != chunk.no_room_at.end()) continue;
+    if (std::ranges::find(chunk.tried, name) != chunk.tried.end()) continue;
+    chunk.attempts = 0;
+    chunk.busy_since.reset();
     enqueue(name, std::move(chunk), Duration(0));
     return true;
   }

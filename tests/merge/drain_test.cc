@@ -100,6 +100,19 @@ TEST_CASE("both candidates of a partition are drained at the same time: its bloc
   for (const std::size_t node : staying) check_all(cluster, node, all);
 }
 
+TEST_CASE("a node that goes while others are down brings its blocks past them") {
+  TestCluster cluster(4);
+  cluster.start();
+  const auto all = write_maps(cluster, 1, 6);  // all on node 0
+  cluster.settle(kShuffle, 6);
+  for (const std::size_t dead : {1U, 2U}) stop(cluster, dead);  // and stay on the member list
+  cluster.engine(0).drain(true);
+  until_safe(cluster, 0);
+  // As long as candidates are silent nobody knows what they alone have heard of.
+  for (const std::size_t gone : {0U, 1U, 2U}) leave(cluster, gone, 4);
+  check_all(cluster, 3, all);
+}
+
 TEST_CASE("the later one of two drained nodes moves on what the earlier one has brought to it") {
   TestCluster cluster(3);
   cluster.start();

@@ -26,6 +26,7 @@ inline Blocks write_maps(testing::TestCluster& cluster, std::size_t nodes, uint6
 inline void check_partition(testing::TestCluster& cluster, std::size_t node, uint32_t partition,
                             const Blocks& all) {
   const PartitionPlan plan = cluster.plan(node, kShuffle, partition);
+  INFO("partition " << partition << ": " << plan.incomplete.value_or(""));
   REQUIRE_FALSE(plan.incomplete);
   const auto text = cluster.read(node, plan, 7777);
   REQUIRE(text);
