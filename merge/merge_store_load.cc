@@ -15,20 +15,42 @@ constexpr uint32_t kPrivateDirectory = 0700;
 
 Status MergeStore::load() {
   for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
-    if (!disks_.is_well(disk)) continue;
-    const Status loaded = load_disk(disk);
-    if (loaded) continue;
-    if (disks_.size() == 1) return loaded;
-    disks_.fail(disk, loaded.error().message);
+    if (disks_.is_well(disk)) {
+      const Status loaded = load_disk(disk);
+      if (loaded) continue;
+      if (disks_.size() == 1) return loaded;
+      disks_.fail(disk, loaded.error().message);
+    }
+    leave_out(disk);
   }
   attach_strays();
   return ok();
 }
 
+std::string MergeStore::root(std::size_t disk) const { return disks_.path(disk) + "/merged"; }
+
+Status MergeStore::make_root(std::size_t disk) {
+  TRY(io_.make_directories(root(disk)));
+  return io_.set_mode(root(disk), kPrivateDirectory);
+}
+
+// Also what was found before the disk failed: it goes when the disk is back.
+void MergeStore::leave_out(std::size_t disk) {
+  for (const auto& [key, shuffle] : shuffles_) {
+    const std::lock_guard lock(shuffle->mu);
+    std::erase_if(shuffle->slots, [&](const auto& slot) { return slot.second->disk == disk; });
+    for (auto& [partition, segments] : shuffle->strays)
+      std::erase_if(segments, [&](const auto& segment) { return segment.second == disk; });
+    std::erase_if(shuffle->strays, [](const auto& strays) { return strays.second.empty(); });
+    shuffle->has_directory[disk] = false;
+  }
+  const std::lock_guard lock(undone_mu_);
+  undone_[disk].unknown = true;
+}
+
 Status MergeStore::load_disk(std::size_t disk) {
-  const std::string root = disks_.path(disk) + "/merged";
-  TRY(io_.make_directories(root));
-  TRY(io_.set_mode(root, kPrivateDirectory));
+  TRY(make_root(disk));
+  const std::string root = this->root(disk);
   TRY_ASSIGN(const std::vector<DirectoryEntry> apps, io_.list(root));
   for (const DirectoryEntry& app_entry : apps) {
     const auto app = AppId::parse(app_entry.name);

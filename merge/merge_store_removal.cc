@@ -57,6 +57,7 @@ void MergeStore::remove_later(const ShuffleKey& key, PartitionId partition, std:
 }
 
 Status MergeStore::finish_drops(std::size_t disk) {
+  TRY(remove_unknown(disk));
   Status all = ok();
   Undone undone;
   {
@@ -81,6 +82,19 @@ Status MergeStore::finish_drops(std::size_t disk) {
     undone_[disk].files.push_back(std::move(path));
   }
   return all;
+}
+
+Status MergeStore::remove_unknown(std::size_t disk) {
+  {
+    const std::lock_guard lock(undone_mu_);
+    if (!undone_[disk].unknown) return ok();
+  }
+  TRY(trash_.add_disk(disks_.path(disk)));  // it may have been away for that as well
+  TRY(trash_.discard(root(disk)));
+  TRY(make_root(disk));
+  const std::lock_guard lock(undone_mu_);
+  undone_[disk].unknown = false;
+  return ok();
 }
 
 bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {

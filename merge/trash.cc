@@ -14,6 +14,7 @@ Status Trash::add_disk(const std::string& data_dir) {
   TRY(io_.make_directories(trash));
   TRY_ASSIGN(const std::vector<DirectoryEntry> left, io_.list(trash));
   const std::lock_guard lock(mu_);
+  if (std::ranges::find(data_dirs_, data_dir) != data_dirs_.end()) return ok();
   data_dirs_.push_back(data_dir);
   for (const DirectoryEntry& entry : left)
     items_.push_back({trash + "/" + entry.name, runtime_.now() + grace_});

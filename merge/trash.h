@@ -21,8 +21,8 @@ class Trash {
  public:
   Trash(Runtime& runtime, FileIo& io, Duration grace) : runtime_(runtime), io_(io), grace_(grace) {}
 
-  // A directory of a data disk to which things of that disk are moved. Picks up what is in it.
-  // Before run().
+  // A directory of a data disk to which things of that disk are moved. Picks up what is in it, but
+  // not twice.
   [[nodiscard]] Status add_disk(const std::string& data_dir);
   // Moves `path`, which is below a disk that was added, into its trash. Fine if it is not there.
   [[nodiscard]] Status discard(const std::string& path);
@@ -43,10 +43,11 @@ class Trash {
   Runtime& runtime_;
   FileIo& io_;
   const Duration grace_;
-  std::vector<std::string> data_dirs_;  // constant after start
   std::mutex mu_;
-  std::vector<Item> items_;  // GUARDED_BY(mu_)
-  uint64_t next_ = 0;        // GUARDED_BY(mu_)
+  // All GUARDED_BY(mu_):
+  std::vector<std::string> data_dirs_;
+  std::vector<Item> items_;
+  uint64_t next_ = 0;
 };
 
 }  // namespace shufflefs::merge
