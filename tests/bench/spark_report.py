@@ -13,7 +13,7 @@ NAMES = {"jvm": "stock Spark, JVM service", "ours": "stock Spark, our service", 
 GOALS = {"map_s": 1.1, "reduce_s": 0.17, "total_s": 0.33}
 COLUMNS = {"map_s": "map, s", "flush_s": "flush, s", "reduce_s": "reduce, s", "total_s": "total, s", "reads": "disk reads", "mean_kb": "mean KiB",
            "read_mb": "read, MB", "disk_s": "disks need, s", "merged_percent": "merged, %", "node_local_percent": "at the owner, %", "connections": "connections", "services_cpu_s": "services, CPU s",
-           "executors_cpu_s": "executors, CPU s", "services_mb": "services, MB", "load": "load"}
+           "executors_cpu_s": "executors, CPU s", "services_mb": "services, MB", "load": "load", "probe_ms": "probe, ms"}
 MEMORY = {"services_mb": "services, resident MB", "services_heap_mb": "of it JVM heap", "executor_mb": "an executor, resident MB",
           "executor_heap_mb": "its heap", "executor_off_heap_mb": "its off-heap"}
 
