@@ -59,6 +59,14 @@ class Hardening(unittest.TestCase):
         self.assertTrue(ours)
         self.assertFalse([command for command in ours if "-D_FORTIFY_SOURCE=3" not in command])
 
+    def test_control_flow_integrity(self):
+        with open(os.path.join(os.environ.get("SHUFFLEFS_BUILD", "build"), "compile_commands.json"), encoding="utf-8") as file:
+            if "-fsanitize=cfi-" not in file.read():
+                self.skipTest("this build is without control-flow integrity")
+        # Functions whose address is taken have a place in a jump table, by which a pointer is checked before it is called.
+        names = subprocess.run(["nm", PROGRAM], capture_output=True, text=True, check=True).stdout
+        self.assertIn(".cfi_jt", names)
+
 
 if __name__ == "__main__":
     unittest.main()
