@@ -53,8 +53,8 @@ class MergeStore {
   MergeStore(FileIo& io, Trash& trash, Disks& disks, MergeStoreOptions options = {});
 
   // Lists what is on the disks; partitions are verified when they are first used. Names that are
-  // not ours are left alone and logged. A disk that cannot be listed is given up, and all that is
-  // merged on it goes when it is back: it may be of shuffles that have been dropped since.
+  // not ours are left alone and logged. A disk that cannot be listed is given up; what is merged on
+  // it is found by the next start.
   [[nodiscard]] Status load();
 
   struct Block {
@@ -93,8 +93,8 @@ class MergeStore {
   // Removes the shuffle's partitions of the disk at once, past the trash. Whether there were any.
   [[nodiscard]] bool evict(const ShuffleKey& key, std::size_t disk);
   // The disk is back: removes what drops and evictions could not remove from it, copies of
-  // partitions that were begun anew elsewhere, and everything if load() has not seen it. It is not
-  // to be used before this has worked.
+  // partitions that were begun anew elsewhere, and what is stale if load() could not look. It is
+  // not to be used before this has worked.
   [[nodiscard]] Status finish_drops(std::size_t disk);
   // Gives back what was preallocated for the shuffle and not used.
   void trim(const ShuffleKey& key);
@@ -131,9 +131,10 @@ class MergeStore {
   };
   using Found = Result<std::shared_ptr<MergedPartition>>;
   [[nodiscard]] std::string directory(std::size_t disk, const ShuffleKey& key) const;
-  [[nodiscard]] std::string root(std::size_t disk) const;
   [[nodiscard]] Status make_root(std::size_t disk);
-  void leave_out(std::size_t disk);
+  [[nodiscard]] Result<std::vector<ShuffleKey>> shuffles_on(std::size_t disk) const;
+  // Whether it was.
+  [[nodiscard]] Result<bool> discard_stale(std::size_t disk, const ShuffleKey& key);
   [[nodiscard]] Status load_disk(std::size_t disk);
   [[nodiscard]] Status load_shuffle(std::size_t disk, const ShuffleKey& key);
   // Both REQUIRE shuffle.mu held:
@@ -155,7 +156,7 @@ class MergeStore {
       const ShuffleKey& key, const std::shared_ptr<Shuffle>& shuffle, PartitionId partition,
       std::span<const MergedPartition::Block> blocks);
   void drop_later(std::size_t disk, const ShuffleKey& key);
-  [[nodiscard]] Status remove_unknown(std::size_t disk);
+  [[nodiscard]] Status finish_load(std::size_t disk);
   void remove_later(const ShuffleKey& key, PartitionId partition, std::size_t disk);
   // Adds the partition's files on other disks than `without`. REQUIRES: no append is under way.
   void list_files(const ShuffleKey& key, PartitionId partition, const Slot& slot,
@@ -174,7 +175,7 @@ class MergeStore {
   std::mutex undone_mu_;  // no other is taken under it but that of files_
   // What has to go from a failed disk when it is back.
   struct Undone {
-    bool unknown = false;  // all that is there: load() has not seen it
+    bool unlisted = false;  // by load(): what is stale is still there
     std::vector<ShuffleKey> shuffles;
     std::vector<std::string> files;
   };

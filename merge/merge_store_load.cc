@@ -21,36 +21,22 @@ Status MergeStore::load() {
       if (disks_.size() == 1) return loaded;
       disks_.fail(disk, loaded.error().message);
     }
-    leave_out(disk);
+    const std::lock_guard lock(undone_mu_);
+    undone_[disk].unlisted = true;
   }
   attach_strays();
   return ok();
 }
 
-std::string MergeStore::root(std::size_t disk) const { return disks_.path(disk) + "/merged"; }
-
 Status MergeStore::make_root(std::size_t disk) {
-  TRY(io_.make_directories(root(disk)));
-  return io_.set_mode(root(disk), kPrivateDirectory);
+  const std::string root = disks_.path(disk) + "/merged";
+  TRY(io_.make_directories(root));
+  return io_.set_mode(root, kPrivateDirectory);
 }
 
-// Also what was found before the disk failed: it goes when the disk is back.
-void MergeStore::leave_out(std::size_t disk) {
-  for (const auto& [key, shuffle] : shuffles_) {
-    const std::lock_guard lock(shuffle->mu);
-    std::erase_if(shuffle->slots, [&](const auto& slot) { return slot.second->disk == disk; });
-    for (auto& [partition, segments] : shuffle->strays)
-      std::erase_if(segments, [&](const auto& segment) { return segment.second == disk; });
-    std::erase_if(shuffle->strays, [](const auto& strays) { return strays.second.empty(); });
-    shuffle->has_directory[disk] = false;
-  }
-  const std::lock_guard lock(undone_mu_);
-  undone_[disk].unknown = true;
-}
-
-Status MergeStore::load_disk(std::size_t disk) {
-  TRY(make_root(disk));
-  const std::string root = this->root(disk);
+Result<std::vector<ShuffleKey>> MergeStore::shuffles_on(std::size_t disk) const {
+  const std::string root = disks_.path(disk) + "/merged";
+  std::vector<ShuffleKey> keys;
   TRY_ASSIGN(const std::vector<DirectoryEntry> apps, io_.list(root));
   for (const DirectoryEntry& app_entry : apps) {
     const auto app = AppId::parse(app_entry.name);
@@ -58,23 +44,37 @@ Status MergeStore::load_disk(std::size_t disk) {
       log_warning("merge.foreign_name", {{"path", root + "/" + app_entry.name}});
       continue;
     }
-    TRY_ASSIGN(const FileInfo info, io_.stat(root + "/" + app_entry.name));
-    // Root's may be of before owners were remembered.
-    if (info.uid != 0) loaded_owners_.try_emplace(*app, FileOwner{info.uid, info.gid});
     TRY_ASSIGN(const std::vector<DirectoryEntry> shuffles, io_.list(root + "/" + app_entry.name));
     for (const DirectoryEntry& entry : shuffles) {
       const auto shuffle = parse_shuffle_id(entry.name);
-      if (shuffle && entry.is_directory) TRY(load_shuffle(disk, ShuffleKey{*app, *shuffle}));
+      if (shuffle && entry.is_directory) keys.push_back({*app, *shuffle});
     }
+  }
+  return keys;
+}
+
+Status MergeStore::load_disk(std::size_t disk) {
+  TRY(make_root(disk));
+  TRY_ASSIGN(const std::vector<ShuffleKey> keys, shuffles_on(disk));
+  for (const ShuffleKey& key : keys) {
+    TRY_ASSIGN(const FileInfo app, io_.stat(disks_.path(disk) + "/merged/" + key.app.str()));
+    // Root's may be of before owners were remembered.
+    if (app.uid != 0) loaded_owners_.try_emplace(key.app, FileOwner{app.uid, app.gid});
+    TRY_ASSIGN(const bool stale, discard_stale(disk, key));
+    if (!stale) TRY(load_shuffle(disk, key));
   }
   return ok();
 }
 
+Result<bool> MergeStore::discard_stale(std::size_t disk, const ShuffleKey& key) {
+  if (!options_.is_stale) return false;
+  TRY_ASSIGN(const FileInfo info, io_.stat(directory(disk, key)));
+  if (!options_.is_stale(key, info.modified_ms)) return false;
+  TRY(trash_.discard(directory(disk, key)));
+  return true;
+}
+
 Status MergeStore::load_shuffle(std::size_t disk, const ShuffleKey& key) {
-  if (options_.is_stale) {
-    TRY_ASSIGN(const FileInfo info, io_.stat(directory(disk, key)));
-    if (options_.is_stale(key, info.modified_ms)) return trash_.discard(directory(disk, key));
-  }
   TRY_ASSIGN(const std::vector<DirectoryEntry> files, io_.list(directory(disk, key)));
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, true);
   const std::lock_guard lock(shuffle->mu);

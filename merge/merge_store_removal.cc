@@ -57,7 +57,7 @@ void MergeStore::remove_later(const ShuffleKey& key, PartitionId partition, std:
 }
 
 Status MergeStore::finish_drops(std::size_t disk) {
-  TRY(remove_unknown(disk));
+  TRY(finish_load(disk));
   Status all = ok();
   Undone undone;
   {
@@ -84,16 +84,18 @@ Status MergeStore::finish_drops(std::size_t disk) {
   return all;
 }
 
-Status MergeStore::remove_unknown(std::size_t disk) {
+// Not more than that: what is merged there may be the only copy since its origin was drained.
+Status MergeStore::finish_load(std::size_t disk) {
   {
     const std::lock_guard lock(undone_mu_);
-    if (!undone_[disk].unknown) return ok();
+    if (!undone_[disk].unlisted) return ok();
   }
   TRY(trash_.add_disk(disks_.path(disk)));  // it may have been away for that as well
-  TRY(trash_.discard(root(disk)));
   TRY(make_root(disk));
+  TRY_ASSIGN(const std::vector<ShuffleKey> keys, shuffles_on(disk));
+  for (const ShuffleKey& key : keys) TRY(discard_stale(disk, key));
   const std::lock_guard lock(undone_mu_);
-  undone_[disk].unknown = false;
+  undone_[disk].unlisted = false;
   return ok();
 }
 
