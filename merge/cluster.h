@@ -34,6 +34,13 @@ class Cluster {
   [[nodiscard]] virtual std::shared_ptr<NodeApi> node(const NodeName& name) = 0;
   [[nodiscard]] virtual bool is_up(const NodeName& name) const = 0;
   [[nodiscard]] virtual std::vector<PeerHealth> health() const = 0;
+  // A hash of names(): nodes that know the same members have the same.
+  [[nodiscard]] virtual uint64_t view_hash() const { return hash_of(names()); }
+  [[nodiscard]] static uint64_t hash_of(const std::vector<NodeName>& sorted) {
+    uint64_t hash = sorted.size();
+    for (const NodeName& name : sorted) hash = hash * 0x9E3779B97F4A7C15ULL + number(tag_of(name));
+    return hash;
+  }
   // Called on the reactor each time a peer is seen for the first time or has been restarted (its
   // incarnation changed): it has forgotten what was announced to it.
   virtual void on_new_incarnation(std::function<void(NodeName)> listener) = 0;

@@ -15,6 +15,7 @@
 #include "base/buffer.h"
 #include "base/runtime.h"
 #include "merge/app_owners.h"
+#include "merge/commit_id.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -30,14 +31,14 @@ struct PushBlock {
 // Contiguous blocks of one map output. Small ones of several map outputs travel in one request.
 struct PushPart {
   MapId map{};
-  uint64_t commit = 0;  // MapOutput::commit: tells a map id's later life from what was removed
+  CommitId id;  // of the map output; its origin is not the sender if a drain moves the blocks
   std::vector<PushBlock> blocks;
 };
 
 struct PushRequest {
   ShuffleKey shuffle;
-  NodeName origin;     // the node that wrote the map outputs
-  uint64_t epoch = 0;  // see Drop below
+  NodeName sender;
+  uint64_t life = 0;  // see drop() below
   std::vector<PushPart> parts;
   Buffer payload;  // the blocks' bytes, one after the other; empty in an offer
   // Only asks which of the blocks are missing: after a restart most have been merged long ago. What
@@ -59,69 +60,114 @@ struct PushReply {
   uint32_t busy_ms = 0;
 };
 
-// ---- announce: what exists, so that a missing block is noticed even if its origin dies ------------------------------
+// ---- announce: the events of the sender's map outputs --------------------------------------------------------------
+//
+// Whoever is told writes it down before it answers (merge/table_log.h), so an event is known even
+// if its origin is lost, and whoever was away is told when it is back.
 
 // The partitions [first, first + count) and which of them have bytes, least significant bit first.
+// `non_empty` begins at partition first + 8 * skipped_bytes; what it does not reach is empty.
 struct PartitionBits {
   uint32_t first = 0;
   uint32_t count = 0;
-  std::vector<uint8_t> non_empty;  // (count + 7) / 8 bytes
+  uint32_t skipped_bytes = 0;
+  std::vector<uint8_t> non_empty;
+  friend bool operator==(const PartitionBits&, const PartitionBits&) = default;
 };
 
 struct AnnouncedMap {
   ShuffleKey shuffle;
   MapId map{};
-  uint64_t epoch = 0;  // see Drop below
+  uint64_t commit = 0;  // CommitId::commit; the origin is the sender
+  uint64_t life = 0;    // see drop() below
   uint32_t partition_count = 0;
   std::vector<PartitionBits> ranges;  // those for which the asked node is a candidate
   FileOwner owner{};                  // of the map output
 };
 
-// A map output that was unlinked at its origin.
-struct RemovedMap {
+// Map outputs of the sender that are over: unlinked, or replaced by a later commit.
+struct EndedMaps {
   ShuffleKey shuffle;
-  MapId map{};
-  uint64_t commit = 0;  // of the removed one: pushes of it that are still under way are refused
-  friend bool operator==(const RemovedMap&, const RemovedMap&) = default;
+  uint64_t life = 0;
+  uint64_t through = 0;  // every commit up to and including this one; 0: only those below
+  struct Ended {
+    MapId map{};
+    uint64_t commit = 0;
+    friend auto operator<=>(const Ended&, const Ended&) = default;
+  };
+  std::vector<Ended> maps;
+};
+
+// A drop that the asked node may have missed.
+struct DroppedName {
+  AppId app;
+  std::optional<ShuffleId> shuffle;  // absent: the whole application
+  uint64_t life = 0;
+  friend bool operator==(const DroppedName&, const DroppedName&) = default;
 };
 
 struct AnnounceRequest {
-  NodeName origin;
+  NodeName origin;  // the sender
   std::vector<AnnouncedMap> committed;
-  std::vector<RemovedMap> removed;
+  std::vector<EndedMaps> ended;
+  std::vector<DroppedName> dropped;
 };
 
 // ---- questions ------------------------------------------------------------------------------------------------
 
-struct BlockAtOrigin {
+// A map output of the answering node, and its block of the partition.
+struct OwnBlock {
   MapId map{};
-  uint64_t length = 0;  // 0: the map output exists and this partition of it is empty
+  uint64_t commit = 0;
+  uint64_t length = 0;  // 0: empty; of a lost one: not known
+  bool lost = false;    // its files are gone, cut or changed although nobody removed it
+  friend bool operator==(const OwnBlock&, const OwnBlock&) = default;
 };
 
 // A merged block; `offset` is within the partition's merged view: the blocks one after the other in
 // index order.
 struct MergedBlock {
   MapId map{};
+  CommitId id;
   uint64_t offset = 0;
   uint64_t length = 0;
   uint32_t crc = 0;
+  friend bool operator==(const MergedBlock&, const MergedBlock&) = default;
 };
 
-// A map output of another node that this node was told of.
+// A map output of another node that the answering node was told of.
 struct HeardBlock {
   MapId map{};
   NodeName origin;
-  bool non_empty = false;
+  uint64_t commit = 0;
+  std::optional<bool> non_empty;  // nothing: it was not told of this partition
+  friend bool operator==(const HeardBlock&, const HeardBlock&) = default;
+};
+
+// Commits of one origin that are over.
+struct EndedAt {
+  NodeTag origin{};
+  uint64_t through = 0;
+  std::vector<EndedMaps::Ended> maps;
+  friend bool operator==(const EndedAt&, const EndedAt&) = default;
 };
 
 // What a node knows of one partition.
 struct PartitionInfo {
-  std::vector<BlockAtOrigin> at_origin;  // its own map outputs, all of them
-  std::vector<MergedBlock> merged;       // in index order
-  std::vector<HeardBlock> heard;         // only of partitions that it is a candidate for
+  uint64_t life = 0;                // of the shuffle's name, as far as this node knows
+  bool known = false;               // it has something of the shuffle, or was told of something
+  std::vector<OwnBlock> own;        // all its own map outputs
+  std::vector<MergedBlock> merged;  // in index order
+  std::vector<HeardBlock> heard;    // only of partitions that it is a candidate for
+  std::vector<EndedAt> ended;       // what is over, its own map outputs included
   uint32_t partition_count =
       0;  // of the shuffle, as far as this node knows; 0 if it does not know it
   std::optional<FileOwner> owner{};  // of the application, if this node knows
+  // Why there may be map outputs on its disks that it does not list; empty if there are none. As
+  // long as it says so the node has not answered for itself.
+  std::string incomplete;
+  uint64_t members =
+      0;  // Cluster::view_hash(): does it know of members that the reader has not asked?
 };
 
 struct GivenUp {
@@ -134,7 +180,8 @@ struct GivenUp {
 // What a node knows of one shuffle: its own map outputs and how far they are, and what it has
 // merged as an owner.
 struct ShuffleInfo {
-  uint64_t maps = 0;             // committed here
+  uint64_t maps = 0;             // committed here, and no later commit of the same map id anywhere
+  uint64_t maps_lost = 0;        // of these: the files are gone, cut or changed
   uint64_t maps_settled = 0;     // every block merged, empty, or left at home because of its size
   uint64_t maps_given_up = 0;    // some block will not be merged
   uint64_t maps_unpushed = 0;    // pushing is switched off
@@ -179,20 +226,23 @@ class NodeApi {
   // Exactly `length` bytes, or an error. REQUIRES: 0 < length <= kMaxReadBytes.
   virtual Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition,
                                            uint64_t offset, uint32_t length) = 0;
-  virtual Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition,
-                                          uint64_t offset, uint32_t length) = 0;
+  // Of the asked node's own map output; kBlockLost if it does not have this commit of it (any
+  // more).
+  virtual Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
+                                          PartitionId partition, uint64_t offset,
+                                          uint32_t length) = 0;
   // A map output as Spark's two files (one made of a directory is laid out on the fly).
   virtual Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) = 0;
   virtual Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file,
                                              uint64_t offset, uint32_t length) = 0;
 
-  // Drop: the node gives up what it has of the application, or of one shuffle of it: map outputs of
-  // generic engines and merged partitions. Idempotent. A name may be used again afterwards, so a
-  // drop has an epoch (milliseconds since 1970, and above any epoch that the dropping node has seen
-  // for the name); pushes and announcements carry the epoch of the last drop that their origin
-  // knows of. An owner refuses what is older than the last drop it has seen (kDropped), and takes
-  // what is newer as the news of a drop that it has missed.
-  virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) = 0;
+  // Drop: the node gives up what it has of the application, or of one shuffle of it: map outputs
+  // and merged partitions. Idempotent. The name may be used again afterwards: a drop begins a new
+  // life of it. A life is named by the number that the dropping node's logical clock gave to the
+  // drop; 0 is the first life. What is committed belongs to the life that its origin knew then.
+  // Pushes and announcements carry it: who knows a later life refuses them (kDropped), and who
+  // knows only an earlier one has missed a drop, and carries it out.
+  virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) = 0;
 
   // What the node tells people of itself, for the status of the cluster: text that only whoever
   // shows it understands (main/node_report.h), at most kMaxReportBytes. kInvalidArgument for an

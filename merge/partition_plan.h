@@ -2,7 +2,8 @@
 // Catalog::plan from the answers of all live nodes, consumed by PartitionStream. A plain value.
 //
 // Order: merged blocks first, in the order of their holder's index (so that the owner reads
-// sequentially), then those that are not merged, by map id. A map id occurs once.
+// sequentially), then those that are not merged, by map id. A map id occurs once, with the commit
+// of it that counts (merge/commit_id.h).
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "merge/commit_id.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -22,17 +24,21 @@ struct MergedAt {
 
 struct PlannedBlock {
   MapId map{};
+  CommitId id;          // the commit of the map id that counts
   uint64_t offset = 0;  // within the partition as it is read
   uint64_t length = 0;  // > 0
   std::optional<MergedAt> merged;
-  // Where it was written, if that node is alive. A merged plan leaves it open: whoever needs it
-  // asks around.
+  // Where it was written, if that node has it. A merged plan leaves it open: whoever needs it asks
+  // around.
   std::optional<NodeName> origin;
+  bool lost_at_origin = false;  // its origin answers and has lost it; merged copies serve it
 };
 
 struct PartitionPlan {
   ShuffleKey shuffle;
   PartitionId partition{};
+  uint64_t life = 0;   // of the shuffle's name
+  bool known = false;  // some node knows the shuffle, and it has this partition
   std::vector<PlannedBlock> blocks;
   uint64_t bytes = 0;        // sum of the blocks' lengths
   uint64_t maps = 0;         // map outputs known, with or without bytes in this partition

@@ -1,0 +1,45 @@
+// Which commit of a map output. Two nodes may commit the same map id (two attempts), and one node
+// may commit it twice (removed and written again): the commit tells them apart, in announcements,
+// pushes, index records and answers.
+//
+// Order: of two commits of one map id the larger one counts, for all partitions and all readers.
+// The number comes from the origin's logical clock (merge/logical_clock.h), so a commit that was
+// made with knowledge of another is larger than it. Pure values.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "merge/ids.h"
+
+namespace shufflefs::merge {
+
+// A node's name as a number that is the same everywhere: names of any length fit an index record.
+enum class NodeTag : uint64_t {};
+
+// FNV-1a over the name, mixed (MurmurHash3's finalizer). Two of 10,000 names share a tag with a
+// probability of 3e-12.
+[[nodiscard]] constexpr NodeTag tag_of(const NodeName& name) {
+  uint64_t hash = 0xCBF29CE484222325ULL;
+  for (const char c : name.str()) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  hash = (hash ^ (hash >> 33U)) * 0xFF51AFD7ED558CCDULL;
+  hash = (hash ^ (hash >> 33U)) * 0xC4CEB9FE1A85EC53ULL;
+  return static_cast<NodeTag>(hash ^ (hash >> 33U));
+}
+
+[[nodiscard]] constexpr uint64_t number(NodeTag tag) { return static_cast<uint64_t>(tag); }
+
+struct CommitId {
+  uint64_t commit = 0;
+  NodeTag origin{};
+  friend constexpr auto operator<=>(const CommitId&, const CommitId&) = default;
+};
+
+// A map output of a shuffle, and which commit of it.
+struct MapCommit {
+  MapId map{};
+  CommitId id;
+  friend constexpr auto operator<=>(const MapCommit&, const MapCommit&) = default;
+};
+
+}  // namespace shufflefs::merge
