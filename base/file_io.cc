@@ -23,6 +23,12 @@ namespace {
 // four threads with 4 MiB each cost up to five times the CPU of four with 1 MiB.
 constexpr std::size_t kMostWritten = std::size_t{1} << 20U;
 
+FileStamp stamp_of(const struct stat& st) {
+  return {st.st_ino, static_cast<uint64_t>(st.st_size),
+          static_cast<uint64_t>(st.st_mtim.tv_sec) * 1'000'000'000 +
+              static_cast<uint64_t>(st.st_mtim.tv_nsec)};
+}
+
 class PosixFile final : public File {
  public:
   PosixFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
@@ -97,9 +103,13 @@ class PosixFile final : public File {
   }
 
   Result<uint64_t> size() override {
+    TRY_ASSIGN(const FileStamp now, stamp());
+    return now.size;
+  }
+  Result<FileStamp> stamp() override {
     struct stat st{};
     if (::fstat(fd_.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path_));
-    return static_cast<uint64_t>(st.st_size);
+    return stamp_of(st);
   }
 
   Status truncate(uint64_t size) override {
@@ -133,14 +143,14 @@ class PosixFileIo final : public FileIo {
     struct stat st{};
     const Fd fd = open_resolved(path, O_PATH | O_NOFOLLOW);
     if (!fd || ::fstat(fd.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
-    const auto modified_ms = static_cast<uint64_t>(st.st_mtim.tv_sec) * 1000 +
-                             static_cast<uint64_t>(st.st_mtim.tv_nsec) / 1'000'000;
-    return FileInfo{static_cast<uint64_t>(st.st_size),
+    const FileStamp stamp = stamp_of(st);
+    return FileInfo{stamp.size,
                     S_ISDIR(st.st_mode),
                     S_ISREG(st.st_mode),
-                    modified_ms,
+                    stamp.modified_ns / 1'000'000,
                     st.st_uid,
-                    st.st_gid};
+                    st.st_gid,
+                    stamp};
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {

@@ -19,6 +19,15 @@
 
 namespace shufflefs {
 
+// What a file is, as far as its file system tells: another file, or a changed one, has another
+// stamp. Only ever compared for equality.
+struct FileStamp {
+  uint64_t inode = 0;
+  uint64_t size = 0;
+  uint64_t modified_ns = 0;  // since 1970
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
 class File {
  public:
   virtual ~File() = default;
@@ -39,6 +48,7 @@ class File {
   // lies in few extents. A wish: false if the file system cannot do it or has no room.
   virtual bool preallocate(uint64_t /*offset*/, uint64_t /*bytes*/) { return false; }
   virtual Result<uint64_t> size() = 0;
+  virtual Result<FileStamp> stamp() = 0;
   virtual Status truncate(uint64_t size) = 0;
   // The descriptor below, for FUSE passthrough and sendfile; -1 where there is none (simulation).
   [[nodiscard]] virtual int native_fd() const = 0;
@@ -51,6 +61,7 @@ struct FileInfo {
   uint64_t modified_ms = 0;  // since 1970
   uint32_t uid = 0;
   uint32_t gid = 0;
+  FileStamp stamp{};
 };
 
 struct DirectoryEntry {

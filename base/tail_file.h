@@ -63,6 +63,7 @@ class TailFile : public File {
     return below_->preallocate(offset, bytes);
   }
   Result<uint64_t> size() override;
+  Result<FileStamp> stamp() override { return below_->stamp(); }
   Status truncate(uint64_t size) override;
   [[nodiscard]] int native_fd() const override { return below_->native_fd(); }
 

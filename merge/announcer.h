@@ -1,68 +1,63 @@
-// Tells each member which map outputs of this node it should know of (NodeApi::announce), in
-// batches, again and again until it has been heard: the queue holds names only, so a member that is
-// down for long costs little.
+// Tells each member the events of this node's map outputs (NodeApi::announce): the table has them
+// in the order in which they happened, and of each member it is known how far it has been told. A
+// member that is down, or was restarted, costs nothing but that number.
 //
-// When the members change, other nodes become candidates of a partition: those are told then. With
-// rendezvous hashing that is little, as long as the buckets stay as wide as they were.
+// When the members change, other nodes become candidates of a partition: those are told everything
+// again, with the ranges of which they are candidates now.
 //
-// Threads: reactor only. Failure: retried with back-off for as long as the map output exists, also
+// Threads: reactor only. Failure: retried with back-off for as long as the node is a member, also
 // when it is the disk here that fails.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 
 #include "base/gate.h"
+#include "base/metrics.h"
 #include "merge/cluster.h"
-#include "merge/local_maps.h"
 #include "merge/placement_cache.h"
+#include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
 
 class Announcer {
  public:
-  Announcer(Runtime& runtime, FileIo& io, Cluster& cluster, LocalMaps& maps,
+  Announcer(Runtime& runtime, FileIo& io, Metrics& metrics, Cluster& cluster, ShuffleTable& table,
             PlacementCache& placements);
 
-  // News that some member has still to hear.
+  // Announcements that some member has still to hear; those of members that are down included.
   [[nodiscard]] std::size_t pending() const;
 
-  void committed(const ShuffleKey& shuffle, MapId map);
-  void removed(const ShuffleKey& shuffle, MapId map, uint64_t commit);
-  // Everything again, for a node that has forgotten it.
+  // The table has news.
+  void wake();
+  // The node has begun a new life, or is a member for the first time: everything from the start.
   void tell_all(const NodeName& node);
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:
-  struct News {
-    ShuffleKey shuffle;
-    MapId map{};
-    bool removed = false;
-    uint64_t commit = 0;  // of what was removed
-  };
   struct Peer {
-    std::deque<News> queue;
-    std::size_t being_told = 0;
+    uint64_t told = 0;  // up to this news
+    // Everything up to here is told again, as the member is a candidate of other partitions now.
+    bool again = false;
     std::unique_ptr<Timer> news;
   };
-  Peer& peer(const NodeName& node);
-  void tell(const NodeName& node, News news);
-  void tell_members(const News& news);
-  Task<void> run(NodeName node, std::shared_ptr<Peer> peer);
   struct Message {
     AnnounceRequest request;
-    std::vector<News> unreadable;  // left out: their map outputs cannot be read now
+    uint64_t last = 0;  // the last news in it
   };
-  Task<Message> make_message(NodeName node, std::vector<News> batch);
+  void add_members();
+  Task<void> run(NodeName node, std::shared_ptr<Peer> peer);
+  Task<Result<Message>> make_message(NodeName node, std::vector<ShuffleTable::News> batch);
+  Task<Result<BlockSizesRef>> sizes_of(MapOutputRef output);
   Task<void> watch_members();
-  Task<void> tell_new_candidates(std::vector<NodeName> before, std::vector<NodeName> now);
+  [[nodiscard]] uint64_t told_to_all() const;
 
   Runtime& runtime_;
   FileIo& io_;
   Cluster& cluster_;
-  LocalMaps& maps_;
+  ShuffleTable& table_;
   PlacementCache& placements_;
+  Counter& index_reads_;
   std::map<NodeName, std::shared_ptr<Peer>> peers_;
   std::vector<NodeName> members_;  // by whose placement the candidates have been told
   Gate gate_;
@@ -71,13 +66,6 @@ class Announcer {
 // The partitions for which `node` is a candidate, with a bit for each block that is not empty.
 [[nodiscard]] std::vector<PartitionBits> candidate_bits(const Placement& placement,
                                                         const NodeName& node,
-                                                        const std::vector<uint64_t>& block_lengths);
-
-// The nodes that are a candidate of some partition by the later member list, and of the same
-// partition were not by the earlier one; sorted.
-[[nodiscard]] std::vector<NodeName> new_candidates(const ShuffleKey& shuffle,
-                                                   uint32_t partition_count,
-                                                   const std::vector<NodeName>& before,
-                                                   const std::vector<NodeName>& now);
+                                                        const BlockSizes& sizes);
 
 }  // namespace shufflefs::merge

@@ -38,27 +38,27 @@ void BlockLengths::shrink() {
   while (bytes_ > most_bytes_ && !stretches_.empty()) remove(std::prev(stretches_.end()));
 }
 
-std::vector<Result<uint64_t>> BlockLengths::lengths(const std::vector<MapOutput>& outputs,
-                                                    PartitionId partition) {
+std::vector<Result<uint64_t>> BlockLengths::lengths(
+    const std::vector<std::shared_ptr<const MapOutput>>& outputs, PartitionId partition) {
   std::vector<Result<uint64_t>> answers(outputs.size(), Result<uint64_t>(uint64_t{0}));
   if (outputs.empty()) return answers;
   const uint32_t width = width_for(outputs.size(), most_bytes_);
-  const Key key{outputs.front().shuffle, width, number(partition) / width};
+  const Key key{outputs.front()->shuffle, width, number(partition) / width};
   const uint32_t within = number(partition) % width;
   std::vector<std::size_t> unknown;
   {
     const std::lock_guard lock(mu_);
     const Stretch& stretch = use(key);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const auto row = stretch.rows.find(number(outputs[i].map));
-      if (row == stretch.rows.end() || row->second.commit != outputs[i].commit)
+      const auto row = stretch.rows.find(number(outputs[i]->map));
+      if (row == stretch.rows.end() || row->second.commit != outputs[i]->commit)
         unknown.push_back(i);
       else
         answers[i] = row->second.lengths[within];
     }
   }
   for (const std::size_t i : unknown) {
-    const MapOutput& output = outputs[i];
+    const MapOutput& output = *outputs[i];
     auto read = block_lengths(io_, output, key.number * width, width);
     if (!read) {
       answers[i] = read.error();

@@ -27,8 +27,8 @@ class BlockLengths {
 
   // The length of the partition's block in each of the outputs (all of one shuffle); an error where
   // it cannot be read.
-  [[nodiscard]] std::vector<Result<uint64_t>> lengths(const std::vector<MapOutput>& outputs,
-                                                      PartitionId partition);
+  [[nodiscard]] std::vector<Result<uint64_t>> lengths(
+      const std::vector<std::shared_ptr<const MapOutput>>& outputs, PartitionId partition);
   void forget(const ShuffleKey& shuffle);
   [[nodiscard]] uint64_t used_bytes() const;
 

@@ -9,46 +9,45 @@ namespace {
 
 // Adds the chunks of the blocks that `target_of` gives a node for.
 template <class TargetOf>
-void add_chunks(std::vector<PlannedChunk>& chunks, std::span<const uint64_t> block_lengths,
-                ChunkLimits limits, TargetOf target_of) {
+void add_chunks(std::vector<PlannedChunk>& chunks, const BlockSizes& sizes, ChunkLimits limits,
+                TargetOf target_of) {
   // More blocks than this in one chunk would make its header large for no gain.
-  constexpr std::size_t kMostBlocks = 4096;
+  constexpr std::size_t kMaxBlocks = 4096;
   bool open = false;  // may the last chunk still grow?
-  for (uint32_t p = 0; p < block_lengths.size(); ++p) {
-    const uint64_t length = block_lengths[p];
-    if (length == 0)
-      continue;  // an empty block does not break a run: the bytes before and after it touch
+  // Empty blocks do not break a run: the bytes before and after them touch.
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const BlockSizes::Block block = sizes[i];
     const std::optional<NodeName> target =
-        length <= limits.max_block_bytes ? target_of(static_cast<PartitionId>(p)) : std::nullopt;
+        block.length <= limits.max_block_bytes ? target_of(block.partition) : std::nullopt;
     if (!target) {
       open = false;
       continue;
     }
     const bool fits = open && chunks.back().owner == *target &&
-                      chunks.back().bytes + length <= limits.chunk_bytes &&
-                      chunks.back().partitions.size() < kMostBlocks;
-    if (!fits) chunks.push_back({*target, 0, {}});
-    chunks.back().bytes += length;
-    chunks.back().partitions.push_back(static_cast<PartitionId>(p));
+                      chunks.back().bytes + block.length <= limits.chunk_bytes &&
+                      chunks.back().partitions.size() < kMaxBlocks;
+    if (!fits) chunks.push_back({*target, 0, block.offset, {}, {}});
+    chunks.back().bytes += block.length;
+    chunks.back().partitions.push_back(block.partition);
+    chunks.back().lengths.push_back(block.length);
     open = true;
   }
 }
 
 }  // namespace
 
-ChunkPlan plan_chunks(std::span<const uint64_t> block_lengths, const Placement& placement,
-                      ChunkLimits limits, MapId seed,
-                      const std::optional<NodeName>& replicate_from) {
+ChunkPlan plan_chunks(const BlockSizes& sizes, const Placement& placement, ChunkLimits limits,
+                      MapId seed, const std::optional<NodeName>& replicate_from) {
   ChunkPlan plan;
-  for (const uint64_t length : block_lengths) {
-    if (length <= limits.max_block_bytes) continue;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i].length <= limits.max_block_bytes) continue;
     ++plan.blocks_left_home;
-    plan.bytes_left_home += length;
+    plan.bytes_left_home += sizes[i].length;
   }
-  add_chunks(plan.chunks, block_lengths, limits,
+  add_chunks(plan.chunks, sizes, limits,
              [&](PartitionId p) { return std::optional(placement.owner(p)); });
   if (replicate_from) {
-    add_chunks(plan.chunks, block_lengths, limits, [&](PartitionId p) {
+    add_chunks(plan.chunks, sizes, limits, [&](PartitionId p) {
       return placement.owner(p) == *replicate_from ? placement.second(p) : std::nullopt;
     });
   }

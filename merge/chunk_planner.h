@@ -9,9 +9,9 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <vector>
 
+#include "merge/block_sizes.h"
 #include "merge/placement.h"
 
 namespace shufflefs::merge {
@@ -19,7 +19,9 @@ namespace shufflefs::merge {
 struct PlannedChunk {
   NodeName owner;
   uint64_t bytes = 0;
+  uint64_t offset = 0;                  // of the first block when all are laid end to end
   std::vector<PartitionId> partitions;  // ascending; none of them empty
+  std::vector<uint64_t> lengths;        // of each
 };
 
 struct ChunkPlan {
@@ -35,8 +37,8 @@ struct ChunkLimits {
 
 // `replicate_from`: the origin, if every block is to be on a second node: blocks that it owns
 // itself are then planned for their second choice as well.
-[[nodiscard]] ChunkPlan plan_chunks(std::span<const uint64_t> block_lengths,
-                                    const Placement& placement, ChunkLimits limits, MapId seed,
+[[nodiscard]] ChunkPlan plan_chunks(const BlockSizes& sizes, const Placement& placement,
+                                    ChunkLimits limits, MapId seed,
                                     const std::optional<NodeName>& replicate_from = std::nullopt);
 
 }  // namespace shufflefs::merge

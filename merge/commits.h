@@ -3,15 +3,16 @@
 // shuffles/<app>/<shuffle>/maps/, either a directory <mapId>/ of files named by partition, or a
 // pair <mapId>.data and <mapId>.index in Spark's format.
 //
-// Threads: any; the void functions post and return at once (close, rename and utimens never wait
-// for the pipeline behind them). check_* look at small local files and answer at once.
+// Threads: any but the reactor. The void functions do no more than look at small local files and
+// write the event down (close, rename and utimens never wait for the pipeline behind them).
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/file_io.h"
@@ -35,6 +36,11 @@ struct ParsedGenericName {
 // else is bad.
 [[nodiscard]] ParsedGenericName parse_generic_name(std::string_view name);
 
+// The directory of one life of a shuffle's name (NodeApi::drop): "<shuffle>-<life>".
+[[nodiscard]] std::string life_directory(ShuffleId shuffle, uint64_t life);
+[[nodiscard]] std::optional<std::pair<ShuffleId, uint64_t>> parse_life_directory(
+    std::string_view name);
+
 class CommitSink {
  public:
   virtual ~CommitSink() = default;
@@ -45,6 +51,9 @@ class CommitSink {
   virtual void spark_file_removed(std::string path) = 0;
   // user.shufflefs.app was set (or removed) on the directory, or an executor has registered it.
   virtual void application_named(std::string directory) = 0;
+  // The executor that had registered the directory has registered anew, without it: what is below
+  // is of an earlier attempt of its application. Blocks on the disk.
+  virtual void directory_left(std::string directory) = 0;
 
   // ---- quotas ------------------------------------------------------------------------------------------------
   // Whether applications have one at all: else nobody need ask.

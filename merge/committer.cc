@@ -11,9 +11,8 @@
 namespace shufflefs::merge {
 namespace {
 
-constexpr std::size_t kRefusalsKept = 8;
-constexpr std::size_t kShufflesWithRefusals = 1000;
-constexpr std::size_t kMostHalves = 100'000;
+constexpr std::size_t kMaxHalves = 100'000;
+constexpr std::string_view kBeingScanned = "it is being scanned";
 
 std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -40,27 +39,29 @@ Committer::Committer(Parts parts)
       commits_(parts_.metrics.counter("shufflefs_commits_total",
                                       "Map outputs recognised as committed on this node.")),
       refusals_(parts_.metrics.counter("shufflefs_commits_refused_total",
-                                       "Map outputs that were not accepted.")) {}
+                                       "Map outputs that were not accepted.")),
+      index_reads_(parts_.metrics.counter("shufflefs_index_reads_total",
+                                          "Indexes of map outputs that were read as a whole.")) {}
 
 Status Committer::claim(const MapOutput& output) const {
   return parts_.owners != nullptr ? parts_.owners->claim(output.shuffle.app, output.owner) : ok();
 }
 
-void Committer::commit(MapOutput output) {
+void Committer::commit(Inspected inspected) {
+  const MapOutput& output = inspected.output;
   if (const Status claimed = claim(output); !claimed)
     return refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
-  output.epoch = parts_.epochs.of(output.shuffle);
-  output.commit = static_cast<uint64_t>(parts_.runtime.wall_clock().time_since_epoch() /
-                                        std::chrono::microseconds(1));
-  const ShuffleKey shuffle = output.shuffle;
-  const MapId map = output.map;
-  log_debug("map.committed", {{"shuffle", to_string(shuffle)},
-                              {"map", number(map)},
-                              {"bytes", output.total_bytes},
-                              {"partitions", output.partition_count}});
-  if (!parts_.maps.add(std::move(output))) return;
+  const auto done = parts_.table.committed(std::move(inspected.output), std::move(inspected.sizes));
+  if (!done.output) return;
+  log_debug("map.committed", {{"shuffle", to_string(done.output->shuffle)},
+                              {"map", number(done.output->map)},
+                              {"commit", done.output->commit},
+                              {"bytes", done.output->total_bytes},
+                              {"partitions", done.output->partition_count}});
   commits_.add();
-  parts_.on_committed(shuffle, map);
+  (void)parts_.table.flush();  // logged there, and written by the next one
+  if (done.replaced) parts_.on_ended(done.replaced);
+  parts_.on_committed(done.output);
 }
 
 void Committer::refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error) {
@@ -70,22 +71,13 @@ void Committer::refuse(const ShuffleKey& shuffle, const std::string& what, const
                {"what", what},
                {"errno", error.sys_errno},
                {"reason", error.message}});
-  const std::lock_guard lock(refused_mu_);
-  if (refused_.size() >= kShufflesWithRefusals && !refused_.contains(shuffle)) return;
-  std::deque<std::string>& messages = refused_[shuffle];
-  messages.push_back(what + ": " + error.message);
-  if (messages.size() > kRefusalsKept) messages.pop_front();
+  parts_.table.refused(shuffle, what + ": " + error.message);
 }
 
-std::vector<std::string> Committer::refused(const ShuffleKey& shuffle) const {
-  const std::lock_guard lock(refused_mu_);
-  const auto it = refused_.find(shuffle);
-  if (it == refused_.end()) return {};
-  return {it->second.begin(), it->second.end()};
-}
-
-void Committer::removed(const std::optional<MapOutput>& output) const {
-  if (output) parts_.on_removed(*output);
+void Committer::ended(const MapOutputRef& output) {
+  if (!output) return;
+  (void)parts_.table.flush();  // logged there, and written by the next one
+  parts_.on_ended(output);
 }
 
 // ---- Spark's files under local/ -----------------------------------------------------------------------------------
@@ -97,7 +89,7 @@ std::optional<AppId> Committer::application_of(const std::string& path) {
       if (auto app = parts_.registered(directory)) return app;
     }
     const auto name = parts_.io.extended_attribute(directory, kAppAttribute);
-    if (!name) note_failure(name.error());
+    if (!name) note_failure(directory, name.error());
     if (name && *name) {
       auto app = AppId::parse(**name);
       if (app) return std::move(*app);
@@ -112,38 +104,42 @@ std::optional<AppId> Committer::application_of(const std::string& path) {
   return std::nullopt;
 }
 
-void Committer::look_at_spark_file(const std::string& path, bool during_scan) {
+void Committer::look_at_spark_file(const std::string& path, bool is_scan) {
   const auto name = parse_spark_name(name_of(path));
   if (!name) return;
   const auto app = application_of(path);
   if (!app) return;  // found again when the application is named
   const ShuffleKey shuffle{*app, name->shuffle};
-  const std::lock_guard lock(spark_mu_);
-  if (parts_.maps.find(shuffle, name->map)) return;
-  if (halves_.size() > kMostHalves)
+  const MutexLock lock(spark_mu_);
+  if (halves_.size() > kMaxHalves)
     halves_.clear();  // halves of crashed tasks; a scan would find real ones again
-  Halves& halves = halves_[{shuffle, name->map}];
+  const auto known = parts_.table.find(shuffle, name->map);
+  if (known && (path == known->index_path || path == known->data_path)) {
+    const auto now = parts_.io.stat(path);
+    const FileStamp& committed = name->is_index ? known->index_stamp : known->data_stamp;
+    if (now && now->stamp == committed) return;
+    // Nobody has renamed it there while we looked: it was changed behind our back.
+    if (is_scan) return parts_.table.lost(*known, path + " was changed after it was committed");
+  }
+  const auto [place, is_new] = halves_.try_emplace({shuffle, name->map});
+  Halves& halves = place->second;
   (name->is_index ? halves.index_path : halves.data_path) = path;
   if (halves.index_path.empty())
     return;  // Spark renames the index first: it will be here, or this is not a commit
   // Without a data file the output is committed only if it is empty. Its name need not exist then.
   const std::string data_path =
       halves.data_path.empty() ? halves.index_path + ".no-data" : halves.data_path;
-  auto output = inspect_files(parts_.io, shuffle, name->map, data_path, halves.index_path);
-  if (!output && output.error().code == Code::kNotFound) return;
-  if (!output) {
-    note_failure(output.error());
-    refuse(shuffle, name_of(path), output.error());
+  index_reads_.add();
+  auto inspected = inspect_files(parts_.io, shuffle, name->map, data_path, halves.index_path);
+  if (!inspected && inspected.error().code == Code::kNotFound) return;
+  if (!inspected) {
+    note_failure(path, inspected.error());
+    // An index that does not fit to the data yet, of a map output that is written again.
+    if (!known) refuse(shuffle, name_of(path), inspected.error());
     return;
   }
-  if (during_scan) {
-    // What was there before the shuffle was dropped stays dropped: the files are Spark's, so they
-    // are not ours to remove.
-    const auto info = parts_.io.stat(halves.index_path);
-    if (info && info->modified_ms < parts_.epochs.of(shuffle)) return;
-  }
-  halves_.erase({shuffle, name->map});
-  commit(std::move(*output));
+  halves_.erase(place);
+  commit(*std::move(inspected));
 }
 
 void Committer::post_look(std::function<void()> look) {
@@ -159,15 +155,19 @@ void Committer::spark_file_appeared(std::string path) {
 }
 
 void Committer::spark_file_removed(std::string path) {
-  parts_.runtime.post_blocking([this, path = std::move(path)] {
-    const std::lock_guard lock(spark_mu_);
-    // A removal that was overtaken by a new file of the same name is none.
-    if (!parts_.io.stat(path)) removed(parts_.maps.remove_by_path(path));
-  });
+  // A removal that was overtaken by a new file of the same name is none.
+  if (!parts_.io.stat(path)) ended(parts_.table.file_removed(path));
 }
 
 void Committer::application_named(std::string directory) {
   post_look([this, directory = std::move(directory)] { scan_tree(directory); });
+}
+
+void Committer::directory_left(std::string directory) {
+  const auto outputs = parts_.table.directory_left(directory);
+  if (outputs.empty()) return;
+  log_info("executor.replaced", {{"directory", directory}, {"map_outputs", outputs.size()}});
+  for (const MapOutputRef& output : outputs) ended(output);
 }
 
 void Committer::scan_tree(const std::string& directory) {
@@ -182,12 +182,22 @@ void Committer::scan_tree(const std::string& directory) {
 
 // ---- shuffles/<app>/<shuffle>/maps/ -------------------------------------------------------------------------------
 
+// All generic outputs of a shuffle on one disk, so that a rename from the temporary name never
+// crosses disks. The same disk for every build and library: the name decides.
+std::string Committer::data_dir_of(const ShuffleKey& shuffle) const {
+  uint64_t hash = number(shuffle.shuffle);
+  for (const char c : shuffle.app.str()) hash = hash * 31 + static_cast<unsigned char>(c);
+  return parts_.data_dirs[hash % parts_.data_dirs.size()];
+}
+
 std::string Committer::generic_path(const ShuffleKey& shuffle) const {
-  // All generic outputs of a shuffle on one disk, so that a rename from the temporary name never
-  // crosses disks.
-  const std::size_t disk = std::hash<ShuffleKey>{}(shuffle) % parts_.data_dirs.size();
-  return fmt::format("{}/maps/{}/{}", parts_.data_dirs[disk], shuffle.app.str(),
-                     number(shuffle.shuffle));
+  return fmt::format("{}/maps/{}/{}", data_dir_of(shuffle), shuffle.app.str(),
+                     life_directory(shuffle.shuffle, parts_.table.life_of(shuffle)));
+}
+
+std::string Committer::list_path(const ShuffleKey& shuffle, MapId map) const {
+  return fmt::format("{}/lists/{}/{}/{}", data_dir_of(shuffle), shuffle.app.str(),
+                     life_directory(shuffle.shuffle, parts_.table.life_of(shuffle)), number(map));
 }
 
 Result<std::string> Committer::generic_directory(const ShuffleKey& shuffle, bool create) {
@@ -227,8 +237,8 @@ Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& pa
       if (!info.is_directory)
         return make_error(Code::kInvalidArgument,
                           "a map output named by its id alone is a directory of partition files");
-      TRY_ASSIGN(const MapOutput output, inspect_directory(parts_.io, shuffle, parsed.map, path));
-      return claim(output);
+      TRY_ASSIGN(const Inspected found, inspect_directory(parts_.io, shuffle, parsed.map, path));
+      return claim(found.output);
     }
     const std::string place = generic_path(shuffle);
     const bool is_index = parsed.kind == GenericName::kIndex;
@@ -238,7 +248,7 @@ Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& pa
     if (!is_index && !has_other) return ok();  // nothing to check it against yet
     const auto output = inspect_files(parts_.io, shuffle, parsed.map, is_index ? other : path,
                                       is_index ? path : other);
-    if (output) return claim(*output);
+    if (output) return claim(output->output);
     if (output.error().code == Code::kNotFound && !has_other) return ok();
     return output.error();
   };
@@ -253,61 +263,104 @@ void Committer::generic_appeared(const ShuffleKey& shuffle, std::string name) {
   const ParsedGenericName parsed = parse_generic_name(name);
   if (parsed.kind == GenericName::kTemporary || parsed.kind == GenericName::kBad) return;
   const std::string base = fmt::format("{}/{}", generic_path(shuffle), number(parsed.map));
-  auto output =
-      parsed.kind == GenericName::kDirectory
-          ? inspect_directory(parts_.io, shuffle, parsed.map, base)
-          : inspect_files(parts_.io, shuffle, parsed.map, base + ".data", base + ".index");
-  if (!output && output.error().code == Code::kNotFound)
+  const bool is_directory = parsed.kind == GenericName::kDirectory;
+  if (const auto known = parts_.table.find(shuffle, parsed.map)) {
+    // It is immutable, and a scan finds what is known as well.
+    const Status same = check_stamps(parts_.io, *known);
+    if (!same) parts_.table.lost(*known, same.error().message);
+    return;
+  }
+  index_reads_.add();
+  auto inspected =
+      is_directory ? inspect_directory(parts_.io, shuffle, parsed.map, base)
+                   : inspect_files(parts_.io, shuffle, parsed.map, base + ".data", base + ".index");
+  if (!inspected && inspected.error().code == Code::kNotFound)
     return;  // its other half has still to come
-  if (!output) note_failure(output.error());
-  if (!output)
-    refuse(shuffle, name, output.error());
-  else
-    commit(std::move(*output));
+  if (inspected && is_directory) {
+    const Status listed = write_block_list(parts_.io, *inspected, list_path(shuffle, parsed.map));
+    if (!listed) inspected = listed.error();
+  }
+  if (!inspected) {
+    note_failure(base, inspected.error());
+    return refuse(shuffle, name, inspected.error());
+  }
+  commit(*std::move(inspected));
 }
 
 void Committer::generic_removed(const ShuffleKey& shuffle, std::string name) {
   const ParsedGenericName parsed = parse_generic_name(name);
-  if (parsed.kind != GenericName::kTemporary && parsed.kind != GenericName::kBad)
-    removed(parts_.maps.remove(shuffle, parsed.map));
+  if (parsed.kind == GenericName::kTemporary || parsed.kind == GenericName::kBad) return;
+  const MapOutputRef output = parts_.table.removed(shuffle, parsed.map);
+  if (output && output->form == MapOutput::Form::kDirectory)
+    (void)parts_.io.remove_file(output->index_path);  // nobody reads it any more
+  ended(output);
 }
 
 bool Committer::is_committed(const ShuffleKey& shuffle, MapId map) const {
-  return parts_.maps.find(shuffle, map).has_value();
+  return parts_.table.find(shuffle, map) != nullptr;
+}
+
+std::string life_directory(ShuffleId shuffle, uint64_t life) {
+  return fmt::format("{}-{}", number(shuffle), life);
+}
+
+std::optional<std::pair<ShuffleId, uint64_t>> parse_life_directory(std::string_view name) {
+  const std::size_t dash = name.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto shuffle = parse_shuffle_id(name.substr(0, dash));
+  const auto life = parse_decimal(name.substr(dash + 1));
+  if (!shuffle || !life) return std::nullopt;
+  return std::pair(*shuffle, *life);
 }
 
 namespace {
 
-// What is below maps/ of the data directories, as `list` sees them.
-std::vector<ShuffleKey> shuffles_below(
-    const std::vector<std::string>& data_dirs,
+struct LifePlace {
+  ShuffleKey shuffle;
+  uint64_t life = 0;
+  std::string path;
+};
+
+// What is below `kind` (maps, lists) of the data directories, as `list` sees them.
+std::vector<LifePlace> places_below(
+    const std::vector<std::string>& data_dirs, std::string_view kind,
     const std::function<std::vector<DirectoryEntry>(const std::string&)>& list) {
-  std::vector<ShuffleKey> keys;
+  std::vector<LifePlace> places;
   for (const std::string& data_dir : data_dirs) {
-    for (const DirectoryEntry& app : list(data_dir + "/maps")) {
-      for (const DirectoryEntry& shuffle : list(fmt::format("{}/maps/{}", data_dir, app.name))) {
-        const auto key = parse_shuffle_key(app.name + "/" + shuffle.name);
-        if (key) keys.push_back(*key);
+    const std::string root = fmt::format("{}/{}", data_dir, kind);
+    for (const DirectoryEntry& entry : list(root)) {
+      const auto app = AppId::parse(entry.name);
+      if (!app) continue;
+      for (const DirectoryEntry& shuffle : list(root + "/" + entry.name)) {
+        const auto parsed = parse_life_directory(shuffle.name);
+        if (parsed)
+          places.push_back({{*app, parsed->first},
+                            parsed->second,
+                            fmt::format("{}/{}/{}", root, entry.name, shuffle.name)});
       }
     }
   }
-  return keys;
+  return places;
 }
 
 }  // namespace
 
 std::vector<ShuffleKey> Committer::generic_shuffles() const {
-  return shuffles_below(parts_.data_dirs, [this](const std::string& path) {
-    auto entries = parts_.io.list(path);
-    return entries ? std::move(*entries) : std::vector<DirectoryEntry>();
-  });
+  std::vector<ShuffleKey> keys;
+  for (LifePlace& place : places_below(parts_.data_dirs, "maps", [this](const std::string& path) {
+         auto entries = parts_.io.list(path);
+         return entries ? std::move(*entries) : std::vector<DirectoryEntry>();
+       })) {
+    if (place.life == parts_.table.life_of(place.shuffle)) keys.push_back(std::move(place.shuffle));
+  }
+  return keys;
 }
 
 // ---- quotas ------------------------------------------------------------------------------------------------------
 
 Status Committer::check_quota_of(const AppId& app) {
   if (!has_quotas()) return ok();
-  const uint64_t used = parts_.maps.bytes_of(app);
+  const uint64_t used = parts_.table.bytes_of(app);
   if (used < parts_.app_quota) return ok();
   Error error =
       make_error(Code::kPermission,
@@ -328,44 +381,89 @@ Status Committer::check_quota(const ShuffleKey& shuffle) { return check_quota_of
 
 // ---- all ---------------------------------------------------------------------------------------------------------
 
-void Committer::note_failure(const Error& error) {
+void Committer::note_failure(const std::string& path, const Error& error) {
   if (error.code != Code::kIo) return;
-  complete_ = false;
+  const auto data_dir = std::ranges::find_if(parts_.data_dirs, [&](const std::string& directory) {
+    return path.starts_with(directory + "/");
+  });
+  if (data_dir == parts_.data_dirs.end()) return;
+  {
+    const MutexLock lock(unread_mu_);
+    unread_[*data_dir] = error.message;
+  }
   log_limited(LogLevel::kWarning, "commit.disk_unreadable", {{"reason", error.message}});
+}
+
+std::string Committer::incomplete() const {
+  const MutexLock lock(unread_mu_);
+  if (unread_.empty()) return {};
+  return fmt::format("a disk could not be read, some map outputs may not be known: {}",
+                     unread_.begin()->second);
 }
 
 std::vector<DirectoryEntry> Committer::list_for_scan(const std::string& directory) {
   auto entries = parts_.io.list(directory);
   if (entries) return std::move(*entries);
-  note_failure(entries.error());
+  note_failure(directory, entries.error());
   return {};
 }
 
 bool Committer::scan() {
-  complete_ = true;
-  const auto list = [this](const std::string& path) { return list_for_scan(path); };
-  for (const ShuffleKey& shuffle : shuffles_below(parts_.data_dirs, list)) {
-    for (const DirectoryEntry& entry : list_for_scan(generic_path(shuffle))) {
-      const ParsedGenericName parsed = parse_generic_name(entry.name);
-      if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex)
-        generic_appeared(shuffle, entry.name);
-    }
+  {
+    // Until a disk has been read to its end nobody may think that all of it is known.
+    const MutexLock lock(unread_mu_);
+    for (const std::string& data_dir : parts_.data_dirs) unread_[data_dir] = kBeingScanned;
   }
-  for (const std::string& data_dir : parts_.data_dirs) scan_tree(data_dir + "/local");
-  return complete_;
+  return scan_unread();
 }
 
-Status Committer::drop(const ShuffleKey& shuffle) {
+bool Committer::scan_unread() {
+  parts_.table.look_for_lost(parts_.io);
+  std::map<std::string, std::string> unread;
   {
-    const std::lock_guard lock(refused_mu_);
-    refused_.erase(shuffle);
+    const MutexLock lock(unread_mu_);
+    for (auto& [data_dir, why] : unread_) why = kBeingScanned;
+    unread = unread_;
   }
-  for (const MapOutput& output : parts_.maps.of(shuffle))
-    removed(parts_.maps.remove(shuffle, output.map));
-  const std::string place = generic_path(shuffle);
-  TRY(parts_.trash.discard(place));
-  (void)parts_.io.remove_empty_directory(
-      parent_of(place));  // fails while the application has other shuffles
+  for (const auto& [data_dir, why] : unread) scan_disk(data_dir);
+  const MutexLock lock(unread_mu_);
+  return unread_.empty();
+}
+
+void Committer::scan_disk(const std::string& data_dir) {
+  const auto list = [this](const std::string& directory) { return list_for_scan(directory); };
+  for (const LifePlace& place : places_below({data_dir}, "maps", list)) {
+    if (place.life < parts_.table.life_of(place.shuffle)) {
+      (void)parts_.trash.discard(place.path);  // the disk was away when it was dropped
+      continue;
+    }
+    for (const DirectoryEntry& entry : list(place.path)) {
+      const ParsedGenericName parsed = parse_generic_name(entry.name);
+      if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex)
+        generic_appeared(place.shuffle, entry.name);
+    }
+  }
+  scan_tree(data_dir + "/local");
+  // A failure in between has put its reason in the place of this one.
+  const MutexLock lock(unread_mu_);
+  if (const auto it = unread_.find(data_dir); it != unread_.end() && it->second == kBeingScanned)
+    unread_.erase(it);
+}
+
+Status Committer::discard_dropped(const ShuffleKey& shuffle) {
+  const uint64_t life = parts_.table.life_of(shuffle);
+  for (const char* kind : {"maps", "lists"}) {
+    const std::string app = fmt::format("{}/{}/{}", data_dir_of(shuffle), kind, shuffle.app.str());
+    const auto entries = parts_.io.list(app);
+    if (!entries && entries.error().code == Code::kNotFound) continue;
+    if (!entries) return entries.error();
+    for (const DirectoryEntry& entry : *entries) {
+      const auto parsed = parse_life_directory(entry.name);
+      if (!parsed || parsed->first != shuffle.shuffle || parsed->second >= life) continue;
+      TRY(parts_.trash.discard(app + "/" + entry.name));
+    }
+    (void)parts_.io.remove_empty_directory(app);  // fails while it has other shuffles
+  }
   return ok();
 }
 

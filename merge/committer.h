@@ -1,27 +1,27 @@
-// Recognises committed map outputs (CommitSink) and keeps the list of them: looks at the files,
-// checks them, and tells the rest of the domain what was committed and what was removed. After a
-// restart scan() finds everything again.
+// Recognises committed map outputs (CommitSink): looks at the files, checks them, and tells the
+// table (merge/shuffle_table.h) what was committed and what was removed. After a restart scan()
+// finds what the table's log does not know.
 //
-// Threads: any. spark_* and application_named work on a disk thread; generic_appeared works at
-// once, so that a generic map output is known when its rename returns. Failure: a bad output is
-// logged (commit.refused), remembered for the shuffle's status, and left where it is.
+// Threads: any. spark_file_appeared and application_named work on a disk thread; removals and
+// generic_appeared work at once, so that an event is in the log when the call that made it returns.
+// Failure: a bad output is logged (commit.refused), remembered for the shuffle's status, and left
+// where it is.
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/metrics.h"
+#include "base/mutex.h"
 #include "base/runtime.h"
 #include "merge/app_owners.h"
 #include "merge/commits.h"
-#include "merge/epochs.h"
-#include "merge/local_maps.h"
+#include "merge/shuffle_table.h"
 #include "merge/trash.h"
 
 namespace shufflefs::merge {
@@ -38,13 +38,12 @@ class Committer final : public CommitSink {
     Runtime& runtime;
     FileIo& io;
     Metrics& metrics;
-    LocalMaps& maps;
-    Epochs& epochs;
+    ShuffleTable& table;
     Trash& trash;
     std::vector<std::string> data_dirs;
-    // Called on any thread, after the list has changed.
-    std::function<void(const ShuffleKey&, MapId)> on_committed;
-    std::function<void(const MapOutput&)> on_removed;
+    // Called on any thread, when the table's log has it.
+    std::function<void(const MapOutputRef&)> on_committed;
+    std::function<void(const MapOutputRef&)> on_ended;
     // The application whose executor has registered exactly this directory. Any thread.
     std::function<std::optional<AppId>(const std::string&)> registered = {};
     AppOwners* owners = nullptr;  // none: anybody's
@@ -55,6 +54,7 @@ class Committer final : public CommitSink {
   void spark_file_appeared(std::string path) override;
   void spark_file_removed(std::string path) override;
   void application_named(std::string directory) override;
+  void directory_left(std::string directory) override;
   Result<std::string> generic_directory(const ShuffleKey& shuffle, bool create) override;
   Status check_generic(const ShuffleKey& shuffle, const std::string& path,
                        std::string_view name) override;
@@ -65,19 +65,20 @@ class Committer final : public CommitSink {
   Status check_quota(const std::string& path) override;
   Status check_quota(const ShuffleKey& shuffle) override;
 
-  // Finds what is committed on the disks. Blocks; before the mount is up, or on a disk thread.
+  // Finds what is committed on the disks and not known. Blocks; before the mount is up, or on a
+  // disk thread. True if all disks could be read.
   bool scan();
-  // False if the disk could not be read when the scan, or something new, was looked at: the list of
-  // map outputs must not be taken for all of them then. True again after a scan() that reads all.
-  [[nodiscard]] bool is_complete() const { return complete_.load(); }
+  // Scans those again that could not be read.
+  bool scan_unread();
+  // Why the table may lack map outputs that are on the disks: one could not be read when it was
+  // scanned, or when something new was looked at. Empty if none may be missing. Any thread.
+  [[nodiscard]] std::string incomplete() const;
   // Files and directories of Spark's that have appeared and have not been looked at to the end:
   // there may be map outputs that are not listed yet.
   [[nodiscard]] uint64_t looks_under_way() const { return looks_under_way_.load(); }
-  // Forgets the shuffle's map outputs and moves the generic ones into the trash. Blocks.
-  [[nodiscard]] Status drop(const ShuffleKey& shuffle);
-  // The last few refusals, newest last.
-  [[nodiscard]] std::vector<std::string> refused(const ShuffleKey& shuffle) const;
-  // Shuffles for which this node has a place for generic map outputs, with or without any.
+  // The files of map outputs of earlier lives of the shuffle's name go into the trash. Blocks.
+  [[nodiscard]] Status discard_dropped(const ShuffleKey& shuffle);
+  // Shuffles for which this node has a place for generic map outputs, with or without any. Blocks.
   [[nodiscard]] std::vector<ShuffleKey> generic_shuffles() const;
 
  private:
@@ -88,29 +89,33 @@ class Committer final : public CommitSink {
   using SparkKey = std::pair<ShuffleKey, MapId>;
 
   void post_look(std::function<void()> look);
-  void look_at_spark_file(const std::string& path, bool during_scan);
+  void look_at_spark_file(const std::string& path, bool is_scan);
+  void scan_disk(const std::string& data_dir);
   void scan_tree(const std::string& directory);
   // A directory as the scan sees it. One that is not there is empty.
   [[nodiscard]] std::vector<DirectoryEntry> list_for_scan(const std::string& directory);
   // If the disk could not be read, there may be a map output that is not listed.
-  void note_failure(const Error& error);
+  void note_failure(const std::string& path, const Error& error);
   [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
   [[nodiscard]] Status check_quota_of(const AppId& app);
+  [[nodiscard]] std::string data_dir_of(const ShuffleKey& shuffle) const;
+  // Of the current life of the name.
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
+  [[nodiscard]] std::string list_path(const ShuffleKey& shuffle, MapId map) const;
   [[nodiscard]] Status claim(const MapOutput& output) const;
-  void commit(MapOutput output);
+  void commit(Inspected inspected);
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
-  void removed(const std::optional<MapOutput>& output) const;
+  void ended(const MapOutputRef& output);
 
   Parts parts_;
   Counter& commits_;
   Counter& refusals_;
-  std::mutex spark_mu_;                // one Spark file is looked at at a time
-  std::map<SparkKey, Halves> halves_;  // GUARDED_BY(spark_mu_)
-  std::atomic<bool> complete_{true};
+  Counter& index_reads_;
+  Mutex spark_mu_;  // one Spark file is looked at at a time; held over I/O, by disk threads only
+  std::map<SparkKey, Halves> halves_ GUARDED_BY(spark_mu_);
+  mutable Mutex unread_mu_;
+  std::map<std::string, std::string> unread_ GUARDED_BY(unread_mu_);  // by data directory: why
   std::atomic<uint64_t> looks_under_way_{0};
-  mutable std::mutex refused_mu_;
-  std::map<ShuffleKey, std::deque<std::string>> refused_;  // GUARDED_BY(refused_mu_)
 };
 
 }  // namespace shufflefs::merge

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 #include "base/crc32c.h"
@@ -13,16 +12,12 @@
 namespace shufflefs::merge {
 namespace {
 
-constexpr auto kReadPatience = std::chrono::seconds(5);
-
-Error dropped(const ShuffleKey& shuffle) {
-  return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(shuffle)));
-}
+constexpr auto kReadTimeout = std::chrono::seconds(5);
 
 }  // namespace
 
-LocalNode::LocalNode(Parts parts)
-    : parts_(std::move(parts)),
+LocalNode::LocalNode(const Parts& parts)
+    : parts_(parts),
       merged_blocks_(
           parts_.metrics.counter("shufflefs_merge_blocks_total", "Blocks merged on this node.")),
       merged_bytes_(
@@ -33,28 +28,11 @@ LocalNode::LocalNode(Parts parts)
                                       "Chunks that this node did not merge.")),
       turns_(parts_.runtime) {}
 
-Task<Status> LocalNode::check_epoch(ShuffleKey shuffle, uint64_t epoch) {
-  const auto known = [&] { return parts_.epochs.of(shuffle); };
-  if (epoch < known()) co_return dropped(shuffle);
-  if (epoch == known() && turns_.is_free(shuffle.app)) co_return ok();
-  CO_TRY_ASSIGN(const DropTurns::Turn turn, co_await turns_.take(shuffle.app));
-  if (epoch < known()) co_return dropped(shuffle);
-  if (epoch == known()) co_return ok();
-  // We have missed a drop: what we hold is of before.
-  co_await offload(parts_.runtime, [&]() -> Status {
-    return parts_.epochs.raise(shuffle.app, shuffle.shuffle, epoch);
-  });
-  co_return co_await drop_one(shuffle);
-}
-
 Status LocalNode::check_parts(const PushRequest& request) const {
-  if (parts_.is_draining && parts_.is_draining()) {
+  if (is_draining_)
     return make_error(Code::kNoSpace, "the node is being drained and takes no new pushes");
-  }
   for (const PushPart& part : request.parts) {
-    if (parts_.heard.is_removed(request.shuffle, part.map, part.commit))
-      return make_error(Code::kDropped, fmt::format("map {} of shuffle {} has been removed",
-                                                    number(part.map), to_string(request.shuffle)));
+    TRY(parts_.table.check_push(request.shuffle, request.life, part.map, part.id));
     for (const PushBlock& block : part.blocks) {
       if (block.length > parts_.max_block_bytes) {
         return make_error(
@@ -81,12 +59,13 @@ Result<PushReply> LocalNode::merge(const PushRequest& request) {
                           fmt::format("the block of partition {} was damaged on the way",
                                       number(block.partition)));
       }
-      blocks.push_back({block.partition, part.map, block.crc, bytes, request.owner});
+      blocks.push_back({block.partition, part.map, part.id, block.crc, bytes, request.owner});
     }
   }
-  TRY_ASSIGN(const auto counts, parts_.store.append(request.shuffle, std::move(blocks), [&] {
-    return parts_.epochs.of(request.shuffle) <= request.epoch;
-  }));
+  TRY_ASSIGN(const auto counts,
+             parts_.store.append(request.shuffle, request.life, std::move(blocks), [&] {
+               return parts_.table.life_of(request.shuffle) <= request.life;
+             }));
   merged_bytes_.add(counts.merged_bytes);
   return PushReply{.merged = counts.merged, .duplicates = counts.duplicates};
 }
@@ -96,7 +75,8 @@ Result<PushReply> LocalNode::look_for(const PushRequest& request) {
   std::set<PartitionId> found;
   for (const PushPart& part : request.parts) {
     for (const PushBlock& block : part.blocks) {
-      const bool is_here = parts_.store.contains(request.shuffle, block.partition, part.map);
+      const bool is_here =
+          parts_.store.contains(request.shuffle, block.partition, {part.map, part.id});
       ++(is_here ? reply.duplicates : reply.missing);
       if (is_here) found.insert(block.partition);
     }
@@ -110,23 +90,24 @@ Result<PushReply> LocalNode::look_for(const PushRequest& request) {
 }
 
 // What is free of the receive share, divided among those who push now.
-uint64_t LocalNode::credit_for(const NodeName& origin) {
+uint64_t LocalNode::credit_for(const NodeName& sender) {
   constexpr auto kRecent = std::chrono::seconds(2);
   const TimePoint now = parts_.runtime.now();
-  senders_[origin] = now;
-  std::erase_if(senders_, [&](const auto& sender) { return now - sender.second > kRecent; });
+  senders_[sender] = now;
+  std::erase_if(senders_, [&](const auto& one) { return now - one.second > kRecent; });
   const ByteBudget& share = parts_.receive;
   const uint64_t free = share.total_bytes() - std::min(share.total_bytes(), share.used_bytes());
   return std::max<uint64_t>(1, free / senders_.size());
 }
 
 Task<Result<PushReply>> LocalNode::push(PushRequest request) {
-  Status fit = check_parts(request);
-  if (fit) fit = co_await check_epoch(request.shuffle, request.epoch);
-  if (fit && parts_.owners != nullptr)
-    fit = parts_.owners->claim(request.shuffle.app, request.owner);
+  Status fit = co_await catch_up(request.shuffle, request.life);
+  if (fit) fit = check_parts(request);
+  if (fit) fit = parts_.owners.claim(request.shuffle.app, request.owner);
   Result<PushReply> reply = fit ? Result<PushReply>(PushReply{}) : Result<PushReply>(fit.error());
   if (fit) {
+    for (const PushPart& part : request.parts)
+      parts_.table.pushed(request.shuffle, request.sender, part.map, part.id);
     reply = co_await offload(parts_.runtime,
                              [&] { return request.offer ? look_for(request) : merge(request); });
   }
@@ -135,68 +116,84 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
     log_limited(LogLevel::kWarning, "merge.refused",
                 {{"shuffle", to_string(request.shuffle)},
                  {"map", number(request.parts.front().map)},
-                 {"origin", request.origin.str()},
+                 {"origin", request.sender.str()},
                  {"errno", reply.error().sys_errno},
                  {"reason", reply.error().message}});
     co_return reply;
   }
   merged_blocks_.add(reply->merged);
   duplicates_.add(reply->duplicates);
-  reply->credit_bytes = credit_for(request.origin);
+  reply->credit_bytes = credit_for(request.sender);
   co_return reply;
 }
 
 Task<Status> LocalNode::announce(AnnounceRequest request) {
-  for (AnnouncedMap& announced : request.committed) {
-    const Status current = co_await check_epoch(announced.shuffle, announced.epoch);
-    if (!current) continue;
-    if (parts_.owners != nullptr) parts_.owners->heard(announced.shuffle.app, announced.owner);
-    parts_.heard.add(request.origin, std::move(announced));
+  for (DroppedName& dropped : request.dropped) CO_TRY(co_await carry_out(std::move(dropped)));
+  std::set<ShuffleKey> over;
+  for (const AnnouncedMap& announced : request.committed) {
+    CO_TRY(co_await catch_up(announced.shuffle, announced.life));
+    if (!parts_.table.announced(request.origin, announced)) continue;
+    parts_.owners.heard(announced.shuffle.app, announced.owner);
   }
-  for (const RemovedMap& removed : request.removed) {
-    const ShuffleKey& shuffle = removed.shuffle;
-    // When nobody has a map output of the shuffle any more, nobody will read its merged partitions.
-    const bool last = parts_.heard.remove(request.origin, removed);
-    if (!last || !parts_.maps.of(shuffle).empty()) {
-      parts_.store.forget(shuffle, removed.map);
-      continue;
-    }
-    log_info("shuffle.ended",
-             {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
-    CO_TRY(co_await offload(parts_.runtime, [&] { return parts_.store.drop(shuffle); }));
-    forget_owner(shuffle.app);
+  const NodeTag origin = tag_of(request.origin);
+  for (const EndedMaps& ended : request.ended) {
+    CO_TRY(co_await catch_up(ended.shuffle, ended.life));
+    if (!parts_.table.ended(request.origin, ended)) continue;
+    for (const EndedMaps::Ended& one : ended.maps)
+      parts_.store.forget(ended.shuffle, {one.map, {one.commit, origin}});
+    if (ended.through > 0)
+      parts_.store.forget_through(ended.shuffle, origin, ended.through);
+    over.insert(ended.shuffle);
   }
+  // Who announces counts on it that it is not forgotten.
+  CO_TRY(co_await offload(parts_.runtime, [this] { return parts_.table.flush(); }));
+  for (const ShuffleKey& shuffle : over) co_await end_if_over(shuffle);
   co_return ok();
 }
 
+// When nobody has a map output of the shuffle any more, nobody reads its merged partitions.
+Task<void> LocalNode::end_if_over(ShuffleKey shuffle) {
+  if (!parts_.table.is_over(shuffle)) co_return;
+  const bool ended = co_await offload(parts_.runtime, [&] {
+    return parts_.store.end(shuffle, [&] { return parts_.table.is_over(shuffle); });
+  });
+  if (ended)
+    log_info("shuffle.ended", {{"shuffle", to_string(shuffle)},
+                               {"reason", "its last map output was removed"}});
+  forget_owner(shuffle.app);
+}
+
+Task<void> LocalNode::forget(MapOutputRef output) {
+  parts_.store.forget(output->shuffle,
+                      {output->map, {output->commit, tag_of(cluster_->self())}});
+  co_await end_if_over(output->shuffle);
+}
+
 Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, PartitionId partition) {
-  // "There is nothing" and "I cannot see" are different answers: after the first nobody would look
-  // for a block of ours any further.
-  if (!parts_.maps_complete())
-    co_return make_error(Code::kIo, "a disk could not be read: some map outputs are not known");
   PartitionInfo info;
-  info.heard = parts_.heard.of(shuffle, partition);
-  info.partition_count = parts_.heard.partition_count(shuffle);
-  info.owner = owner_of(shuffle.app);
-  co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
-    const std::vector<MapOutput> outputs = parts_.maps.of(shuffle);
-    const auto lengths = parts_.lengths.lengths(outputs, partition);
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const MapOutput& output = outputs[i];
-      const auto& length = lengths[i];
-      info.partition_count = std::max(info.partition_count, output.partition_count);
-      if (length) {
-        info.at_origin.push_back({output.map, *length});
+  // Before the list: what is found meanwhile may be missing in it.
+  info.incomplete = parts_.committer.incomplete();
+  std::vector<MapOutputRef> own;
+  parts_.table.describe(shuffle, partition, info, own);
+  info.owner = parts_.owners.find(shuffle.app);
+  info.members = cluster_ != nullptr ? cluster_->view_hash() : 0;
+  co_await offload(parts_.runtime, [&]() -> Status {
+    const auto lengths = parts_.lengths.lengths(own, partition);
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      OwnBlock& block = info.own[i];
+      if (lengths[i]) {
+        block.length = *lengths[i];
         continue;
       }
-      // Removed under our hands is as good as never there; anything else must not be passed off as
-      // an empty block.
-      if (length.error().code != Code::kNotFound || parts_.maps.find(shuffle, output.map))
-        return length.error();
+      // What cannot be read must not pass for an empty block.
+      block.lost = true;
+      parts_.table.lost(*own[i], lengths[i].error().message);
     }
     info.merged = merged_view(shuffle, partition);
-    return std::move(info);
+    return ok();
   });
+  info.known = info.known || !info.merged.empty();
+  co_return info;
 }
 
 // What cannot be read of the merged copy is as good as not merged: the origins have it.
@@ -212,31 +209,25 @@ std::vector<MergedBlock> LocalNode::merged_view(const ShuffleKey& shuffle, Parti
   return {};
 }
 
-uint32_t LocalNode::partition_count(const ShuffleKey& shuffle) const {
-  return std::max(parts_.heard.partition_count(shuffle), parts_.maps.partition_count(shuffle));
-}
-
 Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, PartitionId partition) {
   PartitionInfo info;
-  info.partition_count = partition_count(shuffle);
-  info.owner = owner_of(shuffle.app);
-  co_return co_await offload(parts_.runtime, [&]() -> Result<PartitionInfo> {
+  info.life = parts_.table.life_of(shuffle);
+  info.partition_count = parts_.table.partition_count(shuffle);
+  info.ended = parts_.table.ended_of(shuffle);
+  info.owner = parts_.owners.find(shuffle.app);
+  info.members = cluster_ != nullptr ? cluster_->view_hash() : 0;
+  co_await offload(parts_.runtime, [&]() -> Status {
     info.merged = merged_view(shuffle, partition);
-    return std::move(info);
+    return ok();
   });
+  info.known = info.partition_count > 0 || !info.merged.empty();
+  co_return info;
 }
 
 Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   ShuffleInfo info;
-  info.partition_count = parts_.heard.partition_count(shuffle);
-  info.owner = owner_of(shuffle.app);
-  for (const MapOutput& output : parts_.maps.of(shuffle)) {
-    ++info.maps;
-    info.bytes += output.total_bytes;
-    info.partition_count = std::max(info.partition_count, output.partition_count);
-  }
-  parts_.ledger.add_to(shuffle, info);
-  info.refused_commits = parts_.refused_commits(shuffle);
+  parts_.table.describe(shuffle, info);
+  info.owner = parts_.owners.find(shuffle.app);
   const MergedTotals totals =
       co_await offload(parts_.runtime, [&] { return parts_.store.totals(shuffle); });
   info.merged_partitions = totals.partitions;
@@ -247,19 +238,15 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   co_return info;
 }
 
-std::optional<FileOwner> LocalNode::owner_of(const AppId& app) const {
-  return parts_.owners != nullptr ? parts_.owners->find(app) : std::nullopt;
-}
-
 void LocalNode::forget_owner(const AppId& app) const {
   const std::vector<ShuffleKey> known = known_shuffles();
   const bool is_known = std::ranges::any_of(known, [&](const auto& key) { return key.app == app; });
-  if (parts_.owners != nullptr && !is_known) parts_.owners->forget(app);
+  if (!is_known) parts_.owners.forget(app);
 }
 
 std::vector<ShuffleKey> LocalNode::known_shuffles() const {
   std::set<ShuffleKey> keys;
-  for (auto&& list : {parts_.maps.shuffles(), parts_.store.shuffles(), parts_.heard.shuffles()})
+  for (auto&& list : {parts_.table.shuffles(), parts_.store.shuffles()})
     keys.insert(list.begin(), list.end());
   return {keys.begin(), keys.end()};
 }
@@ -268,7 +255,9 @@ Task<Result<std::vector<ShuffleKey>>> LocalNode::list_shuffles() { co_return kno
 
 Task<Result<ShuffleListing>> LocalNode::list_shuffle(ShuffleKey shuffle) {
   ShuffleListing listing;
-  for (const MapOutput& output : parts_.maps.of(shuffle)) listing.maps.push_back(output.map);
+  for (const MapOutputRef& output : parts_.table.of(shuffle)) {
+    if (!parts_.table.loss_of(*output)) listing.maps.push_back({output->map, output->commit});
+  }
   listing.merged = parts_.store.partitions(shuffle);
   listing.shuffle = std::move(shuffle);
   co_return listing;
@@ -278,16 +267,16 @@ Task<Result<Buffer>> LocalNode::buffer(uint32_t length) {
   if (length > kMaxReadBytes)
     co_return make_error(Code::kTooLarge,
                          fmt::format("{} bytes are too many for one read", length));
-  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await parts_.serve.acquire(length, kReadPatience));
+  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await parts_.serve.acquire(length, kReadTimeout));
   co_return Buffer(length, std::move(lease));
 }
 
-Result<MapOutput> LocalNode::find(const ShuffleKey& shuffle, MapId map) const {
-  auto output = parts_.maps.find(shuffle, map);
+Result<MapOutputRef> LocalNode::find(const ShuffleKey& shuffle, MapId map) const {
+  MapOutputRef output = parts_.table.find(shuffle, map);
   if (!output)
     return make_error(Code::kNotFound, fmt::format("map {} of shuffle {} is not on this node",
                                                    number(map), to_string(shuffle)));
-  return std::move(*output);
+  return output;
 }
 
 Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId partition,
@@ -300,31 +289,42 @@ Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId part
   co_return bytes;
 }
 
-Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, PartitionId partition,
-                                           uint64_t offset, uint32_t length) {
-  CO_TRY_ASSIGN(const MapOutput output, find(shuffle, map));
+Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
+                                           PartitionId partition, uint64_t offset,
+                                           uint32_t length) {
+  const MapOutputRef output = parts_.table.find(shuffle, map);
+  if (!output || output->commit != commit) {
+    co_return make_error(Code::kBlockLost,
+                         fmt::format("this node has no commit {} of map {} of shuffle {} (any more)",
+                                     commit, number(map), to_string(shuffle)));
+  }
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
-  CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
-    TRY_ASSIGN(MapOutputReader reader, MapOutputReader::open(parts_.io, output));
-    return reader.read(partition, offset, bytes.span());
-  }));
-  co_return bytes;
+  const Status read = co_await offload(parts_.runtime, [&] {
+    return merge::read_block(parts_.io, *output, partition, offset, bytes.span());
+  });
+  if (read) co_return bytes;
+  if (read.error().code == Code::kInvalidArgument) co_return read.error();
+  // It may have ended while it was read; then its files are gone by right.
+  parts_.table.lost(*output, read.error().message);
+  if (read.error().code == Code::kNotFound)
+    co_return make_error(Code::kBlockLost, read.error().message);
+  co_return read.error();
 }
 
 Task<Result<uint64_t>> LocalNode::map_file_size(ShuffleKey shuffle, MapId map, MapFile file) {
-  CO_TRY_ASSIGN(const MapOutput output, find(shuffle, map));
-  co_return file == MapFile::kData ? output.total_bytes
-                                   : (uint64_t{output.partition_count} + 1) * 8;
+  CO_TRY_ASSIGN(const MapOutputRef output, find(shuffle, map));
+  co_return file == MapFile::kData ? output->total_bytes
+                                   : (uint64_t{output->partition_count} + 1) * 8;
 }
 
 Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, MapFile file,
                                               uint64_t offset, uint32_t length) {
-  CO_TRY_ASSIGN(const MapOutput output, find(shuffle, map));
+  CO_TRY_ASSIGN(const MapOutputRef output, find(shuffle, map));
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
   CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
-    TRY_ASSIGN(MapOutputReader reader, MapOutputReader::open(parts_.io, output));
-    if (file == MapFile::kData) return reader.read_data(offset, bytes.span());
-    const std::vector<std::byte> index = make_spark_index(reader.lengths());
+    TRY_ASSIGN(const BlockSizes sizes, read_sizes(parts_.io, *output));
+    if (file == MapFile::kData) return read_data(parts_.io, *output, sizes, offset, bytes.span());
+    const std::vector<std::byte> index = make_spark_index(sizes);
     if (offset > index.size() || length > index.size() - offset) {
       return make_error(Code::kInvalidArgument,
                         fmt::format("the index of map {} has no {} bytes at offset {}", number(map),
@@ -346,34 +346,44 @@ Task<Result<std::string>> LocalNode::report(std::string about) {
   co_return co_await reporter_(std::move(about));
 }
 
-Task<Status> LocalNode::drop_one(ShuffleKey shuffle) {
-  parts_.heard.drop(shuffle);
-  parts_.lengths.forget(shuffle);
+// ---- drops -----------------------------------------------------------------------------------------------------------
+
+Task<Status> LocalNode::catch_up(ShuffleKey shuffle, uint64_t life) {
+  if (life <= parts_.table.life_of(shuffle)) co_return ok();
+  co_return co_await carry_out({shuffle.app, shuffle.shuffle, life});
+}
+
+// The table first: from then on nothing of an earlier life is taken, told or read, and what comes
+// in meanwhile is of the new one. The files follow, and may take their time.
+Task<Status> LocalNode::carry_out(DroppedName name) {
+  std::vector<ShuffleKey> keys;
+  if (name.shuffle)
+    keys.push_back({name.app, *name.shuffle});
+  else
+    std::ranges::copy_if(known_shuffles(), std::back_inserter(keys),
+                         [&](const ShuffleKey& key) { return key.app == name.app; });
+  std::erase_if(keys,
+                [&](const ShuffleKey& key) { return parts_.table.life_of(key) >= name.life; });
+  parts_.table.dropped(name);
+  for (const ShuffleKey& key : keys) parts_.lengths.forget(key);
   co_return co_await offload(parts_.runtime, [&]() -> Status {
-    TRY(parts_.drop_maps(shuffle));
-    return parts_.store.drop(shuffle);
+    // A restart must not forget it.
+    TRY(parts_.table.flush());
+    for (const ShuffleKey& key : keys) {
+      parts_.store.drop(key, name.life);
+      TRY(parts_.committer.discard_dropped(key));
+    }
+    return ok();
   });
 }
 
-Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) {
-  CO_TRY_ASSIGN(const DropTurns::Turn turn, co_await turns_.take(app));
-  std::vector<ShuffleKey> keys;
-  if (shuffle)
-    keys.push_back({app, *shuffle});
-  else
-    std::ranges::copy_if(known_shuffles(), std::back_inserter(keys),
-                         [&](const ShuffleKey& key) { return key.app == app; });
-  // Heard of already, by this message or a later drop: what is here has come since.
-  std::erase_if(keys, [&](const ShuffleKey& key) { return parts_.epochs.of(key) >= epoch; });
-  const Status remembered =
-      co_await offload(parts_.runtime, [&] { return parts_.epochs.raise(app, shuffle, epoch); });
-  for (const ShuffleKey& key : keys) CO_TRY(co_await drop_one(key));
+Task<Status> LocalNode::drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) {
+  const Status done = co_await carry_out({app, shuffle, life});
   forget_owner(app);
   log_info("shuffle.dropped", {{"app", app.str()},
                                {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},
-                               {"shuffles", keys.size()}});
-  // Dropped it is, but a restart would forget that and refuse nothing: whoever drops must know.
-  co_return remembered;
+                               {"life", life}});
+  co_return done;
 }
 
 }  // namespace shufflefs::merge

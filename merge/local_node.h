@@ -1,5 +1,5 @@
-// This node's answers to NodeApi: from its own map outputs and its own merged partitions. Disk work
-// is offloaded.
+// This node's answers to NodeApi: from the table, its own map outputs and its own merged
+// partitions. Disk work is offloaded.
 //
 // Threads: reactor only.
 #pragma once
@@ -11,13 +11,11 @@
 #include "base/byte_budget.h"
 #include "base/metrics.h"
 #include "merge/block_lengths.h"
-#include "merge/drop_turns.h"
-#include "merge/epochs.h"
-#include "merge/heard_maps.h"
-#include "merge/local_maps.h"
+#include "merge/cluster.h"
+#include "merge/committer.h"
 #include "merge/merge_store.h"
 #include "merge/node_api.h"
-#include "merge/push_ledger.h"
+#include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
 
@@ -30,24 +28,15 @@ class LocalNode final : public NodeApi {
     ByteBudget& serve;    // for what is read to answer
     ByteBudget& receive;  // only looked at, for the credit of those who push
     Metrics& metrics;
-    LocalMaps& maps;
+    ShuffleTable& table;
     MergeStore& store;
-    HeardMaps& heard;
-    Epochs& epochs;
-    PushLedger& ledger;
+    Committer& committer;
     BlockLengths& lengths;
+    AppOwners& owners;
     uint64_t max_block_bytes;
-    std::function<std::vector<std::string>(const ShuffleKey&)> refused_commits;
-    // Forgets and discards the map outputs of the shuffle that this node holds. On a disk thread.
-    std::function<Status(const ShuffleKey&)> drop_maps;
-    // Whether `maps` is all that the disks hold. Any thread.
-    std::function<bool()> maps_complete;
-    AppOwners* owners = nullptr;  // none: anybody's
-    // May be absent.
-    std::function<bool()> is_draining = {};
   };
   using Reporter = std::function<Task<Result<std::string>>(std::string about)>;
-  explicit LocalNode(Parts parts);
+  explicit LocalNode(const Parts& parts);
 
   Task<Result<PushReply>> push(PushRequest request) override;
   Task<Status> announce(AnnounceRequest request) override;
@@ -58,20 +47,24 @@ class LocalNode final : public NodeApi {
   Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) override;
   Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset,
                                    uint32_t length) override;
-  Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, PartitionId partition,
-                                  uint64_t offset, uint32_t length) override;
+  Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
+                                  PartitionId partition, uint64_t offset,
+                                  uint32_t length) override;
   Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) override;
   Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
                                      uint32_t length) override;
-  Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t epoch) override;
+  Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
   // Who answers report(); before the first question. An empty one takes it back.
   void set_reporter(Reporter reporter) { reporter_ = std::move(reporter); }
+  // Who the members are, for answers; once they are known.
+  void set_cluster(const Cluster& cluster) { cluster_ = &cluster; }
+  // The node is about to leave: it takes no pushes.
+  void set_draining(bool draining) { is_draining_ = draining; }
 
-  // The shuffle's partitions, from what this node wrote itself or was told of; 0 if that is
-  // nothing. Reactor.
-  [[nodiscard]] uint32_t partition_count(const ShuffleKey& shuffle) const;
+  // This node's map output has ended: takes it out of what is merged here.
+  Task<void> forget(MapOutputRef output);
 
  private:
   [[nodiscard]] Status check_parts(const PushRequest& request) const;
@@ -80,23 +73,26 @@ class LocalNode final : public NodeApi {
   [[nodiscard]] Result<PushReply> look_for(const PushRequest& request);
   [[nodiscard]] std::vector<MergedBlock> merged_view(const ShuffleKey& shuffle,
                                                      PartitionId partition);
-  [[nodiscard]] uint64_t credit_for(const NodeName& origin);
+  [[nodiscard]] uint64_t credit_for(const NodeName& sender);
   Task<Result<Buffer>> buffer(uint32_t length);
-  Result<MapOutput> find(const ShuffleKey& shuffle, MapId map) const;
-  Task<Status> drop_one(ShuffleKey shuffle);
-  Task<Status> check_epoch(ShuffleKey shuffle, uint64_t epoch);
+  Result<MapOutputRef> find(const ShuffleKey& shuffle, MapId map) const;
+  // Who knows a later life of the name than we do has seen a drop that we have missed.
+  Task<Status> catch_up(ShuffleKey shuffle, uint64_t life);
+  Task<Status> carry_out(DroppedName name);
+  // Once everything has ended that was ever heard of the shuffle.
+  Task<void> end_if_over(ShuffleKey shuffle);
   std::vector<ShuffleKey> known_shuffles() const;
-  [[nodiscard]] std::optional<FileOwner> owner_of(const AppId& app) const;
   // Once nothing of the application is known here any more.
   void forget_owner(const AppId& app) const;
 
   Parts parts_;
   Reporter reporter_;
+  const Cluster* cluster_ = nullptr;
+  bool is_draining_ = false;
   Counter& merged_blocks_;
   Counter& merged_bytes_;
   Counter& duplicates_;
   Counter& refused_;
-  DropTurns turns_;
   std::map<NodeName, TimePoint> senders_;  // who pushes, and when it did last
 };
 

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <array>
+#include <cstring>
+#include <memory>
 
+#include "base/crc32c.h"
 #include "base/endian.h"
 #include "base/parse.h"
 
@@ -21,60 +24,89 @@ Error bad_index(const std::string& name, std::string_view why) {
       fmt::format("{}: {}; the map output stays where it is and is not merged", name, why));
 }
 
-// Where the blocks begin when they are laid end to end; one more entry than blocks.
-std::vector<uint64_t> starts_of(const std::vector<uint64_t>& lengths) {
-  std::vector<uint64_t> starts(lengths.size() + 1, 0);
-  std::partial_sum(lengths.begin(), lengths.end(), starts.begin() + 1);
-  return starts;
-}
-
 // The file of one partition in a directory output.
 std::string block_path(const std::string& directory, uint64_t partition) {
   return fmt::format("{}/{}", directory, partition);
 }
 
+Error changed(const std::string& path) {
+  return make_error(Code::kCorruptData, fmt::format("{} was changed after it was committed", path));
+}
+
 Status read_exactly(File& file, const std::string& path, uint64_t offset,
                     std::span<std::byte> into) {
   TRY_ASSIGN(const std::size_t n, file.read_at(offset, into));
-  if (n != into.size()) {
-    return make_error(
-        Code::kCorruptData,
-        fmt::format("{} ends at {}, but {} bytes were expected at offset {}: it was changed "
-                    "after it was committed",
-                    path, offset + n, into.size(), offset));
-  }
-  return ok();
+  if (n == into.size()) return ok();
+  return make_error(Code::kCorruptData,
+                    fmt::format("{} ends at {}, but {} bytes were expected at offset {}", path,
+                                offset + n, into.size(), offset));
 }
 
-Result<std::vector<uint64_t>> directory_lengths(FileIo& io, const std::string& directory) {
-  TRY_ASSIGN(const FileInfo whole, io.stat(directory));
-  TRY_ASSIGN(const std::vector<DirectoryEntry> entries, io.list(directory));
-  std::vector<uint64_t> lengths;
-  for (const DirectoryEntry& entry : entries) {
-    const auto partition = parse_partition_id(entry.name);
-    if (!partition) {
-      return make_error(Code::kInvalidArgument,
-                        fmt::format("{}/{}: {}; a map output's directory holds one file per "
-                                    "partition, named by its number",
-                                    directory, entry.name, partition.error().message));
-    }
-    TRY_ASSIGN(const FileInfo info, io.stat(block_path(directory, number(*partition))));
-    if (!info.is_regular) {
-      return make_error(Code::kInvalidArgument,
-                        fmt::format("{}/{} is not a regular file", directory, entry.name));
-    }
-    if (info.uid != whole.uid) {
-      return make_error(Code::kInvalidArgument,
-                        fmt::format("{}/{} is of user {}, its directory of user {}: a map output "
-                                    "belongs to one user",
-                                    directory, entry.name, info.uid, whole.uid));
-    }
-    if (number(*partition) >= lengths.size())
-      lengths.resize(std::size_t{number(*partition)} + 1, 0);
-    lengths[number(*partition)] = info.size;
-  }
-  return lengths;
+Result<std::unique_ptr<File>> open_committed(FileIo& io, const std::string& path,
+                                             const FileStamp& stamp) {
+  TRY_ASSIGN(std::unique_ptr<File> file, io.open(path, OpenMode::kRead));
+  TRY_ASSIGN(const FileStamp now, file->stamp());
+  if (now != stamp) return changed(path);
+  return file;
 }
+
+// A directory's size is the file system's own affair.
+FileStamp directory_stamp(const FileInfo& info) {
+  return {info.stamp.inode, 0, info.stamp.modified_ns};
+}
+
+// ---- the list of a directory's blocks: header, then a record for each block that has bytes ------
+
+constexpr std::string_view kListMagic = "SFSBLOCK";
+constexpr std::size_t kListHeaderBytes = 16;  // magic, partition count, crc32c of the records
+constexpr std::size_t kListRecordBytes = 32;  // partition, 0, length, inode, modified
+
+struct ListedBlock {
+  uint32_t partition = 0;
+  FileStamp stamp;
+};
+
+ListedBlock parse_listed(const std::byte* at) {
+  return {load_le<uint32_t>(at),
+          {load_le<uint64_t>(at + 16), load_le<uint64_t>(at + 8), load_le<uint64_t>(at + 24)}};
+}
+
+// One record at a time, so that a question about one partition reads little of a long list.
+class BlockList {
+ public:
+  static Result<BlockList> open(FileIo& io, const MapOutput& output) {
+    BlockList list;
+    TRY_ASSIGN(list.file_, open_committed(io, output.index_path, output.index_stamp));
+    list.path_ = output.index_path;
+    list.count_ = (output.index_stamp.size - kListHeaderBytes) / kListRecordBytes;
+    return list;
+  }
+  [[nodiscard]] uint64_t count() const { return count_; }
+  Result<ListedBlock> record(uint64_t i) {
+    std::array<std::byte, kListRecordBytes> bytes{};
+    TRY(read_exactly(*file_, path_, kListHeaderBytes + i * kListRecordBytes, bytes));
+    return parse_listed(bytes.data());
+  }
+  // The first one of this partition or a later one; count() if there is none.
+  Result<uint64_t> first_from(uint64_t partition) {
+    uint64_t low = 0;
+    uint64_t high = count_;
+    while (low < high) {
+      const uint64_t middle = low + (high - low) / 2;
+      TRY_ASSIGN(const ListedBlock block, record(middle));
+      if (block.partition < partition)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  }
+
+ private:
+  std::unique_ptr<File> file_;
+  std::string path_;
+  uint64_t count_ = 0;
+};
 
 }  // namespace
 
@@ -151,41 +183,149 @@ Result<std::vector<uint64_t>> read_offsets(FileIo& io, const std::string& data_p
 
 }  // namespace
 
-Result<MapOutput> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map,
+Result<Inspected> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map,
                                 const std::string& data_path, const std::string& index_path) {
-  TRY_ASSIGN(const std::vector<uint64_t> offsets, read_offsets(io, data_path, index_path));
-  MapOutput output{shuffle, map, MapOutput::Form::kFiles, data_path, index_path};
-  output.partition_count = static_cast<uint32_t>(offsets.size() - 1);
-  output.total_bytes = offsets.back();
+  // The stamps first: a file that changes while it is read does not have them any more.
   TRY_ASSIGN(const FileInfo index, io.stat(index_path));
-  output.owner = {index.uid, index.gid};
   const auto data = io.stat(data_path);
+  TRY_ASSIGN(const std::vector<uint64_t> offsets, read_offsets(io, data_path, index_path));
+  Inspected inspected;
+  MapOutput& output = inspected.output;
+  output.shuffle = shuffle;
+  output.map = map;
+  output.data_path = data_path;
+  output.index_path = index_path;
+  output.owner = {index.uid, index.gid};
+  output.index_stamp = index.stamp;
+  if (data) output.data_stamp = data->stamp;
+  for (std::size_t i = 1; i < offsets.size(); ++i)
+    inspected.sizes.add(static_cast<PartitionId>(i - 1), offsets[i] - offsets[i - 1]);
+  output.partition_count = inspected.sizes.partition_count();
+  output.total_bytes = inspected.sizes.total_bytes();
   if (data && data->uid != index.uid) {
     return make_error(Code::kInvalidArgument,
                       fmt::format("{} is of user {}, {} of user {}: a map output belongs to one "
                                   "user",
                                   data_path, data->uid, index_path, index.uid));
   }
-  return output;
+  return inspected;
 }
 
-Result<MapOutput> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId map,
+Result<Inspected> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId map,
                                     const std::string& directory) {
-  TRY_ASSIGN(const std::vector<uint64_t> lengths, directory_lengths(io, directory));
-  MapOutput output{shuffle, map, MapOutput::Form::kDirectory, directory, ""};
-  output.partition_count = static_cast<uint32_t>(lengths.size());
-  output.total_bytes = std::accumulate(lengths.begin(), lengths.end(), uint64_t{0});
-  TRY_ASSIGN(const FileInfo info, io.stat(directory));
-  output.owner = {info.uid, info.gid};
-  return output;
+  TRY_ASSIGN(const FileInfo whole, io.stat(directory));
+  TRY_ASSIGN(const std::vector<DirectoryEntry> entries, io.list(directory));
+  std::vector<ListedBlock> listed;
+  for (const DirectoryEntry& entry : entries) {
+    const auto partition = parse_partition_id(entry.name);
+    if (!partition) {
+      return make_error(Code::kInvalidArgument,
+                        fmt::format("{}/{}: {}; a map output's directory holds one file per "
+                                    "partition, named by its number",
+                                    directory, entry.name, partition.error().message));
+    }
+    TRY_ASSIGN(const FileInfo info, io.stat(block_path(directory, number(*partition))));
+    if (!info.is_regular) {
+      return make_error(Code::kInvalidArgument,
+                        fmt::format("{}/{} is not a regular file", directory, entry.name));
+    }
+    if (info.uid != whole.uid) {
+      return make_error(Code::kInvalidArgument,
+                        fmt::format("{}/{} is of user {}, its directory of user {}: a map output "
+                                    "belongs to one user",
+                                    directory, entry.name, info.uid, whole.uid));
+    }
+    listed.push_back({number(*partition), info.stamp});
+  }
+  std::ranges::sort(listed, {}, &ListedBlock::partition);
+  Inspected inspected;
+  for (const ListedBlock& block : listed) {
+    inspected.sizes.add(static_cast<PartitionId>(block.partition), block.stamp.size);
+    if (block.stamp.size > 0) inspected.blocks.push_back(block.stamp);
+  }
+  MapOutput& output = inspected.output;
+  output.shuffle = shuffle;
+  output.map = map;
+  output.form = MapOutput::Form::kDirectory;
+  output.data_path = directory;
+  output.partition_count = inspected.sizes.partition_count();
+  output.total_bytes = inspected.sizes.total_bytes();
+  output.owner = {whole.uid, whole.gid};
+  output.data_stamp = directory_stamp(whole);
+  return inspected;
 }
 
-Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output) {
-  if (output.form == MapOutput::Form::kDirectory) return directory_lengths(io, output.data_path);
-  TRY_ASSIGN(std::vector<uint64_t> offsets, read_offsets(io, output.data_path, output.index_path));
-  std::adjacent_difference(offsets.begin(), offsets.end(), offsets.begin());
-  offsets.erase(offsets.begin());
-  return offsets;
+Status write_block_list(FileIo& io, Inspected& inspected, const std::string& path) {
+  const BlockSizes& sizes = inspected.sizes;
+  std::vector<std::byte> bytes(kListHeaderBytes + sizes.size() * kListRecordBytes);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    std::byte* const at = bytes.data() + kListHeaderBytes + i * kListRecordBytes;
+    store_le(at, number(sizes[i].partition));
+    store_le(at + 8, inspected.blocks[i].size);
+    store_le(at + 16, inspected.blocks[i].inode);
+    store_le(at + 24, inspected.blocks[i].modified_ns);
+  }
+  std::memcpy(bytes.data(), kListMagic.data(), kListMagic.size());
+  store_le(bytes.data() + 8, sizes.partition_count());
+  store_le(bytes.data() + 12, crc32c(std::span(bytes).subspan(kListHeaderBytes)));
+  TRY(io.make_directories(path.substr(0, path.rfind('/'))));
+  TRY(replace_file(io, path, bytes));
+  TRY_ASSIGN(const FileInfo list, io.stat(path));
+  inspected.output.index_path = path;
+  inspected.output.index_stamp = list.stamp;
+  return ok();
+}
+
+namespace {
+
+Result<BlockSizes> read_list(FileIo& io, const MapOutput& output) {
+  TRY_ASSIGN(const std::unique_ptr<File> file,
+             open_committed(io, output.index_path, output.index_stamp));
+  std::vector<std::byte> bytes(output.index_stamp.size);
+  TRY(read_exactly(*file, output.index_path, 0, bytes));
+  const bool whole = bytes.size() >= kListHeaderBytes &&
+                     (bytes.size() - kListHeaderBytes) % kListRecordBytes == 0 &&
+                     std::memcmp(bytes.data(), kListMagic.data(), kListMagic.size()) == 0;
+  if (!whole ||
+      load_le<uint32_t>(bytes.data() + 12) != crc32c(std::span(bytes).subspan(kListHeaderBytes)))
+    return changed(output.index_path);
+  std::vector<ListedBlock> listed;
+  for (std::size_t at = kListHeaderBytes; at < bytes.size(); at += kListRecordBytes)
+    listed.push_back(parse_listed(bytes.data() + at));
+  BlockSizes sizes;
+  for (const ListedBlock& block : listed)
+    sizes.add(static_cast<PartitionId>(block.partition), block.stamp.size);
+  if (output.partition_count > sizes.partition_count())
+    sizes.add(static_cast<PartitionId>(output.partition_count - 1), 0);
+  return sizes;
+}
+
+}  // namespace
+
+Status check_stamps(FileIo& io, const MapOutput& output) {
+  TRY_ASSIGN(const FileInfo index, io.stat(output.index_path));
+  if (index.stamp != output.index_stamp) return changed(output.index_path);
+  if (output.form == MapOutput::Form::kDirectory) {
+    TRY_ASSIGN(const FileInfo directory, io.stat(output.data_path));
+    return directory_stamp(directory) == output.data_stamp ? ok() : changed(output.data_path);
+  }
+  if (output.total_bytes == 0) return ok();
+  TRY_ASSIGN(const FileInfo data, io.stat(output.data_path));
+  return data.stamp == output.data_stamp ? ok() : changed(output.data_path);
+}
+
+Result<BlockSizes> read_sizes(FileIo& io, const MapOutput& output) {
+  if (output.form == MapOutput::Form::kDirectory) return read_list(io, output);
+  TRY_ASSIGN(const std::unique_ptr<File> file,
+             open_committed(io, output.index_path, output.index_stamp));
+  std::vector<std::byte> bytes(output.index_stamp.size);
+  TRY(read_exactly(*file, output.index_path, 0, bytes));
+  TRY_ASSIGN(const std::vector<uint64_t> offsets,
+             parse_spark_index(bytes, output.total_bytes, output.index_path));
+  BlockSizes sizes;
+  for (std::size_t i = 1; i < offsets.size(); ++i)
+    sizes.add(static_cast<PartitionId>(i - 1), offsets[i] - offsets[i - 1]);
+  return sizes;
 }
 
 Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output, uint32_t first,
@@ -194,18 +334,17 @@ Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output,
   if (first >= output.partition_count) return lengths;
   const uint32_t there = std::min(count, output.partition_count - first);
   if (output.form == MapOutput::Form::kDirectory) {
-    for (uint32_t i = 0; i < there; ++i) {
-      const auto info = io.stat(block_path(output.data_path, first + i));
-      if (info)
-        lengths[i] = info->size;
-      else if (info.error().code != Code::kNotFound)
-        return info.error();
+    TRY_ASSIGN(BlockList list, BlockList::open(io, output));
+    TRY_ASSIGN(uint64_t i, list.first_from(first));
+    for (; i < list.count(); ++i) {
+      TRY_ASSIGN(const ListedBlock block, list.record(i));
+      if (block.partition - first >= there) break;
+      lengths[block.partition - first] = block.stamp.size;
     }
-    // A file that is not there is an empty block, a directory that is not there is no map output.
-    if (there > 0) TRY(io.stat(output.data_path));
     return lengths;
   }
-  TRY_ASSIGN(const std::unique_ptr<File> index, io.open(output.index_path, OpenMode::kRead));
+  TRY_ASSIGN(const std::unique_ptr<File> index,
+             open_committed(io, output.index_path, output.index_stamp));
   std::vector<std::byte> offsets((std::size_t{there} + 1) * kOffsetBytes);
   TRY(read_exactly(*index, output.index_path, uint64_t{first} * kOffsetBytes, offsets));
   for (uint32_t i = 0; i < there; ++i) {
@@ -218,63 +357,78 @@ Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output,
   return lengths;
 }
 
-Result<uint64_t> block_length(FileIo& io, const MapOutput& output, PartitionId partition) {
-  TRY_ASSIGN(const std::vector<uint64_t> one, block_lengths(io, output, number(partition), 1));
-  return one.front();
-}
-
-Result<MapOutputReader> MapOutputReader::open(FileIo& io, const MapOutput& output) {
-  MapOutputReader reader(io, output);
-  TRY_ASSIGN(reader.lengths_, block_lengths(io, output));
-  reader.starts_ = starts_of(reader.lengths_);
-  if (output.form == MapOutput::Form::kFiles && reader.starts_.back() > 0) {
-    TRY_ASSIGN(reader.data_, io.open(output.data_path, OpenMode::kRead));
-  }
-  return reader;
-}
-
-Status MapOutputReader::read(PartitionId partition, uint64_t offset, std::span<std::byte> into) {
-  if (number(partition) >= lengths_.size() || offset > lengths_[number(partition)] ||
-      into.size() > lengths_[number(partition)] - offset) {
-    return make_error(Code::kInvalidArgument,
-                      fmt::format("block {} of map {} has no {} bytes at offset {}",
-                                  number(partition), number(output_.map), into.size(), offset));
-  }
-  if (into.empty()) return ok();
-  if (data_)
-    return read_exactly(*data_, output_.data_path, starts_[number(partition)] + offset, into);
-  const std::string path = block_path(output_.data_path, number(partition));
-  TRY_ASSIGN(const std::unique_ptr<File> file, io_->open(path, OpenMode::kRead));
+Status read_committed(FileIo& io, const std::string& path, const FileStamp& stamp, uint64_t offset,
+                      std::span<std::byte> into) {
+  TRY_ASSIGN(const std::unique_ptr<File> file, open_committed(io, path, stamp));
   return read_exactly(*file, path, offset, into);
 }
 
-Status MapOutputReader::read_data(uint64_t offset, std::span<std::byte> into) {
-  if (offset > starts_.back() || into.size() > starts_.back() - offset) {
+Status read_block(FileIo& io, const MapOutput& output, PartitionId partition, uint64_t offset,
+                  std::span<std::byte> into) {
+  const uint32_t p = number(partition);
+  const auto beyond = [&](uint64_t length) {
+    return offset > length || into.size() > length - offset;
+  };
+  const auto refuse = [&] {
     return make_error(Code::kInvalidArgument,
-                      fmt::format("map {} has no {} bytes at offset {}", number(output_.map),
-                                  into.size(), offset));
+                      fmt::format("block {} of map {} has no {} bytes at offset {}", p,
+                                  number(output.map), into.size(), offset));
+  };
+  if (p >= output.partition_count) return refuse();
+  if (output.form == MapOutput::Form::kDirectory) {
+    TRY_ASSIGN(BlockList list, BlockList::open(io, output));
+    TRY_ASSIGN(const uint64_t i, list.first_from(p));
+    if (i == list.count()) return refuse();
+    TRY_ASSIGN(const ListedBlock block, list.record(i));
+    if (block.partition != p || beyond(block.stamp.size)) return refuse();
+    return read_committed(io, block_path(output.data_path, p), block.stamp, offset, into);
   }
-  // The block that holds `offset`, then on from there.
-  auto block = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end(), offset) -
-                                        starts_.begin()) -
-               1;
-  while (!into.empty()) {
-    const uint64_t within = offset - starts_[block];
-    const std::size_t step = std::min<uint64_t>(into.size(), lengths_[block] - within);
-    TRY(read(static_cast<PartitionId>(block), within, into.first(step)));
+  TRY_ASSIGN(const std::unique_ptr<File> index,
+             open_committed(io, output.index_path, output.index_stamp));
+  std::array<std::byte, 2 * kOffsetBytes> offsets{};
+  TRY(read_exactly(*index, output.index_path, uint64_t{p} * kOffsetBytes, offsets));
+  const auto begin = load_be<uint64_t>(offsets.data());
+  const auto end = load_be<uint64_t>(offsets.data() + kOffsetBytes);
+  if (end < begin || end > output.total_bytes)
+    return bad_index(output.index_path, "its offsets changed after the commit");
+  if (beyond(end - begin)) return refuse();
+  return read_committed(io, output.data_path, output.data_stamp, begin + offset, into);
+}
+
+Status read_data(FileIo& io, const MapOutput& output, const BlockSizes& sizes, uint64_t offset,
+                 std::span<std::byte> into) {
+  if (offset > sizes.total_bytes() || into.size() > sizes.total_bytes() - offset) {
+    return make_error(Code::kInvalidArgument, fmt::format("map {} has no {} bytes at offset {}",
+                                                          number(output.map), into.size(), offset));
+  }
+  if (output.form == MapOutput::Form::kFiles)
+    return into.empty() ? ok()
+                        : read_committed(io, output.data_path, output.data_stamp, offset, into);
+  for (std::size_t i = 0; i < sizes.size() && !into.empty(); ++i) {
+    const BlockSizes::Block block = sizes[i];
+    if (block.offset + block.length <= offset) continue;
+    const uint64_t within = offset - block.offset;
+    const std::size_t step = std::min<uint64_t>(into.size(), block.length - within);
+    TRY(read_block(io, output, block.partition, within, into.first(step)));
     into = into.subspan(step);
     offset += step;
-    ++block;
   }
   return ok();
 }
 
-std::vector<std::byte> make_spark_index(const std::vector<uint64_t>& lengths) {
-  const std::vector<uint64_t> starts = starts_of(lengths);
-  std::vector<std::byte> bytes(starts.size() * kOffsetBytes);
-  for (std::size_t i = 0; i < starts.size(); ++i)
-    store_be(bytes.data() + i * kOffsetBytes, starts[i]);
+std::vector<std::byte> make_spark_index(const BlockSizes& sizes) {
+  std::vector<std::byte> bytes((std::size_t{sizes.partition_count()} + 1) * kOffsetBytes);
+  uint64_t end = 0;
+  std::size_t next = 0;
+  for (uint32_t p = 0; p < sizes.partition_count(); ++p) {
+    if (next < sizes.size() && number(sizes[next].partition) == p) end += sizes[next++].length;
+    store_be(bytes.data() + (std::size_t{p} + 1) * kOffsetBytes, end);
+  }
   return bytes;
+}
+
+std::vector<std::byte> make_spark_index(const std::vector<uint64_t>& lengths) {
+  return make_spark_index(BlockSizes(lengths));
 }
 
 }  // namespace shufflefs::merge

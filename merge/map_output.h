@@ -1,13 +1,13 @@
 // A committed map output on this node's disks, in either form, and how its blocks are read.
-// Immutable once committed.
+// Immutable once committed: each file is known by its stamp (base/file_io.h), and one that is
+// another file now, or was cut or written to, is not read any more (kCorruptData).
 //
 // Errors name the file and say what contradicts what (kCorruptIndex), so that a person can see
 // whose fault it is. Threads: values and pure functions; reading blocks on the disk. Source of the
-// format: ../shared/spark-facts.md 2.2.
+// format: Spark's IndexShuffleBlockResolver.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +15,7 @@
 
 #include "base/file_io.h"
 #include "merge/app_owners.h"
+#include "merge/block_sizes.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -29,14 +30,15 @@ struct MapOutput {
   MapId map{};
   Form form = Form::kFiles;
   std::string data_path;   // kFiles: may not exist if total_bytes is 0; kDirectory: the directory
-  std::string index_path;  // kFiles only
+  std::string index_path;  // kDirectory: the list of its blocks that we keep (write_block_list)
   uint32_t partition_count = 0;
   uint64_t total_bytes = 0;
-  uint64_t epoch = 0;  // the last drop of the shuffle that this node knew of when it was committed
-  FileOwner owner{};   // of its files
-  // Microseconds since 1970 when it was found; LocalMaps makes it larger than that of any map
-  // output before. Tells the lives of a map id that is used again.
-  uint64_t commit = 0;
+  FileOwner owner{};  // of its files
+  FileStamp data_stamp{};
+  FileStamp index_stamp{};
+  uint64_t commit = 0;  // CommitId::commit; given by ShuffleTable
+  uint64_t life = 0;    // of the shuffle's name when it was committed (NodeApi::drop)
+  friend bool operator==(const MapOutput&, const MapOutput&) = default;
 };
 
 // "shuffle_<s>_<m>_0.data" or ".index"; nothing for any other name (temporary names, checksums,
@@ -54,45 +56,44 @@ struct SparkName {
                                                               uint64_t data_size,
                                                               const std::string& name);
 
+// What looking at the files of a map output shows.
+struct Inspected {
+  MapOutput output;  // without commit and life
+  BlockSizes sizes;
+  std::vector<FileStamp> blocks;  // kDirectory: of the file of each block that has bytes
+};
 // Looks at the files and checks them against each other. kNotFound if one is not there (yet).
-[[nodiscard]] Result<MapOutput> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map,
+[[nodiscard]] Result<Inspected> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map,
                                               const std::string& data_path,
                                               const std::string& index_path);
-[[nodiscard]] Result<MapOutput> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId map,
+// Without an index: write_block_list() completes it.
+[[nodiscard]] Result<Inspected> inspect_directory(FileIo& io, const ShuffleKey& shuffle, MapId map,
                                                   const std::string& directory);
+// Writes down which blocks the directory has (docs/formats.md), so that one that is lost or cut
+// later is missed, and sets the output's index.
+[[nodiscard]] Status write_block_list(FileIo& io, Inspected& inspected, const std::string& path);
 
-// The lengths of all its blocks, read and checked again.
-[[nodiscard]] Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output);
+// Are the files those that were committed? kNotFound, kCorruptData, or the disk's error if not.
+[[nodiscard]] Status check_stamps(FileIo& io, const MapOutput& output);
+
+// The sizes of all its blocks, read again.
+[[nodiscard]] Result<BlockSizes> read_sizes(FileIo& io, const MapOutput& output);
 // Those of partitions [first, first + count), 0 beyond the last partition. Cost: one open and one
 // read of so many offsets for a pair of files.
 [[nodiscard]] Result<std::vector<uint64_t>> block_lengths(FileIo& io, const MapOutput& output,
                                                           uint32_t first, uint32_t count);
-// The length of one block: 0 beyond the last partition. Cost: two small reads.
-[[nodiscard]] Result<uint64_t> block_length(FileIo& io, const MapOutput& output,
-                                            PartitionId partition);
+// Fills `into` from `offset` of the partition's block. Cost: two opens and two reads.
+[[nodiscard]] Status read_block(FileIo& io, const MapOutput& output, PartitionId partition,
+                                uint64_t offset, std::span<std::byte> into);
+// Fills `into` from `offset` of a file that is committed with this stamp.
+[[nodiscard]] Status read_committed(FileIo& io, const std::string& path, const FileStamp& stamp,
+                                    uint64_t offset, std::span<std::byte> into);
+// The same of all blocks laid end to end: the data file as Spark would have written it.
+[[nodiscard]] Status read_data(FileIo& io, const MapOutput& output, const BlockSizes& sizes,
+                               uint64_t offset, std::span<std::byte> into);
 
-// Reads pieces of blocks; keeps the data file open. Not thread-safe.
-class MapOutputReader {
- public:
-  [[nodiscard]] static Result<MapOutputReader> open(FileIo& io, const MapOutput& output);
-  [[nodiscard]] const std::vector<uint64_t>& lengths() const { return lengths_; }
-  // Fills `into` from `offset` of the partition's block, or fails (kCorruptData if the file is
-  // shorter than it was).
-  [[nodiscard]] Status read(PartitionId partition, uint64_t offset, std::span<std::byte> into);
-  // Fills `into` from `offset` of all blocks laid end to end: the data file as Spark would have
-  // written it.
-  [[nodiscard]] Status read_data(uint64_t offset, std::span<std::byte> into);
-
- private:
-  MapOutputReader(FileIo& io, const MapOutput& output) : io_(&io), output_(output) {}
-  FileIo* io_;
-  MapOutput output_;
-  std::vector<uint64_t> lengths_;
-  std::vector<uint64_t> starts_;
-  std::unique_ptr<File> data_;  // kFiles with bytes
-};
-
-// The index that Spark would have written for these lengths.
+// The index that Spark would have written for these sizes.
+[[nodiscard]] std::vector<std::byte> make_spark_index(const BlockSizes& sizes);
 [[nodiscard]] std::vector<std::byte> make_spark_index(const std::vector<uint64_t>& lengths);
 
 }  // namespace shufflefs::merge

@@ -7,23 +7,12 @@
 namespace shufflefs::merge {
 namespace {
 
-Status read_exactly(FileIo& io, const std::string& path, uint64_t offset,
-                    std::span<std::byte> into) {
-  TRY_ASSIGN(const std::unique_ptr<File> file, io.open(path, OpenMode::kRead));
-  TRY_ASSIGN(const std::size_t n, file->read_at(offset, into));
-  if (n == into.size()) return ok();
-  return make_error(
-      Code::kCorruptData,
-      fmt::format("{} ends at {}: it was changed after it was committed", path, offset + n));
-}
-
 Status read_chunk(FileIo& io, const PushChunk& chunk, std::span<std::byte> into) {
   const MapOutput& output = *chunk.output;
   if (output.form == MapOutput::Form::kFiles)
-    return read_exactly(io, output.data_path, chunk.data_offset, into);
+    return read_committed(io, output.data_path, output.data_stamp, chunk.data_offset, into);
   for (const BlockToPush& block : chunk.blocks) {
-    TRY(read_exactly(io, fmt::format("{}/{}", output.data_path, number(block.partition)), 0,
-                     into.first(block.length)));
+    TRY(read_block(io, output, block.partition, 0, into.first(block.length)));
     into = into.subspan(block.length);
   }
   return ok();
@@ -32,17 +21,15 @@ Status read_chunk(FileIo& io, const PushChunk& chunk, std::span<std::byte> into)
 }  // namespace
 
 PushChunk make_push_chunk(std::shared_ptr<const MapOutput> output, const PlannedChunk& planned,
-                          std::span<const uint64_t> lengths, std::span<const uint64_t> starts,
                           uint32_t bucket_width) {
   PushChunk chunk;
   chunk.output = std::move(output);
   chunk.bytes = planned.bytes;
-  const uint32_t first = number(planned.partitions.front());
-  chunk.data_offset = starts[first];
-  chunk.group = first / bucket_width;
+  chunk.data_offset = planned.offset;
+  chunk.group = number(planned.partitions.front()) / bucket_width;
   chunk.blocks.reserve(planned.partitions.size());
-  for (const PartitionId partition : planned.partitions)
-    chunk.blocks.push_back({partition, lengths[number(partition)]});
+  for (std::size_t i = 0; i < planned.partitions.size(); ++i)
+    chunk.blocks.push_back({planned.partitions[i], planned.lengths[i]});
   return chunk;
 }
 
@@ -67,18 +54,18 @@ std::vector<std::pair<NodeName, PushChunk>> split_by_owner(
   return pieces;
 }
 
-PushMessage make_push_message(FileIo& io, const NodeName& origin, std::vector<PushChunk> chunks,
+PushMessage make_push_message(FileIo& io, const NodeName& self, std::vector<PushChunk> chunks,
                               Buffer payload,
                               const std::function<bool(const MapOutput&)>& is_current) {
   PushMessage message;
   message.request.shuffle = chunks.front().output->shuffle;
-  message.request.origin = origin;
-  message.request.epoch = chunks.front().output->epoch;
+  message.request.sender = self;
+  message.request.life = chunks.front().output->life;
   message.request.offer = chunks.front().offer;
   message.request.owner = chunks.front().output->owner;
   std::size_t at = 0;
   for (PushChunk& chunk : chunks) {
-    PushPart part{chunk.output->map, chunk.output->commit, {}};
+    PushPart part{chunk.output->map, {chunk.output->commit, tag_of(self)}, {}};
     part.blocks.reserve(chunk.blocks.size());
     const bool offer = message.request.offer;
     std::span<std::byte> bytes;

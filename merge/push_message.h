@@ -6,7 +6,6 @@
 #pragma once
 
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -17,12 +16,9 @@
 
 namespace shufflefs::merge {
 
-// The planner's chunk with what is needed to read it. `starts` are where the output's blocks begin
-// when they are laid end to end.
+// The planner's chunk with what is needed to read it.
 [[nodiscard]] PushChunk make_push_chunk(std::shared_ptr<const MapOutput> output,
-                                        const PlannedChunk& planned,
-                                        std::span<const uint64_t> lengths,
-                                        std::span<const uint64_t> starts, uint32_t bucket_width);
+                                        const PlannedChunk& planned, uint32_t bucket_width);
 
 // Cuts the chunk into runs of blocks that `owner_of` gives to the same node.
 [[nodiscard]] std::vector<std::pair<NodeName, PushChunk>> split_by_owner(
@@ -39,7 +35,7 @@ struct PushMessage {
 // `is_current` says whether the map output is still the one that the chunk was made of; it is asked
 // after the bytes were read.
 [[nodiscard]] PushMessage make_push_message(
-    FileIo& io, const NodeName& origin, std::vector<PushChunk> chunks, Buffer payload,
+    FileIo& io, const NodeName& self, std::vector<PushChunk> chunks, Buffer payload,
     const std::function<bool(const MapOutput&)>& is_current);
 
 }  // namespace shufflefs::merge

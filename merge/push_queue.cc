@@ -63,9 +63,8 @@ std::vector<PushChunk> PushQueue::take(uint64_t bytes, std::size_t blocks, TimeP
   const auto fits = [&](const PushChunk& chunk) {
     const PushChunk& first = message.front();
     return !first.alone && !chunk.alone && chunk.offer == first.offer &&
-           chunk.output->epoch == first.output->epoch &&
-           chunk.output->owner == first.output->owner && bytes_taken + chunk.bytes <= bytes &&
-           blocks_taken + chunk.blocks.size() <= blocks;
+           chunk.output->life == first.output->life && chunk.output->owner == first.output->owner &&
+           bytes_taken + chunk.bytes <= bytes && blocks_taken + chunk.blocks.size() <= blocks;
   };
   for (auto group = next_after(groups, shuffle->second.last_group);
        group != groups.end() && (message.empty() || fits(group->second.front()));) {

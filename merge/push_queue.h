@@ -46,7 +46,7 @@ class PushQueue {
   // To be taken at `due` or later.
   void add(PushChunk chunk, TimePoint due);
   // The chunks of the next message: at least one, more as long as all together have at most `bytes`
-  // bytes and `blocks` blocks. All have the same shuffle, epoch and `offer`. Empty if none is due.
+  // bytes and `blocks` blocks. All have the same shuffle, life and `offer`. Empty if none is due.
   [[nodiscard]] std::vector<PushChunk> take(uint64_t bytes, std::size_t blocks, TimePoint now);
   // Everything that is due.
   [[nodiscard]] std::vector<PushChunk> take_due(TimePoint now);

@@ -2,22 +2,21 @@
 
 #include <fmt/format.h>
 
-#include <numeric>
-
 #include "base/log.h"
 
 namespace shufflefs::merge {
 Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster,
-               LocalMaps& maps, PlacementCache& placements, PushLedger& ledger, PushOptions options)
+               ShuffleTable& table, PlacementCache& placements, PushOptions options)
     : runtime_(runtime),
       io_(io),
       budget_(budget),
       cluster_(cluster),
-      maps_(maps),
+      table_(table),
       placements_(placements),
-      ledger_(ledger),
       options_(options),
       readers_(runtime, options.readers),
+      index_reads_(metrics.counter("shufflefs_index_reads_total",
+                                   "Indexes of map outputs that were read as a whole.")),
       pushed_bytes_(metrics.counter("shufflefs_push_bytes_total",
                                     "Bytes of blocks that an owner acknowledged as merged.")),
       pushed_blocks_(metrics.counter("shufflefs_push_blocks_total",
@@ -51,10 +50,10 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
 
 void Pusher::submit(Submission submission) {
   if (!options_.enabled && !submission.leaving) {
-    ledger_.unpushed(submission.shuffle, submission.map);
+    table_.unpushed(*submission.output);
     return;
   }
-  submitted_[submission.shuffle.app].push_back(std::move(submission));
+  submitted_[submission.output->shuffle.app].push_back(std::move(submission));
   ++submitted_maps_;
   run();
   planning_->wake();
@@ -62,10 +61,8 @@ void Pusher::submit(Submission submission) {
 
 void Pusher::offer_again(const NodeName& owner) {
   if (!options_.enabled) return;
-  for (const ShuffleKey& shuffle : maps_.shuffles()) {
-    for (const MapOutput& output : maps_.of(shuffle))
-      submit({.shuffle = shuffle, .map = output.map, .known = true, .only = owner});
-  }
+  for (const MapOutputRef& output : table_.all())
+    submit({.output = output, .known = true, .only = owner});
 }
 
 void Pusher::run() {
@@ -112,46 +109,48 @@ Task<void> Pusher::plan_all() {
   }
 }
 
+Task<Result<BlockSizesRef>> Pusher::sizes_of(MapOutputRef output) {
+  if (BlockSizesRef kept = table_.sizes_of(*output)) co_return kept;
+  index_reads_.add();
+  auto read = co_await offload(runtime_, [this, &output] { return read_sizes(io_, *output); });
+  if (!read) co_return read.error();
+  co_return std::make_shared<const BlockSizes>(*std::move(read));
+}
+
 Task<void> Pusher::plan_one(Submission submission) {
-  const ShuffleKey& shuffle = submission.shuffle;
-  const MapId map = submission.map;
-  auto found = maps_.find(shuffle, map);
-  if (!found) co_return;
-  const auto output = std::make_shared<const MapOutput>(*std::move(found));
-  const auto lengths =
-      co_await offload(runtime_, [this, &output] { return block_lengths(io_, *output); });
-  if (!is_current(*output)) co_return;  // removed while we looked
-  if (!lengths && submission.only) co_return;
-  if (!lengths) {
+  const MapOutputRef& output = submission.output;
+  if (!is_current(*output)) co_return;
+  const ShuffleKey& shuffle = output->shuffle;
+  const auto sizes = co_await sizes_of(output);
+  if (!is_current(*output)) co_return;  // it has ended while we looked
+  if (!sizes && submission.only) co_return;
+  if (!sizes) {
     log_warning("push.unreadable", {{"shuffle", to_string(shuffle)},
-                                    {"map", number(map)},
+                                    {"map", number(output->map)},
                                     {"file", output->data_path},
-                                    {"errno", lengths.error().sys_errno},
-                                    {"reason", lengths.error().message}});
-    given_up_chunks_.with(std::string(to_string(lengths.error().code))).add();
-    ledger_.planned(shuffle, map, 1, 0, 0);
-    ledger_.chunk_given_up(shuffle, map,
-                           "the map output cannot be read: " + lengths.error().message, 0,
-                           output->total_bytes);
+                                    {"errno", sizes.error().sys_errno},
+                                    {"reason", sizes.error().message}});
+    given_up_chunks_.with(std::string(to_string(sizes.error().code))).add();
+    table_.planned(*output, 1, 0, 0);
+    table_.chunk_given_up(*output, "the map output cannot be read: " + sizes.error().message, 0,
+                          output->total_bytes);
     co_return;
   }
-  if (lengths->empty()) {
-    if (!submission.only) ledger_.planned(shuffle, map, 0, 0, 0);
+  if ((*sizes)->size() == 0) {
+    if (!submission.only) table_.planned(*output, 0, 0, 0);
     co_return;
   }
-  const auto placement = placements_.get(shuffle, static_cast<uint32_t>(lengths->size()));
+  const auto placement = placements_.get(shuffle, (*sizes)->partition_count());
   ChunkPlan plan =
-      plan_chunks(*lengths, *placement, {options_.chunk_bytes, options_.max_block_bytes}, map,
-                  options_.replicate ? std::optional(cluster_.self()) : std::nullopt);
+      plan_chunks(**sizes, *placement, {options_.chunk_bytes, options_.max_block_bytes},
+                  output->map, options_.replicate ? std::optional(cluster_.self()) : std::nullopt);
   if (submission.only) {
     std::erase_if(plan.chunks,
                   [&](const PlannedChunk& chunk) { return chunk.owner != *submission.only; });
-    ledger_.chunks_added(shuffle, map, plan.chunks.size());
+    table_.chunks_added(*output, plan.chunks.size());
   } else {
-    ledger_.planned(shuffle, map, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
+    table_.planned(*output, plan.chunks.size(), plan.blocks_left_home, plan.bytes_left_home);
   }
-  std::vector<uint64_t> starts(lengths->size() + 1, 0);
-  std::partial_sum(lengths->begin(), lengths->end(), starts.begin() + 1);
   for (const PlannedChunk& planned : plan.chunks) {
     // Jittered, so that the owners do not get the chunks of all map outputs of a stage at the same
     // moment.
@@ -160,7 +159,7 @@ Task<void> Pusher::plan_one(Submission submission) {
             ? Duration(static_cast<Duration::rep>(runtime_.random() %
                                                   static_cast<uint64_t>(options_.jitter.count())))
             : Duration(0);
-    PushChunk chunk = make_push_chunk(output, planned, *lengths, starts, placement->bucket_width());
+    PushChunk chunk = make_push_chunk(output, planned, placement->bucket_width());
     chunk.offer = submission.known;
     chunk.leaving = submission.leaving;
     if (submission.leaving && planned.owner == cluster_.self() &&
@@ -168,11 +167,6 @@ Task<void> Pusher::plan_one(Submission submission) {
       continue;
     enqueue(planned.owner, std::move(chunk), jitter);
   }
-}
-
-bool Pusher::is_current(const MapOutput& output) const {
-  const auto now = maps_.find(output.shuffle, output.map);
-  return now && now->commit == output.commit;
 }
 
 PushWindowOptions Pusher::window_options() const {

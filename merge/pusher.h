@@ -31,23 +31,21 @@
 #include "merge/cluster.h"
 #include "merge/engine_options.h"
 #include "merge/engine_status.h"
-#include "merge/local_maps.h"
 #include "merge/placement_cache.h"
-#include "merge/push_ledger.h"
 #include "merge/push_message.h"
 #include "merge/push_queue.h"
 #include "merge/push_window.h"
+#include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
 
 class Pusher {
  public:
   Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metrics, Cluster& cluster,
-         LocalMaps& maps, PlacementCache& placements, PushLedger& ledger, PushOptions options);
+         ShuffleTable& table, PlacementCache& placements, PushOptions options);
 
   struct Submission {
-    ShuffleKey shuffle;
-    MapId map{};
+    MapOutputRef output;
     // Most of it has been merged earlier: ask before sending.
     bool known = false;
     // This node is about to leave: what it owns itself goes to the second choice.
@@ -85,7 +83,8 @@ class Pusher {
   Task<Result<PushReply>> exchange(NodeName name, PushMessage& message,
                                    std::vector<PushChunk> chunks, uint64_t bytes);
 
-  [[nodiscard]] bool is_current(const MapOutput& output) const;
+  Task<Result<BlockSizesRef>> sizes_of(MapOutputRef output);
+  [[nodiscard]] bool is_current(const MapOutput& output) const { return table_.is_current(output); }
   void enqueue(const NodeName& name, PushChunk chunk, Duration delay);
   void settle(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
   void settle_busy(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
@@ -105,11 +104,11 @@ class Pusher {
   FileIo& io_;
   ByteBudget& budget_;
   Cluster& cluster_;
-  LocalMaps& maps_;
+  ShuffleTable& table_;
   PlacementCache& placements_;
-  PushLedger& ledger_;
   const PushOptions options_;
   ByteBudget readers_;  // of turns, not of bytes
+  Counter& index_reads_;
   Counter& pushed_bytes_;
   Counter& pushed_blocks_;
   Counter& messages_;

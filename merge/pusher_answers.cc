@@ -173,7 +173,7 @@ void Pusher::settle(const NodeName& name, const PushReply& reply, std::vector<Pu
       enqueue(name, std::move(chunk), Duration(0));
       continue;
     }
-    ledger_.chunk_merged(chunk.output->shuffle, chunk.output->map);
+    table_.chunk_merged(*chunk.output);
   }
 }
 
@@ -269,7 +269,7 @@ bool Pusher::reroute(const NodeName& from, const PushChunk& chunk, bool to_secon
     return piece.first == from || (to_second && piece.first == cluster_.self());
   });
   if (useless) return false;
-  ledger_.chunks_added(chunk.output->shuffle, chunk.output->map, pieces.size() - 1);
+  table_.chunks_added(*chunk.output, pieces.size() - 1);
   for (auto& [owner, piece] : pieces) {
     piece.second = piece.second || to_second;
     enqueue(owner, std::move(piece), Duration(0));
@@ -310,9 +310,8 @@ void Pusher::give_up(const NodeName& name, const PushChunk& chunk, const Error& 
                {"bytes", chunk.bytes},
                {"attempts", chunk.attempts + 1},
                {"reason", error.message}});
-  ledger_.chunk_given_up(output.shuffle, output.map,
-                         fmt::format("owner {}: {}", name.str(), error.message),
-                         chunk.blocks.size(), chunk.bytes);
+  table_.chunk_given_up(output, fmt::format("owner {}: {}", name.str(), error.message),
+                        chunk.blocks.size(), chunk.bytes);
 }
 
 }  // namespace shufflefs::merge

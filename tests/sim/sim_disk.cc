@@ -35,6 +35,10 @@ class SimFile final : public File {
     TRY(disk_.admit(path_, "stat"));
     return uint64_t{inode_->bytes.size()};
   }
+  Result<FileStamp> stamp() override {
+    TRY(disk_.admit(path_, "stat"));
+    return SimDisk::stamp_of(*inode_);
+  }
   Status truncate(uint64_t size) override { return disk_.truncate(path_, *inode_, size); }
   [[nodiscard]] int native_fd() const override { return -1; }
 
@@ -81,6 +85,19 @@ Status SimDisk::admit(const std::string& path, std::string_view doing) {
   return ok();
 }
 
+FileStamp SimDisk::stamp_of(const Inode& inode) {
+  return {inode.number, inode.bytes.size(),
+          inode.modified_ms * 1'000'000 + inode.changes % 1'000'000};
+}
+
+SimDisk::InodePtr SimDisk::make_inode(bool is_directory) {
+  auto inode = std::make_shared<Inode>();
+  inode->is_directory = is_directory;
+  inode->number = ++last_inode_;
+  inode->modified_ms = hooks_.now_ms();
+  return inode;
+}
+
 SimDisk::InodePtr SimDisk::find(const std::string& path) const {
   const auto it = inodes_.find(path);
   return it != inodes_.end() ? it->second : nullptr;
@@ -94,8 +111,7 @@ Result<std::unique_ptr<File>> SimDisk::open(const std::string& path, OpenMode mo
     const InodePtr parent = find(parent_of(path));
     if (mode == OpenMode::kRead || !parent || !parent->is_directory)
       return errno_error(fmt::format("cannot open {}", path), ENOENT);
-    inode = std::make_shared<Inode>();
-    inode->modified_ms = hooks_.now_ms();
+    inode = make_inode(false);
     inodes_.emplace(path, inode);
   }
   return std::unique_ptr<File>(std::make_unique<SimFile>(*this, path, std::move(inode)));
@@ -108,6 +124,7 @@ Status SimDisk::write(const std::string& path, Inode& inode, uint64_t offset,
     if (offset + n > inode.bytes.size()) inode.bytes.resize(offset + n);
     std::copy_n(bytes.begin(), n, inode.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
     inode.modified_ms = hooks_.now_ms();
+    ++inode.changes;
   };
   const bool was_frozen = frozen_;
   const Status admitted = admit(path, "write");
@@ -142,8 +159,13 @@ Result<FileInfo> SimDisk::stat(const std::string& path) {
   TRY(admit(path, "stat"));
   const InodePtr inode = find(path);
   if (!inode) return errno_error(fmt::format("cannot stat {}", path), ENOENT);
-  return FileInfo{inode->bytes.size(), inode->is_directory, !inode->is_directory,
-                  inode->modified_ms};
+  FileInfo info;
+  info.stamp = stamp_of(*inode);
+  info.size = info.stamp.size;
+  info.is_directory = inode->is_directory;
+  info.is_regular = !inode->is_directory;
+  info.modified_ms = inode->modified_ms;
+  return info;
 }
 
 Result<std::vector<DirectoryEntry>> SimDisk::list(const std::string& path) {
@@ -168,7 +190,7 @@ Status SimDisk::make_directories(const std::string& path) {
   for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string directory = path.substr(0, slash);
     InodePtr& inode = inodes_[directory];
-    if (!inode) inode = std::make_shared<Inode>(Inode{true, hooks_.now_ms(), {}, {}, {}});
+    if (!inode) inode = make_inode(true);
     if (!inode->is_directory)
       return errno_error(fmt::format("cannot create the directory {}", path), ENOTDIR);
     if (slash == std::string::npos) return ok();

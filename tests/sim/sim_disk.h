@@ -75,7 +75,9 @@ class SimDisk final : public FileIo {
   friend class SimFile;
   struct Inode {
     bool is_directory = false;
+    uint64_t number = 0;
     uint64_t modified_ms = 0;
+    uint64_t changes = 0;  // within a millisecond
     std::vector<std::byte> bytes;
     std::map<std::string, std::string> attributes;
     std::optional<std::vector<std::byte>> durable;  // if it is not what `bytes` are
@@ -87,6 +89,8 @@ class SimDisk final : public FileIo {
   [[nodiscard]] bool hits_crash();
   [[nodiscard]] const std::string* data_dir_of(const std::string& path) const;
   [[nodiscard]] uint64_t used_below(const std::string& directory) const;
+  [[nodiscard]] static FileStamp stamp_of(const Inode& inode);
+  [[nodiscard]] InodePtr make_inode(bool is_directory);
   [[nodiscard]] InodePtr find(const std::string& path) const;
   Status write(const std::string& path, Inode& inode, uint64_t offset,
                std::span<const std::byte> bytes);
@@ -96,6 +100,7 @@ class SimDisk final : public FileIo {
   const Hooks hooks_;
   std::map<std::string, InodePtr> inodes_;
   std::map<std::string, DiskFaults> faults_;
+  uint64_t last_inode_ = 0;
   uint64_t operations_ = 0;
   uint64_t operations_to_crash_ = 0;  // 0: none armed
   bool frozen_ = false;

@@ -64,6 +64,7 @@ class FaultyIo final : public FileIo {
       return file_->write_at(offset, bytes);
     }
     Result<uint64_t> size() override { return file_->size(); }
+    Result<FileStamp> stamp() override { return file_->stamp(); }
     Status truncate(uint64_t size) override { return file_->truncate(size); }
     [[nodiscard]] int native_fd() const override { return file_->native_fd(); }
 

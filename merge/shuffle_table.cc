@@ -1,0 +1,487 @@
+// Events: how map outputs begin and end. What is answered from it is in shuffle_table_answers.cc,
+// how it comes back after a restart in shuffle_table_load.cc.
+#include "merge/shuffle_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace shufflefs::merge {
+namespace {
+
+constexpr std::size_t kRefusalsKept = 8;
+constexpr std::size_t kMaxRangesKept = 4;  // times those of one announcement
+
+TableLog::Name log_name(const ShuffleKey& key) { return {key.app, key.shuffle}; }
+
+}  // namespace
+
+ShuffleTable::ShuffleTable(TableLog& log, LogicalClock& clock, const NodeName& self,
+                           uint64_t max_held_bytes)
+    : log_(log),
+      clock_(clock),
+      self_(self),
+      self_tag_(tag_of(self)),
+      max_held_bytes_(max_held_bytes) {}
+
+ShuffleTable::Shuffle& ShuffleTable::shuffle(const ShuffleKey& key) {
+  std::unique_ptr<Shuffle>& place = shuffles_[key];
+  if (!place) {
+    place = std::make_unique<Shuffle>();
+    place->key = key;
+    place->life = life_locked(key);
+  }
+  return *place;
+}
+
+const ShuffleTable::Shuffle* ShuffleTable::look(const ShuffleKey& key) const {
+  const auto it = shuffles_.find(key);
+  return it != shuffles_.end() ? it->second.get() : nullptr;
+}
+
+uint64_t ShuffleTable::life_locked(const ShuffleKey& key) const {
+  const auto of_app = lives_.find({key.app, std::nullopt});
+  const auto of_shuffle = lives_.find(log_name(key));
+  return std::max(of_app != lives_.end() ? of_app->second.life : 0,
+                  of_shuffle != lives_.end() ? of_shuffle->second.life : 0);
+}
+
+uint64_t ShuffleTable::add_news(NewsRef news) {
+  news_.emplace(++last_news_, std::move(news));
+  return last_news_;
+}
+
+void ShuffleTable::record(const Shuffle& shuffle, const TableRecord& record, uint64_t number) {
+  log_.append(log_name(shuffle.key), encode_record(record), number);
+}
+
+// ---- own map outputs -----------------------------------------------------------------------------------------------
+
+void ShuffleTable::add_local(Shuffle& shuffle, MapOutput output) {
+  const MapId map = output.map;
+  shuffle.partition_count = std::max(shuffle.partition_count, output.partition_count);
+  shuffle.last_number = std::max(shuffle.last_number, output.commit);
+  bytes_[shuffle.key.app] += output.total_bytes;
+  by_path_[output.data_path] = {shuffle.key, map};
+  by_path_[output.index_path] = {shuffle.key, map};
+  Local& local = shuffle.local[map];
+  local.news = add_news({News::Kind::kCommitted, shuffle.key, map, false});
+  local.output = std::make_shared<const MapOutput>(std::move(output));
+}
+
+MapOutputRef ShuffleTable::end_local(Shuffle& shuffle, MapId map, bool files_remain) {
+  const auto it = shuffle.local.find(map);
+  if (it == shuffle.local.end()) return nullptr;
+  let_go(it->second);
+  if (it->second.lost) --lost_;
+  MapOutputRef output = std::move(it->second.output);
+  news_.erase(it->second.news);
+  shuffle.local.erase(it);
+  by_path_.erase(output->data_path);
+  by_path_.erase(output->index_path);
+  const auto bytes = bytes_.find(shuffle.key.app);
+  bytes->second -= output->total_bytes;
+  if (bytes->second == 0) bytes_.erase(bytes);
+  if (files_remain) keep_remains(shuffle, *output);
+  return output;
+}
+
+void ShuffleTable::keep_remains(Shuffle& shuffle, const MapOutput& output) {
+  shuffle.remains[output.index_path] = {output};
+  remains_[output.index_path] = shuffle.key;
+}
+
+bool ShuffleTable::forget_remains(const std::string& index_path) {
+  const auto place = remains_.find(index_path);
+  if (place == remains_.end()) return false;
+  Shuffle& of = shuffle(place->second);
+  const auto it = of.remains.find(index_path);
+  record(of, FilesGoneRecord{it->second.output.commit}, 0);
+  of.remains.erase(it);
+  remains_.erase(place);
+  return true;
+}
+
+// The tombstone of an own map output.
+void ShuffleTable::bury(Shuffle& shuffle, const MapOutput& output, bool files_remain) {
+  Tombstones& own = shuffle.ended[self_tag_];
+  own.origin = self_;
+  own.maps[output.map] = output.commit;
+  uint64_t& news = shuffle.ended_news[output.map];
+  news_.erase(news);
+  news = add_news({News::Kind::kEnded, shuffle.key, output.map, false});
+  shuffle.last_number = std::max(shuffle.last_number, output.commit);
+  record(shuffle, EndedRecord{output.map, output.commit, files_remain}, 0);
+}
+
+// With the last own map output its tombstones become one number.
+void ShuffleTable::collapse(Shuffle& shuffle) {
+  Tombstones& own = shuffle.ended[self_tag_];
+  own.origin = self_;
+  if (!shuffle.local.empty() || own.maps.empty()) return;
+  for (const auto& [map, commit] : own.maps) own.through = std::max(own.through, commit);
+  own.maps.clear();
+  for (const auto& [map, news] : shuffle.ended_news) news_.erase(news);
+  shuffle.ended_news.clear();
+  news_.erase(shuffle.all_ended_news);
+  shuffle.all_ended_news = add_news({News::Kind::kAllEnded, shuffle.key, {}, false});
+}
+
+ShuffleTable::Committed ShuffleTable::committed(MapOutput output, BlockSizes sizes) {
+  const MutexLock lock(mu_);
+  Shuffle& of = shuffle(output.shuffle);
+  Committed done;
+  if (const auto remains = of.remains.find(output.index_path); remains != of.remains.end()) {
+    if (remains->second.output.index_stamp == output.index_stamp) return done;
+    forget_remains(output.index_path);
+  }
+  const auto before = of.local.find(output.map);
+  if (before != of.local.end()) {
+    const MapOutput& known = *before->second.output;
+    const bool same = known.data_path == output.data_path &&
+                      known.data_stamp == output.data_stamp &&
+                      known.index_stamp == output.index_stamp;
+    if (same) return done;
+    const bool elsewhere = known.index_path != output.index_path;
+    done.replaced = end_local(of, output.map, elsewhere);
+    bury(of, *done.replaced, elsewhere);
+  }
+  output.commit = clock_.tick();
+  output.life = of.life;
+  record(of, CommittedRecord{output}, output.commit);
+  const MapId map = output.map;
+  add_local(of, std::move(output));
+  Local& added = of.local[map];
+  auto kept = std::make_shared<const BlockSizes>(std::move(sizes));
+  if (held_bytes_ + kept->memory_bytes() <= max_held_bytes_) {
+    held_bytes_ += kept->memory_bytes();
+    added.sizes = std::move(kept);
+  }
+  done.output = added.output;
+  return done;
+}
+
+MapOutputRef ShuffleTable::removed(const ShuffleKey& key, MapId map) {
+  const MutexLock lock(mu_);
+  Shuffle& of = shuffle(key);
+  MapOutputRef output = end_local(of, map, false);
+  if (!output) return nullptr;
+  bury(of, *output, false);
+  collapse(of);
+  return output;
+}
+
+MapOutputRef ShuffleTable::file_removed(const std::string& path) {
+  FileOf file;
+  {
+    const MutexLock lock(mu_);
+    const auto it = by_path_.find(path);
+    if (it == by_path_.end()) {
+      forget_remains(path);
+      return nullptr;
+    }
+    file = it->second;
+  }
+  return removed(file.shuffle, file.map);
+}
+
+std::vector<MapOutputRef> ShuffleTable::directory_left(const std::string& directory) {
+  const MutexLock lock(mu_);
+  const std::string below = directory + "/";
+  std::vector<MapOutputRef> ended;
+  for (const auto& [key, of] : shuffles_) {
+    std::vector<MapId> maps;
+    for (const auto& [map, local] : of->local) {
+      if (local.output->index_path.starts_with(below) || local.output->data_path.starts_with(below))
+        maps.push_back(map);
+    }
+    for (const MapId map : maps) {
+      MapOutputRef output = end_local(*of, map, true);
+      bury(*of, *output, true);
+      ended.push_back(std::move(output));
+    }
+    if (!maps.empty()) collapse(*of);
+  }
+  return ended;
+}
+
+void ShuffleTable::lost(const MapOutput& output, const std::string& reason) {
+  const MutexLock lock(mu_);
+  Local* const known = local(output);
+  if (known == nullptr || known->lost) return;
+  known->lost = reason;
+  ++lost_;
+  log_limited(LogLevel::kError, "map.lost",
+              {{"shuffle", to_string(output.shuffle)},
+               {"map", number(output.map)},
+               {"file", output.data_path},
+               {"reason", reason}});
+}
+
+void ShuffleTable::look_for_lost(FileIo& io) {
+  std::vector<MapOutputRef> lost;
+  {
+    const MutexLock lock(mu_);
+    if (lost_ == 0) return;
+    for (const auto& [key, of] : shuffles_) {
+      for (const auto& [map, local] : of->local) {
+        if (local.lost) lost.push_back(local.output);
+      }
+    }
+  }
+  for (const MapOutputRef& output : lost) {
+    if (!check_stamps(io, *output)) continue;
+    const MutexLock lock(mu_);
+    Local* const found = local(*output);
+    if (found == nullptr || !found->lost) continue;
+    found->lost.reset();
+    --lost_;
+    log_info("map.found", {{"shuffle", to_string(output->shuffle)}, {"map", number(output->map)}});
+  }
+}
+
+void ShuffleTable::refused(const ShuffleKey& key, std::string message) {
+  const MutexLock lock(mu_);
+  std::deque<std::string>& messages = shuffle(key).refused;
+  messages.push_back(std::move(message));
+  if (messages.size() > kRefusalsKept) messages.pop_front();
+}
+
+// ---- other nodes' map outputs --------------------------------------------------------------------------------------
+
+bool ShuffleTable::is_ended(const Shuffle& shuffle, MapId map, const CommitId& id) {
+  const auto of_origin = shuffle.ended.find(id.origin);
+  if (of_origin == shuffle.ended.end()) return false;
+  if (id.commit <= of_origin->second.through) return true;
+  const auto ended = of_origin->second.maps.find(map);
+  return ended != of_origin->second.maps.end() && id.commit <= ended->second;
+}
+
+bool ShuffleTable::add_remote(Shuffle& shuffle, const NodeName& origin,
+                              const AnnouncedMap& announced) {
+  if (is_ended(shuffle, announced.map, {announced.commit, tag_of(origin)})) return false;
+  auto at =
+      static_cast<uint32_t>(std::ranges::find(shuffle.origins, origin) - shuffle.origins.begin());
+  if (at == shuffle.origins.size()) shuffle.origins.push_back(origin);
+  auto [place, end] = shuffle.remote.equal_range(announced.map);
+  while (place != end && place->second.origin != at) ++place;
+  if (place == end) place = shuffle.remote.emplace(announced.map, Remote{at, 0, 0, {}});
+  Remote& remote = place->second;
+  if (announced.commit < remote.commit) return false;  // late news
+  std::vector<PartitionBits> ranges = announced.ranges;
+  bool is_news = announced.commit != remote.commit ||
+                 announced.partition_count != remote.partition_count;
+  if (announced.commit == remote.commit) {
+    // Told again, as the members have changed: what it was told of before is still right.
+    const std::size_t max = kMaxRangesKept * (ranges.size() + 1);
+    is_news = std::ranges::any_of(ranges, [&](const PartitionBits& range) {
+      return std::ranges::find(remote.ranges, range) == remote.ranges.end();
+    });
+    for (PartitionBits& old : remote.ranges) {
+      const bool is_covered = std::ranges::any_of(ranges, [&](const PartitionBits& range) {
+        return range.first <= old.first && old.first + old.count <= range.first + range.count;
+      });
+      if (!is_covered && ranges.size() < max) ranges.push_back(std::move(old));
+    }
+  }
+  remote.commit = announced.commit;
+  remote.partition_count = announced.partition_count;
+  remote.ranges = std::move(ranges);
+  shuffle.partition_count = std::max(shuffle.partition_count, announced.partition_count);
+  shuffle.last_number = std::max(shuffle.last_number, announced.commit);
+  return is_news;
+}
+
+bool ShuffleTable::end_remote(Shuffle& shuffle, const NodeName& origin, uint64_t through,
+                              const std::vector<EndedMaps::Ended>& maps) {
+  Tombstones& tombstones = shuffle.ended[tag_of(origin)];
+  tombstones.origin = origin;
+  bool is_news = through > tombstones.through;
+  tombstones.through = std::max(tombstones.through, through);
+  for (const EndedMaps::Ended& ended : maps) {
+    if (ended.commit <= tombstones.through) continue;
+    uint64_t& known = tombstones.maps[ended.map];
+    is_news = is_news || ended.commit > known;
+    known = std::max(known, ended.commit);
+  }
+  std::erase_if(tombstones.maps,
+                [&](const auto& entry) { return entry.second <= tombstones.through; });
+  std::erase_if(shuffle.remote, [&](const auto& entry) {
+    return shuffle.origins[entry.second.origin] == origin &&
+           is_ended(shuffle, entry.first, {entry.second.commit, tag_of(origin)});
+  });
+  return is_news;
+}
+
+bool ShuffleTable::announced(const NodeName& origin, const AnnouncedMap& announced) {
+  clock_.observe(std::max(announced.commit, announced.life));
+  const MutexLock lock(mu_);
+  Shuffle& of = shuffle(announced.shuffle);
+  if (announced.life < of.life) return false;
+  if (add_remote(of, origin, announced))
+    record(of, HeardRecord{origin, announced}, announced.commit);
+  return true;
+}
+
+// Not written down: the index of the partition is, before the push is answered.
+void ShuffleTable::pushed(const ShuffleKey& key, const NodeName& origin, MapId map,
+                          const CommitId& id) {
+  clock_.observe(id.commit);
+  const MutexLock lock(mu_);
+  if (id.origin != tag_of(origin) || id.origin == self_tag_) return;
+  Shuffle& of = shuffle(key);
+  const auto [first, last] = of.remote.equal_range(map);
+  for (auto it = first; it != last; ++it) {
+    if (of.origins[it->second.origin] == origin && it->second.commit >= id.commit) return;
+  }
+  AnnouncedMap known{key, map, id.commit, of.life, 0, {}, {}};
+  if (!add_remote(of, origin, known)) return;
+  for (auto [it, end] = of.remote.equal_range(map); it != end; ++it) {
+    if (of.origins[it->second.origin] == origin) it->second.partition_count = kMaxPartitions;
+  }
+}
+
+bool ShuffleTable::ended(const NodeName& origin, const EndedMaps& ended) {
+  clock_.observe(std::max(ended.through, ended.life));
+  const MutexLock lock(mu_);
+  Shuffle& of = shuffle(ended.shuffle);
+  if (ended.life < of.life) return false;
+  if (end_remote(of, origin, ended.through, ended.maps))
+    record(of, EndedAtRecord{origin, ended.through, ended.maps}, 0);
+  return true;
+}
+
+// ---- drops ---------------------------------------------------------------------------------------------------------
+
+std::vector<MapOutputRef> ShuffleTable::begin_life(Shuffle& shuffle, uint64_t life) {
+  std::vector<MapOutputRef> ended;
+  if (life <= shuffle.life) return ended;
+  shuffle.life = life;
+  shuffle.last_number = std::max(shuffle.last_number, life);
+  while (!shuffle.local.empty())
+    ended.push_back(end_local(shuffle, shuffle.local.begin()->first, true));
+  // Whatever was told of the earlier life is refused by its number from now on.
+  shuffle.remote.clear();
+  shuffle.origins.clear();
+  shuffle.ended.clear();
+  for (const auto& [map, news] : shuffle.ended_news) news_.erase(news);
+  shuffle.ended_news.clear();
+  news_.erase(std::exchange(shuffle.all_ended_news, 0));
+  shuffle.refused.clear();
+  shuffle.partition_count = 0;
+  return ended;
+}
+
+std::vector<MapOutputRef> ShuffleTable::dropped(const DroppedName& name) {
+  clock_.observe(name.life);
+  const MutexLock lock(mu_);
+  const TableLog::Name log{name.app, name.shuffle};
+  Life& life = lives_[log];
+  if (name.life <= life.life) return {};
+  news_.erase(life.news);
+  life.life = name.life;
+  life.news = add_news(
+      {News::Kind::kDropped, {name.app, name.shuffle.value_or(ShuffleId{})}, {}, !name.shuffle});
+  log_.append(log, encode_record(LifeRecord{name.life}), name.life);
+  std::vector<MapOutputRef> ended;
+  const auto end_of = [&](Shuffle& of) {
+    mu_.assert_held();
+    for (MapOutputRef& output : begin_life(of, name.life)) ended.push_back(std::move(output));
+  };
+  if (name.shuffle) {
+    if (const auto it = shuffles_.find({name.app, *name.shuffle}); it != shuffles_.end())
+      end_of(*it->second);
+    return ended;
+  }
+  for (auto it = shuffles_.lower_bound({name.app, ShuffleId{}});
+       it != shuffles_.end() && it->first.app == name.app; ++it)
+    end_of(*it->second);
+  return ended;
+}
+
+// ---- how far the own map outputs are -------------------------------------------------------------------------------
+
+ShuffleTable::Local* ShuffleTable::local(const MapOutput& output) {
+  const auto of = shuffles_.find(output.shuffle);
+  if (of == shuffles_.end()) return nullptr;
+  const auto it = of->second->local.find(output.map);
+  if (it == of->second->local.end() || it->second.output->commit != output.commit) return nullptr;
+  return &it->second;
+}
+
+void ShuffleTable::let_go(Local& local) {
+  if (!local.sizes) return;
+  held_bytes_ -= local.sizes->memory_bytes();
+  local.sizes.reset();
+}
+
+void ShuffleTable::planned(const MapOutput& output, uint64_t chunks, uint64_t blocks_left_home,
+                           uint64_t bytes_left_home) {
+  const MutexLock lock(mu_);
+  Local* const known = local(output);
+  if (known == nullptr) return;
+  known->is_planned = true;
+  known->is_unpushed = false;
+  known->chunks_open = chunks;
+  known->blocks_left_home = blocks_left_home;
+  known->bytes_left_home = bytes_left_home;
+  known->given_up.reset();
+  if (known->news <= told_) let_go(*known);
+}
+
+void ShuffleTable::chunks_added(const MapOutput& output, uint64_t chunks) {
+  const MutexLock lock(mu_);
+  if (Local* const known = local(output)) known->chunks_open += chunks;
+}
+
+void ShuffleTable::unpushed(const MapOutput& output) {
+  const MutexLock lock(mu_);
+  Local* const known = local(output);
+  if (known == nullptr) return;
+  known->is_planned = true;
+  known->is_unpushed = true;
+  if (known->news <= told_) let_go(*known);
+}
+
+void ShuffleTable::chunk_merged(const MapOutput& output) {
+  const MutexLock lock(mu_);
+  Local* const known = local(output);
+  if (known != nullptr && known->chunks_open > 0) --known->chunks_open;
+}
+
+void ShuffleTable::chunk_given_up(const MapOutput& output, const std::string& reason,
+                                  uint64_t blocks, uint64_t bytes) {
+  const MutexLock lock(mu_);
+  Local* const known = local(output);
+  if (known == nullptr) return;
+  if (known->chunks_open > 0) --known->chunks_open;
+  if (!known->given_up) known->given_up = std::make_unique<std::map<std::string, GivenUp>>();
+  GivenUp& given_up = (*known->given_up)[reason];
+  given_up.reason = reason;
+  ++given_up.chunks;
+  given_up.blocks += blocks;
+  given_up.bytes += bytes;
+}
+
+void ShuffleTable::told(uint64_t number) {
+  const MutexLock lock(mu_);
+  for (auto it = news_.upper_bound(told_); it != news_.end() && it->first <= number; ++it) {
+    if (it->second.kind != News::Kind::kCommitted) continue;
+    const auto of = shuffles_.find(it->second.shuffle);
+    if (of == shuffles_.end()) continue;
+    const auto known = of->second->local.find(it->second.map);
+    if (known != of->second->local.end() && known->second.is_planned) let_go(known->second);
+  }
+  told_ = std::max(told_, number);
+}
+
+BlockSizesRef ShuffleTable::sizes_of(const MapOutput& output) const {
+  const MutexLock lock(mu_);
+  const Local* const known = local(output);
+  return known != nullptr ? known->sizes : nullptr;
+}
+
+}  // namespace shufflefs::merge
