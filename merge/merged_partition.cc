@@ -11,7 +11,7 @@
 namespace shufflefs::merge {
 namespace {
 
-constexpr uint64_t kLargestCopy = 64U << 10U;  // 1,637 blocks
+constexpr uint64_t kLargestCopy = 64U << 10U;  // 1,169 blocks
 // Preallocation doubles the file, within these bounds: a small partition wastes little, a large one
 // lies in extents that a disk reads in one go. They end at multiples of 1 MiB, as the pieces in
 // which readers ask do: a piece that lies in two extents is two reads.
@@ -24,22 +24,23 @@ constexpr uint64_t kAllocationUnit = 1U << 20U;
 MergedPartition::MergedPartition(FileIo& io, OpenFiles& files, std::string base_path,
                                  ShuffleId shuffle, PartitionId partition,
                                  MergedPartitionOptions options,
-                                 std::shared_ptr<ForgottenMaps> forgotten)
+                                 std::shared_ptr<ShuffleCommits> commits)
     : io_(io),
       files_(files),
       base_path_(std::move(base_path)),
       shuffle_(shuffle),
       partition_(partition),
       options_(std::move(options)),
-      forgotten_(std::move(forgotten)) {}
+      commits_(commits ? std::move(commits) : std::make_shared<ShuffleCommits>()) {}
 
 MergedPartition::~MergedPartition() {
   if (options_.index_copies) options_.index_copies->give_back(index_copy_.size());
 }
 
-std::string MergedPartition::segment_path(uint32_t segment) const {
+std::string MergedPartition::segment_path(uint32_t segment, bool begin) const {
   if (segment == 0) return base_path_ + ".data";
-  const std::string base = options_.place_segment ? options_.place_segment(segment) : base_path_;
+  const std::string base =
+      options_.place_segment ? options_.place_segment(segment, begin) : base_path_;
   return fmt::format("{}.{}.data", base, segment);
 }
 
@@ -54,13 +55,17 @@ Result<std::vector<IndexRecord>> MergedPartition::read_records() {
     TRY_ASSIGN(const std::size_t n, file->read_at(0, bytes));
     bytes.resize(n);
   }
-  TRY_ASSIGN(ParsedIndex parsed,
-             parse_index(bytes.empty() ? index_copy_ : bytes, shuffle_, partition_, index_path()));
+  TRY_ASSIGN(ParsedIndex parsed, parse_index(bytes.empty() ? index_copy_ : bytes, shuffle_,
+                                             partition_, options_.life, index_path()));
   if (parsed.valid_bytes != index_end_) {
     return make_error(Code::kCorruptIndex,
                       fmt::format("{} was good and is damaged now: {}", index_path(),
                                   parsed.cut_reason.empty() ? "it is shorter" : parsed.cut_reason));
   }
+  for (auto at = missing_.rbegin(); at != missing_.rend(); ++at)
+    parsed.records.erase(parsed.records.begin() + static_cast<std::ptrdiff_t>(*at));
+  for (const MapCommit& over : unwritten_)
+    parsed.records.push_back({.map = over.map, .id = over.id, .removal = true});
   return std::move(parsed.records);
 }
 
@@ -72,66 +77,88 @@ Result<std::shared_ptr<const MergedView>> MergedPartition::current_view() {
   return view;
 }
 
-void MergedPartition::apply_forgotten() {
-  if (forgotten_ == nullptr || forgotten_->count() == forgotten_until_) return;
-  const std::vector<MapId> gone = forgotten_->since(forgotten_until_);
-  forgotten_until_ += gone.size();
+void MergedPartition::apply_ended() {
+  if (commits_->count() == ended_until_) {
+    if (!unwritten_.empty()) take_out({});
+    return;
+  }
+  const std::vector<MapCommit> ended = commits_->since(ended_until_);
+  ended_until_ += ended.size();
+  std::vector<MapCommit> over;
+  for (const MapCommit& commit : ended) {
+    // The block is of the commit that was current until then: this one.
+    if (maps_.contains(commit.map)) over.push_back(commit);
+    maps_.erase(commit.map);
+  }
+  take_out(over);
+}
+
+void MergedPartition::take_out(std::span<const MapCommit> over) {
+  unwritten_.insert(unwritten_.end(), over.begin(), over.end());
+  if (unwritten_.empty()) return;
   std::vector<IndexRecord> removals;
-  for (const MapId map : gone) {
-    if (!maps_.contains(map)) continue;
-    maps_.erase(map);
-    removals.push_back({.map = map, .removal = true});
-  }
-  if (removals.empty()) return;
+  removals.reserve(unwritten_.size());
+  for (const MapCommit& commit : unwritten_)
+    removals.push_back({.map = commit.map, .id = commit.id, .removal = true});
   Status done = write_records(removals, {});
-  if (done) {
-    auto records = read_records();
-    if (records) {
-      const uint64_t until = forgotten_until_;
-      take_over(*records);
-      forgotten_until_ = until;
-      return;
-    }
+  if (done) unwritten_.clear();
+  view_ = nullptr;
+  // What could not be written leaves the view nevertheless, and is tried again at the next use.
+  const auto records = read_records();
+  if (records)
+    take_over(MergedView(*records));
+  else
     done = records.error();
+  if (!done) {
+    log_limited(LogLevel::kWarning, "merge.not_forgotten",
+                {{"index", index_path()}, {"reason", done.error().message}});
   }
-  // The blocks stay in the index: readers notice by the origin that lives, or the checksums.
-  log_limited(LogLevel::kWarning, "merge.not_forgotten",
-              {{"index", index_path()}, {"reason", done.error().message}});
+}
+
+void MergedPartition::take_over(const MergedView& view) {
+  maps_.clear();
+  for (const MergedView::Entry& entry : view.entries()) maps_.insert(entry.record.map);
+  blocks_ = view.entries().size();
+  view_bytes_ = view.bytes();
+  gapless_ = view.gapless();
+  view_ = nullptr;
 }
 
 Result<std::vector<MergedBlock>> MergedPartition::view() {
-  const Lock lock(mu_);
-  apply_forgotten();
+  const MutexLock lock(mu_);
+  apply_ended();
   TRY_ASSIGN(const std::shared_ptr<const MergedView> view, current_view());
   return view->blocks();
 }
 
-bool MergedPartition::contains(MapId map) {
-  const Lock lock(mu_);
-  apply_forgotten();
-  return maps_.contains(map);
+bool MergedPartition::contains(const MapCommit& block) {
+  const MutexLock lock(mu_);
+  // In this order: what it has replaced is taken out before we look.
+  const bool is_current = commits_->is_current(block);
+  apply_ended();
+  return is_current && maps_.contains(block.map);
 }
 
 uint64_t MergedPartition::blocks() {
-  const Lock lock(mu_);
-  apply_forgotten();
+  const MutexLock lock(mu_);
+  apply_ended();
   return blocks_;
 }
 
 uint64_t MergedPartition::bytes() {
-  const Lock lock(mu_);
-  apply_forgotten();
+  const MutexLock lock(mu_);
+  apply_ended();
   return view_bytes_;
 }
 
 std::size_t MergedPartition::memory_bytes() const {
-  const Lock lock(mu_);
+  const MutexLock lock(mu_);
   return sizeof(*this) + 2 * base_path_.size() + maps_.memory_bytes() +
          (view_ ? view_->entries().size() * sizeof(MergedView::Entry) : 0);
 }
 
 bool MergedPartition::must_stay() const {
-  const Lock lock(mu_);
+  const MutexLock lock(mu_);
   return (segment_ > 0 && segment_end_ == 0) || !turns_.empty();
 }
 
@@ -140,8 +167,8 @@ Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
   std::vector<IndexRecord> runs;
   if (into.empty()) return ok();
   {
-    const Lock lock(mu_);
-    apply_forgotten();
+    const MutexLock lock(mu_);
+    apply_ended();
     if (offset > view_bytes_ || into.size() > view_bytes_ - offset) {
       return make_error(Code::kInvalidArgument,
                         fmt::format("{} has {} merged bytes: cannot read {} at offset {}",
@@ -155,8 +182,14 @@ Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
     }
   }
   for (const IndexRecord& run : runs) {
-    TRY_ASSIGN(const std::shared_ptr<File> file, files_.open_to_read(segment_path(run.segment)));
-    TRY_ASSIGN(const std::size_t n, file->read_at(run.offset, into.first(run.length)));
+    const auto file = files_.open_to_read(segment_path(run.segment));
+    if (!file && file.error().code == Code::kNotFound) {
+      return make_error(Code::kCorruptData,
+                        fmt::format("{} is not there, but its index names bytes of it",
+                                    segment_path(run.segment)));
+    }
+    if (!file) return file.error();
+    TRY_ASSIGN(const std::size_t n, (*file)->read_at(run.offset, into.first(run.length)));
     if (n != run.length) {
       return make_error(Code::kCorruptData,
                         fmt::format("{} is shorter than its index says (offset {})",
@@ -170,9 +203,11 @@ Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
 // ---- appending -----------------------------------------------------------------------------------------------------
 
 Result<MergedPartition::Appended> MergedPartition::append(std::span<const Block> blocks) {
-  Lock lock(mu_);
-  apply_forgotten();
-  wait_for_turns_of(lock, blocks);
+  MutexLock lock(mu_);
+  wait_for_turns_of(blocks);
+  // First, so that what they replace leaves the view before they come into it.
+  for (const Block& block : blocks) commits_->note({block.map, block.id});
+  apply_ended();
   Appended counts;
   std::vector<std::span<const std::byte>> pieces;
   const std::shared_ptr<Turn> turn = reserve(blocks, counts, pieces);
@@ -190,19 +225,22 @@ Result<MergedPartition::Appended> MergedPartition::append(std::span<const Block>
   }
   settle_turns();
   // Those before are writing on other threads; each ends with its disk.
-  settled_.wait(lock, [&] { return turn->state == Turn::State::kSettled; });
+  while (turn->state != Turn::State::kSettled) settled_.wait(lock);
   if (turn->error) return *turn->error;
   return counts;
 }
 
+bool MergedPartition::is_under_way(std::span<const Block> blocks) const {
+  for (const Block& block : blocks) {
+    if (under_way_.contains(block.map)) return true;
+  }
+  return false;
+}
+
 // The same block may be offered twice at a time (a repeated push): the second waits for the first
 // one's end, as it must not be acknowledged before.
-void MergedPartition::wait_for_turns_of(Lock& lock, std::span<const Block> blocks) {
-  settled_.wait(lock, [&] {
-    return turns_.empty() || std::ranges::none_of(blocks, [&](const Block& block) {
-             return under_way_.contains(block.map);
-           });
-  });
+void MergedPartition::wait_for_turns_of(std::span<const Block> blocks) {
+  while (!turns_.empty() && is_under_way(blocks)) settled_.wait(mu_);
 }
 
 std::shared_ptr<MergedPartition::Turn> MergedPartition::reserve(
@@ -211,12 +249,17 @@ std::shared_ptr<MergedPartition::Turn> MergedPartition::reserve(
   auto turn = std::make_shared<Turn>();
   MapSet mine;
   for (const Block& block : blocks) {
+    if (!commits_->is_current({block.map, block.id})) {
+      ++counts.over;
+      continue;
+    }
     if (maps_.contains(block.map) || mine.contains(block.map)) {
       ++counts.duplicates;
       continue;
     }
     mine.insert(block.map);
-    turn->records.push_back({.map = block.map, .length = block.bytes.size(), .crc = block.crc});
+    turn->records.push_back(
+        {.map = block.map, .id = block.id, .length = block.bytes.size(), .crc = block.crc});
     pieces.push_back(block.bytes);
     ++counts.merged;
     counts.merged_bytes += block.bytes.size();
@@ -253,7 +296,7 @@ MergedPartition::Allocation MergedPartition::allocation_for(uint64_t end) {
 Status MergedPartition::write_bytes(Turn& turn, std::span<const std::span<const std::byte>> pieces,
                                     const Allocation& allocation) {
   const IndexRecord& first = turn.records.front();
-  TRY_ASSIGN(turn.data, files_.open(segment_path(first.segment)));
+  TRY_ASSIGN(turn.data, files_.open(segment_path(first.segment, true)));
   if (allocation.end > allocation.begin)
     (void)turn.data->preallocate(allocation.begin, allocation.end - allocation.begin);
   return turn.data->write_pieces_at(first.offset, pieces);
@@ -291,7 +334,7 @@ Status MergedPartition::write_records(std::span<const IndexRecord> records,
   std::vector<std::byte> bytes;
   bytes.reserve((records.size() + 1) * kIndexRecordBytes);
   if (index_end_ == 0) {
-    const IndexBytes header = encode_index_header(shuffle_, partition_);
+    const IndexBytes header = encode_index_header(shuffle_, partition_, options_.life);
     bytes.insert(bytes.end(), header.begin(), header.end());
   }
   for (const IndexRecord& record : records) {
@@ -318,20 +361,27 @@ void MergedPartition::keep_copy(std::span<const std::byte> written) {
 }
 
 void MergedPartition::add(std::span<const IndexRecord> records) {
+  std::vector<MapCommit> over;
   for (const IndexRecord& record : records) {
-    maps_.insert(record.map);
+    // It may have ended while its bytes were written.
+    const MapCommit commit{record.map, record.id};
+    if (commits_->is_current(commit))
+      maps_.insert(record.map);
+    else
+      over.push_back(commit);
     gapless_ = gapless_ && record.segment == 0 && record.offset == view_bytes_;
     view_bytes_ += record.length;
     ++blocks_;
   }
   view_ = nullptr;
+  if (!over.empty()) take_out(over);
 }
 
 // ---- the file itself -----------------------------------------------------------------------------------------------
 
 std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
-  const Lock lock(mu_);
-  apply_forgotten();
+  const MutexLock lock(mu_);
+  apply_ended();
   // An append under way may have made the file longer than the view.
   if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || segment_ > 0 || !turns_.empty())
     return std::nullopt;
@@ -350,7 +400,7 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
 }
 
 Status MergedPartition::flush() {
-  const Lock lock(mu_);
+  const MutexLock lock(mu_);
   if (!unflushed_) return ok();
   if (segment_end_ > 0) {
     TRY_ASSIGN(const std::shared_ptr<TailFile> data, files_.open(segment_path(segment_)));
@@ -364,7 +414,7 @@ Status MergedPartition::flush() {
 }
 
 void MergedPartition::trim() {
-  const Lock lock(mu_);
+  const MutexLock lock(mu_);
   if (allocated_ <= segment_end_ || !turns_.empty()) return;
   const auto data = files_.open(segment_path(segment_));
   if (!data) return;

@@ -8,13 +8,25 @@
 namespace shufflefs::merge {
 
 MergedView::MergedView(const std::vector<IndexRecord>& records) {
-  std::unordered_map<uint64_t, std::size_t, SeededHash> last;  // map id -> its last record
-  last.reserve(records.size());
-  for (std::size_t i = 0; i < records.size(); ++i) last[number(records[i].map)] = i;
-  entries_.reserve(last.size());
+  std::vector<MapCommit> over;
+  for (const IndexRecord& record : records) {
+    if (record.removal) over.push_back({record.map, record.id});
+  }
+  std::ranges::sort(over);
+  std::unordered_map<uint64_t, std::size_t, SeededHash> best;  // map id -> the record that counts
+  best.reserve(records.size());
   for (std::size_t i = 0; i < records.size(); ++i) {
     const IndexRecord& record = records[i];
-    if (record.removal || last[number(record.map)] != i) continue;
+    if (record.removal || std::ranges::binary_search(over, MapCommit{record.map, record.id}))
+      continue;
+    const auto [it, is_first] = best.try_emplace(number(record.map), i);
+    if (!is_first && record.id >= records[it->second].id) it->second = i;
+  }
+  entries_.reserve(best.size());
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const IndexRecord& record = records[i];
+    const auto it = best.find(number(record.map));
+    if (it == best.end() || it->second != i) continue;
     gapless_ = gapless_ && record.segment == 0 && record.offset == bytes_;
     entries_.push_back({record, bytes_});
     bytes_ += record.length;
@@ -25,7 +37,8 @@ std::vector<MergedBlock> MergedView::blocks() const {
   std::vector<MergedBlock> blocks;
   blocks.reserve(entries_.size());
   for (const Entry& entry : entries_)
-    blocks.push_back({entry.record.map, entry.view_offset, entry.record.length, entry.record.crc});
+    blocks.push_back({entry.record.map, entry.record.id, entry.view_offset, entry.record.length,
+                      entry.record.crc});
   return blocks;
 }
 

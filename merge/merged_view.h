@@ -1,7 +1,7 @@
-// The merged view of a partition: the blocks in the order of its index, without those whose map
-// output was removed or merged again later (docs/formats.md).
+// The merged view of a partition: the blocks in the order of its index, without those whose commit
+// is over. Of several commits of one map output the largest counts (docs/formats.md).
 //
-// Pure. Memory: 48 bytes for a block.
+// Pure. Memory: 64 bytes for a block.
 #pragma once
 
 #include <cstdint>

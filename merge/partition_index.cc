@@ -13,8 +13,8 @@ namespace shufflefs::merge {
 namespace {
 
 constexpr std::string_view kMagic = "SFSINDEX";
-constexpr uint32_t kVersion = 1;
-constexpr std::size_t kKindAt = 32;
+constexpr uint32_t kVersion = 2;
+constexpr std::size_t kKindAt = 48;
 constexpr uint32_t kBlock = 0;
 constexpr uint32_t kRemoval = 1;
 constexpr std::size_t kCrcAt = kIndexRecordBytes - sizeof(uint32_t);
@@ -29,13 +29,14 @@ bool is_sealed(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-IndexBytes encode_index_header(ShuffleId shuffle, PartitionId partition) {
+IndexBytes encode_index_header(ShuffleId shuffle, PartitionId partition, uint64_t life) {
   IndexBytes bytes{};
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
   store_le(bytes.data() + 8, kVersion);
   store_le(bytes.data() + 12, static_cast<uint32_t>(kIndexRecordBytes));
   store_le(bytes.data() + 16, number(shuffle));
   store_le(bytes.data() + 20, number(partition));
+  store_le(bytes.data() + 24, life);
   seal(bytes);
   return bytes;
 }
@@ -45,23 +46,26 @@ IndexBytes encode_index_record(const IndexRecord& record) {
   store_le(bytes.data(), number(record.map));
   store_le(bytes.data() + 8, record.offset);
   store_le(bytes.data() + 16, record.length);
-  store_le(bytes.data() + 24, record.segment);
-  store_le(bytes.data() + 28, record.crc);
+  store_le(bytes.data() + 24, record.id.commit);
+  store_le(bytes.data() + 32, number(record.id.origin));
+  store_le(bytes.data() + 40, record.segment);
+  store_le(bytes.data() + 44, record.crc);
   store_le(bytes.data() + kKindAt, record.removal ? kRemoval : kBlock);
   seal(bytes);
   return bytes;
 }
 
 Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuffle,
-                                PartitionId partition, const std::string& name) {
-  const IndexBytes expected = encode_index_header(shuffle, partition);
+                                PartitionId partition, uint64_t life, const std::string& name) {
+  const IndexBytes expected = encode_index_header(shuffle, partition, life);
   if (bytes.size() < expected.size() ||
       !std::equal(expected.begin(), expected.end(), bytes.begin())) {
     return make_error(
         Code::kCorruptIndex,
         fmt::format(
-            "{} does not begin with the header of partition {} of shuffle {} (format version {})",
-            name, number(partition), number(shuffle), kVersion));
+            "{} does not begin with the header of partition {} of life {} of shuffle {} (format "
+            "version {})",
+            name, number(partition), life, number(shuffle), kVersion));
   }
   ParsedIndex parsed;
   parsed.valid_bytes = kIndexRecordBytes;
@@ -75,12 +79,16 @@ Result<ParsedIndex> parse_index(std::span<const std::byte> bytes, ShuffleId shuf
       parsed.cut_reason = "a record with a wrong checksum";
       break;
     }
-    const IndexRecord record{static_cast<MapId>(load_le<uint64_t>(bytes.data())),
-                             load_le<uint64_t>(bytes.data() + 8),
-                             load_le<uint64_t>(bytes.data() + 16),
-                             load_le<uint32_t>(bytes.data() + 24),
-                             load_le<uint32_t>(bytes.data() + 28),
-                             load_le<uint32_t>(bytes.data() + kKindAt) == kRemoval};
+    const IndexRecord record{
+        .map = static_cast<MapId>(load_le<uint64_t>(bytes.data())),
+        .id = {load_le<uint64_t>(bytes.data() + 24),
+               static_cast<NodeTag>(load_le<uint64_t>(bytes.data() + 32))},
+        .offset = load_le<uint64_t>(bytes.data() + 8),
+        .length = load_le<uint64_t>(bytes.data() + 16),
+        .segment = load_le<uint32_t>(bytes.data() + 40),
+        .crc = load_le<uint32_t>(bytes.data() + 44),
+        .removal = load_le<uint32_t>(bytes.data() + kKindAt) == kRemoval,
+    };
     const bool known_kind = record.removal || load_le<uint32_t>(bytes.data() + kKindAt) == kBlock;
     if (!known_kind || number(record.map) > kMaxMapId || (record.length == 0) != record.removal ||
         record.offset > UINT64_MAX - record.length) {
