@@ -37,6 +37,9 @@ class Buffer {
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::span<std::byte> span() { return {bytes_.get(), size_}; }
   [[nodiscard]] std::span<const std::byte> span() const { return {bytes_.get(), size_}; }
+  // Accounts for the bytes elsewhere from now on: they stay for longer than their first lease
+  // should.
+  void set_lease(ByteBudget::Lease lease) { lease_ = std::move(lease); }
   // Makes the buffer shorter (after a short read). REQUIRES: size <= size().
   void shrink(std::size_t size) { size_ = size; }
 

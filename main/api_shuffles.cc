@@ -171,7 +171,7 @@ Task<net::HttpAnswer> ShuffleApi::sizes(merge::ShuffleKey shuffle, uint64_t from
 Task<net::HttpAnswer> ShuffleApi::blocks(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                          uint64_t from, uint64_t count) {
   const merge::PartitionPlan plan = co_await engine_.catalog().plan(shuffle, partition);
-  if (plan.maps == 0 && !plan.incomplete)
+  if (!plan.known && !plan.incomplete)
     co_return net::error_answer(404, "not_found",
                                 fmt::format("no node knows partition {} of shuffle {}",
                                             merge::number(partition), to_string(shuffle)));
@@ -206,6 +206,7 @@ Task<net::HttpAnswer> ShuffleApi::verify(net::HttpQuestion question) {
                       {"merged_right", report.merged},
                       {"origins_right", report.origins},
                       {"origins_gone", report.origins_gone},
+                      {"lost_at_origin", report.lost_at_origin},
                       {"findings", std::move(findings)},
                       {"unreachable", texts(plan.unreachable)},
                       {"incomplete", nullptr}};

@@ -27,6 +27,7 @@ struct VerifySums {
   uint64_t merged_right = 0;
   uint64_t origins_right = 0;
   uint64_t origins_gone = 0;
+  uint64_t lost_at_origin = 0;
   json::array findings;
   json::array incomplete;
 
@@ -36,6 +37,7 @@ struct VerifySums {
     merged_right += json_read::number(page, "merged_right");
     origins_right += json_read::number(page, "origins_right");
     origins_gone += json_read::number(page, "origins_gone");
+    lost_at_origin += json_read::number(page, "lost_at_origin");
     if (const auto* const more = json_read::member(page, "findings").if_array())
       findings.insert(findings.end(), more->begin(), more->end());
     const std::string reason = json_read::text(page, "incomplete");
@@ -64,6 +66,7 @@ std::string verify_page(const std::string& name, const VerifySums& sums) {
       sums.origins_right);
   if (sums.origins_gone > 0)
     text += fmt::format("; {} originals do not answer and were not compared", sums.origins_gone);
+  if (sums.lost_at_origin > 0) text += fmt::format("; {} originals are lost", sums.lost_at_origin);
   text += "\n";
   for (const json::value& finding : sums.findings) text += finding_text(finding);
   for (const json::value& lost : sums.incomplete) {
@@ -131,6 +134,7 @@ int run_verify(const VerifyOptions& options) {
                           {"merged_right", sums.merged_right},
                           {"origins_right", sums.origins_right},
                           {"origins_gone", sums.origins_gone},
+                          {"lost_at_origin", sums.lost_at_origin},
                           {"findings", std::move(sums.findings)},
                           {"incomplete", std::move(sums.incomplete)}});
   return exit_code;
@@ -149,10 +153,11 @@ void add_verify_command(CLI::App& app, CommandContext& context) {
   command->footer(
       "Each merged copy is compared with the crc32c of its index, and so is the original where it\n"
       "was written. A block that is not merged has no checksum: it is read at both ends. It reads\n"
-      "everything once over the network.\n"
+      "everything once over the network. An original that its node has lost although nobody\n"
+      "removed it is named as well: merged copies serve it.\n"
       "Exit codes: 0 everything is right; 1 the node does not answer, or no node knows it; 2 "
       "usage;\n"
-      "3 some copy is bad, or a partition is incomplete.");
+      "3 some copy is bad or lost, or a partition is incomplete.");
   command->callback([options, &context] { context.exit_code = run_verify(*options); });
 }
 

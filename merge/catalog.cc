@@ -10,19 +10,21 @@
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience)
+Catalog::Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock, Duration lost_patience)
     : runtime_(runtime),
       cluster_(cluster),
-      epochs_(epochs),
+      clock_(clock),
       lost_patience_(lost_patience),
       placements_(cluster),
       gate_(runtime, "catalog") {}
 
 namespace {
 
+constexpr std::size_t kMostViews = 256;
+
 Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> shuffle,
-                           uint64_t epoch) {
-  CO_TRY(co_await node.drop(std::move(app), shuffle, epoch));
+                           uint64_t life) {
+  CO_TRY(co_await node.drop(std::move(app), shuffle, life));
   co_return true;
 }
 
@@ -75,6 +77,7 @@ Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
   ShuffleInfo& sum = totals.sum;
   for (auto& [name, info] : answers.good) {
     sum.maps += info.maps;
+    sum.maps_lost += info.maps_lost;
     sum.maps_settled += info.maps_settled;
     sum.maps_given_up += info.maps_given_up;
     sum.maps_unpushed += info.maps_unpushed;
@@ -96,18 +99,40 @@ Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
   co_return totals;
 }
 
+Task<Catalog::Asked> Catalog::ask_for_plan(ShuffleKey shuffle, PartitionId partition) {
+  const std::vector<NodeName> members = cluster_.names();
+  const uint64_t view = Cluster::hash_of(members);
+  const auto answers = co_await ask<PartitionInfo>(members, [shuffle, partition](NodeApi& node) {
+    return node.partition_info(shuffle, partition);
+  });
+  Asked asked;
+  for (const auto& [name, info] : answers.good) {
+    if (info.members != 0 && info.members != view)
+      asked.other_views.emplace_back(name, info.members);
+  }
+  asked.plan = make_plan(std::move(shuffle), partition, members, answers.good, answers.bad);
+  co_return asked;
+}
+
 Task<PartitionPlan> Catalog::plan(ShuffleKey shuffle, PartitionId partition) {
-  const auto answers = co_await ask_all<PartitionInfo>(
-      [shuffle, partition](NodeApi& node) { return node.partition_info(shuffle, partition); });
-  co_return make_plan(shuffle, partition, cluster_.names(), answers.good, answers.bad);
+  Asked asked = co_await ask_for_plan(std::move(shuffle), partition);
+  co_return std::move(asked.plan);
 }
 
 Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId partition) {
   Patience patience(runtime_, lost_patience_);
   while (true) {
-    PartitionPlan found = co_await plan(shuffle, partition);
-    const bool final = !found.incomplete && !somebody_has_just_gone();
-    if (final || !co_await patience.again()) co_return found;
+    Asked asked = co_await ask_for_plan(shuffle, partition);
+    std::erase_if(asked.other_views, [&](const auto& view) {
+      return std::ranges::find(waited_out_, view) != waited_out_.end();
+    });
+    const bool final =
+        !asked.plan.incomplete && asked.other_views.empty() && !somebody_has_just_gone();
+    if (final) co_return std::move(asked.plan);
+    if (co_await patience.again()) continue;
+    for (auto& view : asked.other_views) waited_out_.push_back(std::move(view));
+    while (waited_out_.size() > kMostViews) waited_out_.pop_front();
+    co_return std::move(asked.plan);
   }
 }
 
@@ -117,6 +142,7 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
   };
   std::vector<NodeName> left = cluster_.names();
   std::vector<std::pair<NodeName, PartitionInfo>> good;
+  std::vector<UnreachableNode> bad;
   // This node first: it costs no message and knows the partition count, mostly.
   std::vector<NodeName> next = {cluster_.self()};
   while (!next.empty()) {
@@ -124,8 +150,9 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
     auto answers = co_await ask<PartitionInfo>(std::move(next), question);
     next.clear();
     for (auto& answer : answers.good) good.push_back(std::move(answer));
+    for (UnreachableNode& node : answers.bad) bad.push_back(std::move(node));
     // Who does not answer may have been drained: what it had merged can be anywhere.
-    bool anywhere = !answers.bad.empty();
+    bool anywhere = !bad.empty();
     uint32_t count = 0;
     bool found = false;
     for (const auto& [name, info] : good) {
@@ -142,7 +169,12 @@ Task<PartitionPlan> Catalog::merged_plan(ShuffleKey shuffle, PartitionId partiti
     anywhere = anywhere || (next.empty() && !found);
     if (anywhere) next = left;
   }
-  co_return make_merged_plan(shuffle, partition, good);
+  PartitionPlan plan = make_merged_plan(shuffle, partition, good);
+  for (const UnreachableNode& node : bad)
+    plan.unreachable.push_back(node.node.str() + ": " + node.reason);
+  if (!plan.known && !plan.incomplete && !bad.empty())
+    plan.incomplete = "no node that answers knows it, and some do not: " + plan.unreachable.front();
+  co_return plan;
 }
 
 Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std::string about) {
@@ -157,14 +189,17 @@ Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std
 }
 
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
-  const uint64_t epoch = epochs_.next(app, runtime_.wall_clock());
+  const uint64_t life = clock_.tick();
+  const Status covered = co_await offload(runtime_, [this, life] { return clock_.cover(life); });
+  if (!covered) co_return Error(covered.error()).with_context("nothing was dropped");
   const auto answers = co_await ask_all<bool>(
-      [app, shuffle, epoch](NodeApi& node) { return drop_at(node, app, shuffle, epoch); });
+      [app, shuffle, life](NodeApi& node) { return drop_at(node, app, shuffle, life); });
   if (answers.bad.empty()) co_return ok();
   std::string who;
   for (const UnreachableNode& node : answers.bad)
     who += (who.empty() ? "" : ", ") + node.node.str() + " (" + node.reason + ")";
-  co_return make_error(Code::kPeerUnreachable, "could not be dropped on " + who);
+  co_return make_error(Code::kPeerUnreachable,
+                       "could not be dropped on " + who + ": they are told when they are back");
 }
 
 }  // namespace shufflefs::merge

@@ -6,6 +6,7 @@
 // whole. Cost: one question to each live member, all at the same time.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,7 +14,7 @@
 
 #include "base/gate.h"
 #include "merge/cluster.h"
-#include "merge/epochs.h"
+#include "merge/logical_clock.h"
 #include "merge/partition_plan.h"
 #include "merge/placement_cache.h"
 
@@ -38,7 +39,7 @@ struct ShuffleTotals {
 class Catalog {
  public:
   // `lost_patience` as in StreamOptions.
-  Catalog(Runtime& runtime, Cluster& cluster, const Epochs& epochs, Duration lost_patience);
+  Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock, Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -49,12 +50,14 @@ class Catalog {
   // largest that any node knows of.
   [[nodiscard]] Task<uint32_t> partition_count(ShuffleKey shuffle);
   [[nodiscard]] Task<ShuffleTotals> totals(ShuffleKey shuffle);
-  // The partition as of now.
+  // The partition as of now. A plan that is neither known nor incomplete is of a partition that
+  // does not exist: every member says so.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
   // If a node that does not answer has, or may have, what nobody else has, all are asked again for
   // a while: the plan is incomplete only after that. Who has fallen silent just now may have
   // committed something in its last moment that nobody has been told of: it is waited for as well,
-  // but not in every reading of the time that it is away.
+  // but not in every reading of the time that it is away. And a node that knows other members than
+  // this one is given the time in which members spread, once.
   [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
   // Only what is merged: what <p>.merged and <p>.index show; empty if nothing is. Asks this node,
   // then the two candidates; all others only if those have nothing or do not answer. No map output
@@ -65,8 +68,8 @@ class Catalog {
   // What every node reports (NodeApi::report), by name; an error says why one does not.
   [[nodiscard]] Task<std::vector<std::pair<NodeName, Result<std::string>>>> reports(
       std::string about);
-  // Drops on every node. An error names the nodes that could not be told (they are told when they
-  // come back, by the epoch of the next push that they see).
+  // Drops on every node: a new life of the name begins. An error names the nodes that could not be
+  // told; they are told when they are back.
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
 
  private:
@@ -77,6 +80,11 @@ class Catalog {
   };
   template <class T, class Ask>
   Task<Answers<T>> ask(std::vector<NodeName> names, Ask ask);
+  struct Asked {
+    PartitionPlan plan;
+    std::vector<std::pair<NodeName, uint64_t>> other_views;  // nodes and their Cluster::view_hash()
+  };
+  [[nodiscard]] Task<Asked> ask_for_plan(ShuffleKey shuffle, PartitionId partition);
   [[nodiscard]] bool somebody_has_just_gone();
   template <class T, class Ask>
   Task<Answers<T>> ask_all(Ask ask) {
@@ -85,21 +93,23 @@ class Catalog {
 
   Runtime& runtime_;
   Cluster& cluster_;
-  const Epochs& epochs_;
+  LogicalClock& clock_;
   const Duration lost_patience_;
   PlacementCache placements_;
   std::map<NodeName, TimePoint> silent_since_;  // members whose last answer is missing
+  // Other views of the members that a reading has waited for in vain; the last kMostViews.
+  std::deque<std::pair<NodeName, uint64_t>> waited_out_;
   Gate gate_;
 };
 
 // The pure part of Catalog::plan, for tests: puts the answers of the nodes together. `members` are
-// all configured nodes.
+// those that were asked.
 [[nodiscard]] PartitionPlan make_plan(
     ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
     const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
     const std::vector<UnreachableNode>& unreachable);
-// As above, but only the merged blocks: those of the node that has most, then what only others
-// have.
+// As above, but only the merged blocks of commits that count as far as the answers tell: those of
+// the node that has most, then what only others have.
 [[nodiscard]] PartitionPlan make_merged_plan(
     ShuffleKey shuffle, PartitionId partition,
     const std::vector<std::pair<NodeName, PartitionInfo>>& answers);

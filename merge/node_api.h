@@ -198,9 +198,15 @@ struct ShuffleInfo {
   std::optional<FileOwner> owner{};          // of the application, if this node knows
 };
 
+struct OwnMap {
+  MapId map{};
+  uint64_t commit = 0;  // CommitId::commit; the origin is the answering node
+  friend auto operator<=>(const OwnMap&, const OwnMap&) = default;
+};
+
 struct ShuffleListing {
   ShuffleKey shuffle;
-  std::vector<MapId> maps;          // own map outputs; only filled by list_shuffle
+  std::vector<OwnMap> maps;         // own map outputs; only filled by list_shuffle
   std::vector<PartitionId> merged;  // only filled by list_shuffle
 };
 

@@ -14,7 +14,7 @@ OtherCopies::OtherCopies(Runtime& runtime, Gate& gate, Cluster& cluster, Shuffle
 
 std::vector<MergedAt> OtherCopies::known(const PlannedBlock& block) const {
   std::vector<MergedAt> copies;
-  const auto [first, last] = found_.equal_range(block.map);
+  const auto [first, last] = found_.equal_range(MapCommit{block.map, block.id});
   for (auto it = first; it != last; ++it) {
     const Copy& copy = it->second;
     if (copy.length != block.length) continue;
@@ -38,7 +38,7 @@ Task<std::vector<MergedAt>> OtherCopies::of(const PlannedBlock& block) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (!answers[i]) continue;
     for (const MergedBlock& merged : answers[i]->merged)
-      found_.emplace(merged.map,
+      found_.emplace(MapCommit{merged.map, merged.id},
                      Copy{merged.length, MergedAt{names[i], merged.offset, merged.crc}});
   }
   co_return known(block);

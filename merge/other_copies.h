@@ -21,8 +21,8 @@ class OtherCopies {
   OtherCopies(Runtime& runtime, Gate& gate, Cluster& cluster, ShuffleKey shuffle,
               PartitionId partition);
 
-  // Every copy of the block except the plan's own: of the same length, and with the same checksum
-  // if the plan has one.
+  // Every copy of the block except the plan's own: of the same commit and length, and with the same
+  // checksum if the plan has one.
   [[nodiscard]] Task<std::vector<MergedAt>> of(const PlannedBlock& block);
   // None of them could be read: the next of() asks again.
   void forget() { found_.clear(); }
@@ -39,7 +39,7 @@ class OtherCopies {
   Cluster& cluster_;
   const ShuffleKey shuffle_;
   const PartitionId partition_;
-  std::multimap<MapId, Copy> found_;
+  std::multimap<MapCommit, Copy> found_;
 };
 
 }  // namespace shufflefs::merge

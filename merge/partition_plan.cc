@@ -1,11 +1,17 @@
+// How the answers of the nodes become a plan. The rules, one after the other:
+//   1. the life of the name: CurrentAnswers
+//   2. which commit of a map id counts: commits_that_count
+//   3. where each block is: add_merged, add_from_origins
+//   4. who must have answered: check_witnesses
+//   5. what is not known: check_known
+#include "merge/partition_plan.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
-#include <unordered_set>
 
-#include "base/seeded_hash.h"
 #include "merge/catalog.h"
 #include "merge/placement.h"
 
@@ -14,48 +20,180 @@ namespace {
 
 using NodeAnswer = std::pair<NodeName, PartitionInfo>;
 
-// Answers with merged blocks, the one with most first, ties by name.
-std::vector<const NodeAnswer*> holders_of(const std::vector<NodeAnswer>& answers) {
-  std::vector<const NodeAnswer*> holders;
-  for (const NodeAnswer& answer : answers) {
-    if (!answer.second.merged.empty()) holders.push_back(&answer);
+// Rule 1. The latest life that any answer knows is the name's. A node that knows only an earlier
+// one has missed a drop: what it tells of map outputs is over.
+struct CurrentAnswers {
+  explicit CurrentAnswers(const std::vector<NodeAnswer>& answers) {
+    for (const auto& [name, info] : answers) life = std::max(life, info.life);
+    for (const NodeAnswer& answer : answers) {
+      if (answer.second.life != life) continue;
+      list.push_back(&answer);
+      partition_count = std::max(partition_count, answer.second.partition_count);
+      known = known || answer.second.known;
+    }
   }
-  std::sort(holders.begin(), holders.end(), [](const NodeAnswer* a, const NodeAnswer* b) {
+  [[nodiscard]] bool contains(const NodeName& node) const {
+    return std::ranges::any_of(list,
+                               [&](const NodeAnswer* answer) { return answer->first == node; });
+  }
+
+  uint64_t life = 0;
+  std::vector<const NodeAnswer*> list;
+  uint32_t partition_count = 0;
+  bool known = false;
+};
+
+// The commits that are over, as far as anybody says.
+class Ended {
+ public:
+  explicit Ended(const CurrentAnswers& answers) {
+    for (const NodeAnswer* answer : answers.list) {
+      for (const EndedAt& at : answer->second.ended) {
+        uint64_t& through = through_[at.origin];
+        through = std::max(through, at.through);
+        for (const EndedMaps::Ended& one : at.maps)
+          listed_.push_back({one.map, {one.commit, at.origin}});
+      }
+    }
+    std::ranges::sort(listed_);
+  }
+  [[nodiscard]] bool contains(const MapCommit& commit) const {
+    const auto through = through_.find(commit.id.origin);
+    if (through != through_.end() && through->second != 0 && commit.id.commit <= through->second)
+      return true;
+    return std::ranges::binary_search(listed_, commit);
+  }
+  [[nodiscard]] const std::vector<MapCommit>& listed() const { return listed_; }
+
+ private:
+  std::map<NodeTag, uint64_t> through_;
+  std::vector<MapCommit> listed_;  // sorted
+};
+
+// Rule 2. Every commit that an answer names is a candidate. It is over if somebody says so, or if
+// its origin has made a later one under the same map id. Of those that are left the largest counts.
+// Sorted by map id.
+std::vector<MapCommit> commits_that_count(const CurrentAnswers& answers) {
+  const Ended ended(answers);
+  std::vector<MapCommit> named =
+      ended.listed();  // it shows that their origins' earlier ones are over
+  for (const auto* answer : answers.list) {
+    const auto& [name, info] = *answer;
+    for (const OwnBlock& block : info.own)
+      named.push_back({block.map, {block.commit, tag_of(name)}});
+    for (const HeardBlock& block : info.heard)
+      named.push_back({block.map, {block.commit, tag_of(block.origin)}});
+    for (const MergedBlock& block : info.merged) named.push_back({block.map, block.id});
+  }
+  std::ranges::sort(named);
+  named.erase(std::ranges::unique(named).begin(), named.end());
+
+  std::vector<MapCommit> counting;
+  for (auto it = named.begin(); it != named.end();) {
+    const MapId map = it->map;
+    const auto end =
+        std::find_if(it, named.end(), [map](const MapCommit& c) { return c.map != map; });
+    std::vector<NodeTag> seen;  // origins that have a larger commit of this map id
+    for (auto commit = end; commit != it;) {
+      --commit;
+      const bool replaced = std::ranges::find(seen, commit->id.origin) != seen.end();
+      if (!replaced && !ended.contains(*commit)) {
+        counting.push_back(*commit);
+        break;
+      }
+      seen.push_back(commit->id.origin);
+    }
+    it = end;
+  }
+  return counting;
+}
+
+// Answers with merged blocks, the one with most first, ties by name.
+std::vector<const NodeAnswer*> holders_of(const CurrentAnswers& answers) {
+  std::vector<const NodeAnswer*> holders;
+  for (const NodeAnswer* answer : answers.list) {
+    if (!answer->second.merged.empty()) holders.push_back(answer);
+  }
+  std::ranges::sort(holders, [](const NodeAnswer* a, const NodeAnswer* b) {
     return std::pair(b->second.merged.size(), a->first) <
            std::pair(a->second.merged.size(), b->first);
   });
   return holders;
 }
 
+// What is known of the block of a map output that counts.
+struct BlockFacts {
+  const OwnBlock* own = nullptr;  // as its origin lists it
+  bool non_empty = false;         // somebody was told that it has bytes
+  bool empty = false;             // somebody was told that it has none
+  bool planned = false;
+};
+
 class PlanMaker {
  public:
-  PlanMaker(const ShuffleKey& shuffle, PartitionId partition,
-            const std::vector<NodeAnswer>& answers, const std::vector<UnreachableNode>& unreachable)
-      : answers_(answers) {
-    plan_.shuffle = shuffle;
-    plan_.partition = partition;
-    for (const UnreachableNode& node : unreachable) {
-      reasons_[node.node] = node.reason;
-      plan_.unreachable.push_back(node.node.str() + ": " + node.reason);
-    }
-    for (const auto& [name, info] : answers) {
-      for (const BlockAtOrigin& block : info.at_origin)
-        at_origin_.try_emplace(block.map, name, block.length);
-      for (const HeardBlock& block : info.heard) heard_.try_emplace(block.map, block);
+  PlanMaker(const CurrentAnswers& current, PartitionPlan plan)
+      : current_(current), counting_(commits_that_count(current)), facts_(counting_.size()) {
+    plan_ = std::move(plan);
+    plan_.life = current.life;
+    plan_.maps = counting_.size();
+    for (const NodeAnswer* answer : current_.list) {
+      const auto& [name, info] = *answer;
+      for (const OwnBlock& block : info.own) {
+        if (BlockFacts* const facts = find(block.map, {block.commit, tag_of(name)}))
+          facts->own = &block;
+      }
+      for (const HeardBlock& block : info.heard) {
+        names_.try_emplace(tag_of(block.origin), block.origin);
+        BlockFacts* const facts = find(block.map, {block.commit, tag_of(block.origin)});
+        if (!facts || !block.non_empty) continue;
+        (*block.non_empty ? facts->non_empty : facts->empty) = true;
+      }
     }
   }
 
-  void add_merged() {
-    for (const NodeAnswer* holder : holders_of(answers_)) {
+  // Who was asked, and what came of it. The reason of a node that has not answered for itself says
+  // why it may have map outputs that it does not list.
+  void set_members(const std::vector<NodeName>& members, const std::vector<NodeAnswer>& answers,
+                   const std::vector<UnreachableNode>& unreachable) {
+    for (const NodeName& member : members) {
+      names_.try_emplace(tag_of(member), member);
+      silent_.try_emplace(member, "it was not asked");
+    }
+    for (const UnreachableNode& node : unreachable) {
+      names_.try_emplace(tag_of(node.node), node.node);
+      silent_[node.node] = node.reason;
+      plan_.unreachable.push_back(node.node.str() + ": " + node.reason);
+    }
+    for (const auto& [name, info] : answers) {
+      names_.try_emplace(tag_of(name), name);
+      if (info.incomplete.empty()) {
+        silent_.erase(name);
+        whole_answers_.insert(name);
+      } else {
+        silent_[name] = info.incomplete;
+      }
+    }
+  }
+
+  // Rule 3, first half: from a merged copy with exactly the identity that counts.
+  void add_merged(bool with_origins) {
+    for (const NodeAnswer* holder : holders_of(current_)) {
       const std::size_t before = plan_.blocks.size();
       bool whole = before == 0;
       for (const MergedBlock& block : holder->second.merged) {
-        if (was_removed(block.map) || was_replaced(block) || !taken_.insert(block.map).second) {
+        BlockFacts* const facts = find(block.map, block.id);
+        if (!facts || facts->planned) {
           whole = false;
           continue;
         }
-        add({block.map, 0, block.length, MergedAt{holder->first, block.offset, block.crc},
-             origin_of(block.map)});
+        facts->planned = true;
+        PlannedBlock planned{.map = block.map, .id = block.id, .length = block.length};
+        planned.merged = MergedAt{holder->first, block.offset, block.crc};
+        if (with_origins) {
+          planned.origin = name_of(block.id.origin);
+          planned.lost_at_origin = is_lost(*facts, planned.origin);
+        }
+        add(std::move(planned));
         plan_.merged_bytes += block.length;
         ++plan_.maps_merged;
       }
@@ -66,110 +204,127 @@ class PlanMaker {
     }
   }
 
+  // Rule 3, second half: from its origin; or nothing, if it is known to be empty.
   void add_from_origins() {
-    for (const auto& [map, where] : at_origin_) {  // by map id
-      if (taken_.contains(map)) continue;
-      if (where.second == 0) {
+    for (std::size_t i = 0; i < counting_.size(); ++i) {  // by map id
+      const BlockFacts& facts = facts_[i];
+      if (facts.planned) continue;
+      const auto& [map, id] = counting_[i];
+      const std::optional<NodeName> origin = name_of(id.origin);
+      const bool is_there = facts.own && !facts.own->lost;
+      if (is_there && facts.own->length > 0) {
+        add({.map = map, .id = id, .length = facts.own->length, .origin = origin});
+        plan_.whole_at.reset();
+      } else if (is_there || (facts.empty && !facts.non_empty)) {
         ++plan_.maps_merged;
-        ++empty_;
-        continue;
+      } else {
+        missing(fmt::format("the block of map {} is not merged and its origin {} {}", number(map),
+                            origin ? origin->str() : "(a node that nobody knows)",
+                            why_not(facts, origin)));
       }
-      add({map, 0, where.second, std::nullopt, where.first});
-      plan_.whole_at.reset();
     }
   }
 
-  // Blocks that were announced, but whose origin does not answer and that nobody has merged.
-  void find_lost() {
-    for (const auto& [map, heard] : heard_) {
-      if (taken_.contains(map) || at_origin_.contains(map) || answered(heard.origin)) continue;
-      if (!heard.non_empty) {
-        ++plan_.maps_merged;
-        ++empty_;
-        continue;
-      }
-      ++lost_;
-      plan_.incomplete =
-          fmt::format("the block of map {} is not merged and its origin {} does not answer ({})",
-                      number(map), heard.origin.str(),
-                      reasons_.contains(heard.origin) ? reasons_[heard.origin] : "not a member");
-    }
-  }
-
-  // With neither candidate alive nobody could have told of a block that is missing.
+  // Rule 4: who has not answered for itself may have map outputs that only the partition's
+  // candidates were told of. One other than itself must have answered.
   void check_witnesses(const std::vector<NodeName>& members) {
-    uint32_t count = number(plan_.partition) + 1;
-    bool known = false;
-    for (const auto& [name, info] : answers_) {
-      known = known || info.partition_count > 0;
-      count = std::max(count, info.partition_count);
-    }
-    if (members.empty() || (!known && reasons_.empty())) return;
+    if (members.empty() || (!current_.known && silent_.empty())) return;
+    const uint32_t count = std::max(number(plan_.partition) + 1, current_.partition_count);
     const Placement placement(plan_.shuffle, members, count);
-    plan_.owner = placement.owner(plan_.partition);
-    const auto second = placement.second(plan_.partition);
-    if (!known || answered(*plan_.owner) || !second || answered(*second)) return;
-    plan_.incomplete =
-        fmt::format("neither {} nor {} answers: nobody else knows which map outputs there are",
-                    plan_.owner->str(), second->str());
+    const NodeName& first = placement.owner(plan_.partition);
+    const std::optional<NodeName> second = placement.second(plan_.partition);
+    plan_.owner = first;
+    if (!is_known()) return;
+    for (const auto& [node, reason] : silent_) {
+      const bool witness = (first != node && current_.contains(first)) ||
+                           (second && *second != node && current_.contains(*second));
+      if (witness) continue;
+      missing(
+          fmt::format("{} does not answer for itself ({}), and neither {} nor {} can tell "
+                      "which map outputs it has",
+                      node.str(), reason, first.str(), second ? second->str() : "another"));
+      return;
+    }
+  }
+
+  // Rule 5: a partition is not there only if everybody says so.
+  void check_known() {
+    plan_.known = is_known();
+    if (plan_.known || silent_.empty()) return;
+    missing(fmt::format("no node that answers knows it, and {} does not ({})",
+                        silent_.begin()->first.str(), silent_.begin()->second));
   }
 
   PartitionPlan finish() {
     if (plan_.incomplete) plan_.whole_at.reset();
-    plan_.maps = taken_.size() + from_origin_ + empty_ + lost_;
+    if (missing_ > 1) *plan_.incomplete += fmt::format("; {} more reasons", missing_ - 1);
     return std::move(plan_);
   }
 
+  [[nodiscard]] bool is_known() const {
+    return current_.known && number(plan_.partition) < current_.partition_count;
+  }
+
  private:
+  // Nothing for a commit that does not count.
+  BlockFacts* find(MapId map, CommitId id) {
+    const MapCommit wanted{map, id};
+    const auto it = std::ranges::lower_bound(counting_, wanted);
+    if (it == counting_.end() || *it != wanted) return nullptr;
+    return &facts_[static_cast<std::size_t>(it - counting_.begin())];
+  }
   void add(PlannedBlock block) {
     block.offset = plan_.bytes;
     plan_.bytes += block.length;
-    if (!block.merged) ++from_origin_;
     plan_.blocks.push_back(std::move(block));
   }
-  // Who has it, or had when it was announced: its answer may be older than the push.
-  [[nodiscard]] std::optional<NodeName> origin_of(MapId map) const {
-    if (const auto at = at_origin_.find(map); at != at_origin_.end()) return at->second.first;
-    if (const auto heard = heard_.find(map); heard != heard_.end()) return heard->second.origin;
-    return std::nullopt;
+  void missing(std::string reason) {
+    if (missing_++ == 0) plan_.incomplete = std::move(reason);
   }
-  [[nodiscard]] bool answered(const NodeName& node) const {
-    return std::any_of(answers_.begin(), answers_.end(),
-                       [&](const NodeAnswer& a) { return a.first == node; });
+  [[nodiscard]] std::optional<NodeName> name_of(NodeTag tag) const {
+    const auto it = names_.find(tag);
+    return it != names_.end() ? std::optional(it->second) : std::nullopt;
   }
-  // Its origin has another output under the same map id by now.
-  [[nodiscard]] bool was_replaced(const MergedBlock& block) const {
-    const auto origin = at_origin_.find(block.map);
-    return origin != at_origin_.end() && origin->second.second != block.length;
+  // Its origin says so, or answers for all that it has, does not have it, and nobody has removed
+  // it.
+  [[nodiscard]] bool is_lost(const BlockFacts& facts, const std::optional<NodeName>& origin) const {
+    if (facts.own) return facts.own->lost;
+    return origin && whole_answers_.contains(*origin);
   }
-  // Its origin is alive and does not have it (any more): the map output was unlinked.
-  [[nodiscard]] bool was_removed(MapId map) const {
-    if (at_origin_.contains(map)) return false;
-    const auto heard = heard_.find(map);
-    return heard != heard_.end() && answered(heard->second.origin);
+  [[nodiscard]] std::string why_not(const BlockFacts& facts,
+                                    const std::optional<NodeName>& origin) const {
+    if (is_lost(facts, origin)) return "has lost it";
+    const auto silent = origin ? silent_.find(*origin) : silent_.end();
+    return fmt::format("does not answer for it ({})",
+                       silent != silent_.end() ? silent->second : "not a member");
   }
 
-  const std::vector<NodeAnswer>& answers_;
+  const CurrentAnswers& current_;
+  const std::vector<MapCommit> counting_;  // sorted, each map id once
+  std::vector<BlockFacts> facts_;          // of each
   PartitionPlan plan_;
-  std::map<NodeName, std::string> reasons_;
-  std::map<MapId, std::pair<NodeName, uint64_t>> at_origin_;
-  std::map<MapId, HeardBlock> heard_;
-  std::set<MapId> taken_;
-  uint64_t from_origin_ = 0;
-  uint64_t empty_ = 0;
-  uint64_t lost_ = 0;
+  std::map<NodeTag, NodeName> names_;
+  std::map<NodeName, std::string> silent_;  // have not answered for themselves, and why
+  std::set<NodeName> whole_answers_;        // have answered for themselves
+  uint64_t missing_ = 0;
 };
 
 // Nodes that have accepted different users' map outputs before they heard of each other: whoever
 // may read the one's may not read the other's (merge/app_owners.h).
-bool of_several_users(const std::vector<std::pair<NodeName, PartitionInfo>>& answers) {
+bool of_several_users(const CurrentAnswers& answers) {
   std::optional<uint32_t> user;
-  for (const auto& [name, info] : answers) {
-    if (!info.owner) continue;
-    if (user && *user != info.owner->uid) return true;
-    user = info.owner->uid;
+  for (const NodeAnswer* answer : answers.list) {
+    const std::optional<FileOwner>& owner = answer->second.owner;
+    if (!owner) continue;
+    if (user && *user != owner->uid) return true;
+    user = owner->uid;
   }
   return false;
+}
+
+PartitionPlan refused(PartitionPlan plan) {
+  plan.incomplete = "the nodes have map outputs of different users for this application";
+  return plan;
 }
 
 }  // namespace
@@ -178,44 +333,33 @@ PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition,
                         const std::vector<NodeName>& members,
                         const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
                         const std::vector<UnreachableNode>& unreachable) {
-  if (of_several_users(answers)) {
-    PartitionPlan plan;
-    plan.shuffle = std::move(shuffle);
-    plan.partition = partition;
-    plan.incomplete = "the nodes have map outputs of different users for this application";
-    return plan;
-  }
-  PlanMaker maker(shuffle, partition, answers, unreachable);
-  maker.add_merged();
+  PartitionPlan empty;
+  empty.shuffle = std::move(shuffle);
+  empty.partition = partition;
+  const CurrentAnswers current(answers);
+  if (of_several_users(current)) return refused(std::move(empty));
+  PlanMaker maker(current, std::move(empty));
+  maker.set_members(members, answers, unreachable);
+  maker.add_merged(true);
   maker.add_from_origins();
-  maker.find_lost();
   maker.check_witnesses(members);
+  maker.check_known();
   return maker.finish();
 }
 
 PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
                                const std::vector<std::pair<NodeName, PartitionInfo>>& answers) {
-  PartitionPlan plan;
-  plan.shuffle = std::move(shuffle);
-  plan.partition = partition;
-  if (of_several_users(answers)) return plan;
-  std::unordered_set<uint64_t, SeededHash> taken;
-  for (const NodeAnswer* holder : holders_of(answers)) {
-    const auto& [name, info] = *holder;
-    const std::size_t before = plan.blocks.size();
-    for (const MergedBlock& block : info.merged) {
-      if (!taken.insert(number(block.map)).second) continue;
-      plan.blocks.push_back({block.map, plan.bytes, block.length,
-                             MergedAt{name, block.offset, block.crc}, std::nullopt});
-      plan.bytes += block.length;
-    }
-    if (before == 0)
-      plan.owner = plan.whole_at = name;
-    else if (plan.blocks.size() > before)
-      plan.whole_at.reset();  // blocks of two nodes
-  }
-  plan.merged_bytes = plan.bytes;
+  PartitionPlan empty;
+  empty.shuffle = std::move(shuffle);
+  empty.partition = partition;
+  const CurrentAnswers current(answers);
+  if (of_several_users(current)) return refused(std::move(empty));
+  PlanMaker maker(current, std::move(empty));
+  maker.add_merged(false);
+  PartitionPlan plan = maker.finish();
+  plan.known = number(partition) < current.partition_count;
   plan.maps = plan.maps_merged = plan.blocks.size();
+  if (!plan.blocks.empty()) plan.owner = plan.blocks.front().merged->holder;
   return plan;
 }
 

@@ -27,10 +27,10 @@ struct PlannedBlock {
   CommitId id;          // the commit of the map id that counts
   uint64_t offset = 0;  // within the partition as it is read
   uint64_t length = 0;  // > 0
-  std::optional<MergedAt> merged;
-  // Where it was written, if that node has it. A merged plan leaves it open: whoever needs it asks
-  // around.
-  std::optional<NodeName> origin;
+  std::optional<MergedAt> merged{};
+  // Where it was written, if somebody knows the name of `id.origin`: that node may be down, or have
+  // lost it. A merged plan leaves it open.
+  std::optional<NodeName> origin{};
   bool lost_at_origin = false;  // its origin answers and has lost it; merged copies serve it
 };
 

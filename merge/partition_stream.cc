@@ -20,6 +20,16 @@ namespace {
 
 constexpr auto kIdle = std::chrono::seconds(2);
 
+// A reader has found the partition: what is missing of it now is lost, not a file that is not
+// there.
+Error as_read_error(Error error) {
+  if (error.code == Code::kNotFound || error.sys_errno == ENOENT) {
+    error.code = Code::kBlockLost;
+    error.sys_errno = 0;
+  }
+  return error;
+}
+
 Error wrong_checksum() {
   return make_error(Code::kCorruptData, "the bytes do not match their checksum");
 }
@@ -66,7 +76,7 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<void> fetch_unit(std::shared_ptr<Impl> self, std::size_t index,
                         std::shared_ptr<Loading> loading);
   Task<Result<Buffer>> fetch(StreamUnit unit);
-  Task<bool> fetch_merged_run(StreamUnit unit, std::span<std::byte> into);
+  Task<std::optional<Buffer>> fetch_merged_run(StreamUnit unit);
   Task<Status> fetch_block(const PlannedBlock& block, uint64_t within, std::span<std::byte> into,
                            bool whole);
   Task<Status> fetch_copy(const MergedAt& copy, uint64_t within, std::span<std::byte> into,
@@ -78,7 +88,7 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   Task<bool> fetch_other_copy(const PlannedBlock& block, uint64_t within, std::span<std::byte> into,
                               bool whole);
   Task<Status> fetch_piece(const PlannedBlock& block, uint64_t within, std::span<std::byte> into);
-  Task<std::optional<NodeName>> origin_of(const PlannedBlock& block);
+  [[nodiscard]] std::optional<NodeName> origin_of(const PlannedBlock& block) const;
   Task<Result<Buffer>> read_holder(const MergedAt& merged, uint64_t within, uint32_t length);
   void count_fallback(const PlannedBlock& block, const Error& error);
   void evict(std::size_t current);
@@ -99,8 +109,6 @@ struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Imp
   std::map<std::size_t, PieceCheck> checks;               // by block, of those read in pieces
   // Holders that did not answer: asking them for one block after the other would be a wait each.
   std::set<NodeName> silent;
-  // Who wrote what, asked when a block whose origin the plan leaves open has to be read there.
-  std::optional<std::map<MapId, NodeName>> origins;
   std::size_t last_unit = 0;
   TimePoint last_use;
   Gate gate;
@@ -207,18 +215,25 @@ std::shared_ptr<PartitionStream::Impl::Loading> PartitionStream::Impl::load(std:
 
 Task<void> PartitionStream::Impl::fetch_unit(std::shared_ptr<Impl> self, std::size_t index,
                                              std::shared_ptr<Loading> loading) {
-  loading->done = co_await self->fetch(self->units[index]);
+  auto fetched = co_await self->fetch(self->units[index]);
+  if (!fetched) fetched = as_read_error(std::move(fetched).error());
+  loading->done = std::move(fetched);
   for (const auto& waiter : loading->waiters) waiter->wake();
 }
 
 Task<Result<Buffer>> PartitionStream::Impl::fetch(StreamUnit unit) {
   CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await budget.acquire(unit.length, options.patience));
+  if (!unit.is_piece) {
+    if (auto run = co_await fetch_merged_run(unit)) {
+      run->set_lease(std::move(lease));
+      co_return *std::move(run);
+    }
+  }
   Buffer buffer(unit.length, std::move(lease));
   if (unit.is_piece) {
     CO_TRY(co_await fetch_piece(plan.blocks[unit.first_block], unit.within, buffer.span()));
     co_return buffer;
   }
-  if (co_await fetch_merged_run(unit, buffer.span())) co_return buffer;
   for (std::size_t i = 0; i < unit.blocks; ++i) {
     const PlannedBlock& block = plan.blocks[unit.first_block + i];
     CO_TRY(co_await fetch_block(
@@ -228,28 +243,25 @@ Task<Result<Buffer>> PartitionStream::Impl::fetch(StreamUnit unit) {
 }
 
 // The common case: all blocks of the unit lie one after the other in one holder's view, so one
-// question fetches them. False if they do not, or if anything about the answer is doubtful: then
-// each block is fetched by itself.
-Task<bool> PartitionStream::Impl::fetch_merged_run(StreamUnit unit, std::span<std::byte> into) {
+// question fetches them, and its answer is the unit. Nothing if they do not, or if anything about
+// the answer is doubtful: then each block is fetched by itself.
+Task<std::optional<Buffer>> PartitionStream::Impl::fetch_merged_run(StreamUnit unit) {
   const auto first = plan.blocks.begin() + static_cast<std::ptrdiff_t>(unit.first_block);
   const auto last = first + static_cast<std::ptrdiff_t>(unit.blocks);
-  const bool run = unit.blocks > 1 && std::all_of(first, last, [&](const PlannedBlock& block) {
-                     return block.merged && first->merged &&
-                            block.merged->holder == first->merged->holder &&
-                            block.merged->view_offset - first->merged->view_offset ==
-                                block.offset - first->offset;
-                   });
-  if (!run) co_return false;
-  const auto bytes = co_await read_holder(*first->merged, 0, static_cast<uint32_t>(into.size()));
-  if (!bytes || bytes->size() != into.size()) co_return false;
+  const bool run = std::all_of(first, last, [&](const PlannedBlock& block) {
+    return block.merged && first->merged && block.merged->holder == first->merged->holder &&
+           block.merged->view_offset - first->merged->view_offset == block.offset - first->offset;
+  });
+  if (!run) co_return std::nullopt;
+  auto bytes = co_await read_holder(*first->merged, 0, static_cast<uint32_t>(unit.length));
+  if (!bytes || bytes->size() != unit.length) co_return std::nullopt;
   for (auto block = first; block != last; ++block) {
     if (crc32c(bytes->span().subspan(block->offset - unit.offset, block->length)) !=
         block->merged->crc)
-      co_return false;
+      co_return std::nullopt;
   }
-  std::memcpy(into.data(), bytes->data(), into.size());
-  merged_bytes.add(into.size());
-  co_return true;
+  merged_bytes.add(unit.length);
+  co_return *std::move(bytes);
 }
 
 // `length` bytes of the holder's view from `within` the block on. A holder that does not answer is
@@ -268,23 +280,12 @@ Task<Result<Buffer>> PartitionStream::Impl::read_holder(const MergedAt& merged, 
   co_return bytes;
 }
 
-Task<std::optional<NodeName>> PartitionStream::Impl::origin_of(const PlannedBlock& block) {
-  if (block.origin) co_return block.origin;
-  if (!origins) {
-    const std::vector<NodeName> names = cluster.names();
-    const auto listings = co_await ask_nodes<ShuffleListing>(
-        runtime, gate, cluster, names,
-        [shuffle = plan.shuffle](NodeApi& node) { return node.list_shuffle(shuffle); });
-    std::map<MapId, NodeName> found;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      if (!listings[i]) continue;
-      for (const MapId map : listings[i]->maps) found.emplace(map, names[i]);
-    }
-    origins = std::move(found);
-  }
-  const auto it = origins->find(block.map);
-  if (it == origins->end()) co_return std::nullopt;
-  co_return it->second;
+// Only the node that made the commit has this commit of the map output.
+std::optional<NodeName> PartitionStream::Impl::origin_of(const PlannedBlock& block) const {
+  if (block.origin) return block.origin;
+  const std::vector<NodeName> names = cluster.names();
+  const auto it = std::ranges::find(names, block.id.origin, tag_of);
+  return it != names.end() ? std::optional(*it) : std::nullopt;
 }
 
 void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const Error& error) {
@@ -312,10 +313,9 @@ Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint6
   }
   CO_TRY(co_await fetch_elsewhere(block, within, into, whole));
   if (whole && block.merged && crc32c(into) != block.merged->crc) {
-    co_return make_error(Code::kCorruptData,
-                         name_of(block) +
-                             ": its origin has other bytes than were merged: it was written again "
-                             "since the partition was opened, or that disk is damaged");
+    co_return make_error(
+        Code::kCorruptData,
+        name_of(block) + ": its origin has other bytes than were merged: that disk is damaged");
   }
   co_return ok();
 }
@@ -351,15 +351,16 @@ Task<Status> PartitionStream::Impl::fetch_elsewhere(const PlannedBlock& block, u
 
 Task<Status> PartitionStream::Impl::fetch_from_origin(const PlannedBlock& block, uint64_t within,
                                                       std::span<std::byte> into) {
-  const std::optional<NodeName> origin_name = co_await origin_of(block);
+  const std::optional<NodeName> origin_name = origin_of(block);
   const std::shared_ptr<NodeApi> origin = origin_name ? cluster.node(*origin_name) : nullptr;
   if (!origin)
     co_return make_error(
         Code::kBlockLost,
         name_of(block) +
             " cannot be read where it was merged, and its origin is unknown or does not answer");
-  const auto bytes = co_await origin->read_block(plan.shuffle, block.map, plan.partition, within,
-                                                 static_cast<uint32_t>(into.size()));
+  const auto bytes =
+      co_await origin->read_block(plan.shuffle, block.map, block.id.commit, plan.partition, within,
+                                  static_cast<uint32_t>(into.size()));
   if (!bytes) {
     // A timeout stays a timeout; the message gets the name of what is missing.
     co_return Error(bytes.error())

@@ -1,7 +1,7 @@
 // Reads a planned partition as one run of bytes: merged blocks from their holder, checked by
 // crc32c, the others from their origin; a merged block that is corrupt, short or gone is read from
 // its origin instead. Reads ahead while the reader goes forward. Never returns wrong bytes and
-// never ends early: what cannot be had is an error (kBlockLost).
+// never ends early: what cannot be had is an error (kBlockLost, never kNotFound).
 //
 // Threads: reactor only; several reads at a time are fine. Memory: at most `ahead_bytes` and one
 // unit more, under the budget. Ownership: keep it alive by the shared_ptr while a read is under

@@ -6,7 +6,7 @@
 namespace shufflefs::merge {
 namespace {
 
-constexpr uint32_t kMagic = 0x504C4E31;  // "PLN1"
+constexpr uint32_t kMagic = 0x504C4E32;  // "PLN2"
 constexpr uint32_t kNobody = 0xFFFFFFFF;
 
 struct Head {
@@ -15,7 +15,9 @@ struct Head {
   uint32_t partition = 0;
   uint32_t owner = kNobody;
   uint32_t whole_at = kNobody;
-  uint32_t is_incomplete = 0;
+  uint16_t is_incomplete = 0;
+  uint16_t is_known = 0;
+  uint64_t life = 0;
   uint64_t bytes = 0;
   uint64_t maps = 0;
   uint64_t maps_merged = 0;
@@ -27,13 +29,15 @@ struct Head {
 
 struct Block {
   uint64_t map = 0;
+  uint64_t commit = 0;
+  uint64_t commit_origin = 0;  // a NodeTag
   uint64_t offset = 0;
   uint64_t length = 0;
   uint64_t view_offset = 0;
   uint32_t crc = 0;
   uint32_t holder = kNobody;
   uint32_t origin = kNobody;
-  uint32_t unused = 0;
+  uint32_t is_lost_at_origin = 0;
 };
 
 class Names {
@@ -91,6 +95,8 @@ struct Source {
 Block packed(const PlannedBlock& block, Names& names) {
   Block packed;
   packed.map = number(block.map);
+  packed.commit = block.id.commit;
+  packed.commit_origin = number(block.id.origin);
   packed.offset = block.offset;
   packed.length = block.length;
   if (block.merged) {
@@ -99,6 +105,7 @@ Block packed(const PlannedBlock& block, Names& names) {
     packed.holder = names.number_of(block.merged->holder);
   }
   packed.origin = names.number_of(block.origin);
+  packed.is_lost_at_origin = block.lost_at_origin ? 1 : 0;
   return packed;
 }
 
@@ -116,6 +123,8 @@ std::string encode_plan(const PartitionPlan& plan) {
   head.owner = names.number_of(plan.owner);
   head.whole_at = names.number_of(plan.whole_at);
   head.is_incomplete = plan.incomplete ? 1 : 0;
+  head.is_known = plan.known ? 1 : 0;
+  head.life = plan.life;
   head.bytes = plan.bytes;
   head.maps = plan.maps;
   head.maps_merged = plan.maps_merged;
@@ -155,6 +164,8 @@ Result<PartitionPlan> decode_plan(std::string_view bytes) {
   };
   plan.owner = name_of(head.owner);
   plan.whole_at = name_of(head.whole_at);
+  plan.known = head.is_known != 0;
+  plan.life = head.life;
   plan.bytes = head.bytes;
   plan.maps = head.maps;
   plan.maps_merged = head.maps_merged;
@@ -163,8 +174,12 @@ Result<PartitionPlan> decode_plan(std::string_view bytes) {
   plan.blocks.reserve(head.blocks);
   for (uint64_t i = 0; i < head.blocks; ++i) {
     const auto block = source.get<Block>();
-    PlannedBlock planned{MapId{block.map}, block.offset, block.length, std::nullopt,
-                         name_of(block.origin)};
+    PlannedBlock planned{.map = MapId{block.map},
+                         .id = {block.commit, NodeTag{block.commit_origin}},
+                         .offset = block.offset,
+                         .length = block.length,
+                         .origin = name_of(block.origin),
+                         .lost_at_origin = block.is_lost_at_origin != 0};
     if (const auto holder = name_of(block.holder))
       planned.merged = MergedAt{*holder, block.view_offset, block.crc};
     plan.blocks.push_back(std::move(planned));

@@ -2,7 +2,7 @@
 // machine: what an open partition is, when the worker that opened it is gone. Not a format for
 // disks or the wire.
 //
-// Threads: pure. Failure: kCorruptData for bytes that are not such a plan. Cost: linear; 48 bytes a
+// Threads: pure. Failure: kCorruptData for bytes that are not such a plan. Cost: linear; 64 bytes a
 // block and each node's name once.
 #pragma once
 

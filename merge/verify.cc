@@ -20,7 +20,9 @@ class Verifier {
     ++report_.blocks;
     if (block.merged) {
       co_await check_merged(block);
-      if (block.origin)
+      if (block.lost_at_origin && block.origin)
+        lost_at_origin(block, "its origin has lost it, and nobody removed it");
+      else if (block.origin)
         co_await check_origin(block);
       else
         ++report_.origins_gone;
@@ -38,10 +40,11 @@ class Verifier {
     uint32_t crc = 0;
     for (uint64_t done = 0; done < block.length;) {
       const auto size = static_cast<uint32_t>(std::min(kPiece, block.length - done));
-      const auto bytes =
-          merged ? co_await node->read_merged(plan_.shuffle, plan_.partition,
-                                              block.merged->view_offset + done, size)
-                 : co_await node->read_block(plan_.shuffle, block.map, plan_.partition, done, size);
+      const auto bytes = merged
+                             ? co_await node->read_merged(plan_.shuffle, plan_.partition,
+                                                          block.merged->view_offset + done, size)
+                             : co_await node->read_block(plan_.shuffle, block.map, block.id.commit,
+                                                         plan_.partition, done, size);
       if (!bytes) co_return bytes.error();
       if (bytes->size() != size) co_return make_error(Code::kProtocol, "it sent too few bytes");
       crc = crc32c(crc, bytes->span());
@@ -65,6 +68,8 @@ class Verifier {
       ++report_.origins;
     else if (!crc && crc.error().code == Code::kPeerUnreachable)
       ++report_.origins_gone;
+    else if (!crc && crc.error().code == Code::kBlockLost)
+      lost_at_origin(block, crc.error().message);
     else
       found(block, false, crc ? mismatch(*crc, block.merged->crc) : crc.error());
   }
@@ -78,8 +83,8 @@ class Verifier {
     const auto size = static_cast<uint32_t>(std::min(kPiece, block.length));
     const uint64_t last = block.length - size;
     for (const uint64_t at : {uint64_t{0}, last}) {
-      const auto bytes =
-          co_await node->read_block(plan_.shuffle, block.map, plan_.partition, at, size);
+      const auto bytes = co_await node->read_block(plan_.shuffle, block.map, block.id.commit,
+                                                   plan_.partition, at, size);
       if (!bytes) {
         found(block, false, bytes.error());
         co_return;
@@ -88,6 +93,11 @@ class Verifier {
       if (last == 0) break;
     }
     ++report_.origins;
+  }
+
+  void lost_at_origin(const PlannedBlock& block, const std::string& why) {
+    ++report_.lost_at_origin;
+    found(block, false, make_error(Code::kBlockLost, why));
   }
 
   static Error mismatch(uint32_t found, uint32_t expected) {

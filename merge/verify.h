@@ -27,12 +27,13 @@ struct CopyFinding {
 };
 
 struct VerifyReport {
-  uint64_t next_block = 0;    // where to go on; the number of blocks when all were looked at
-  uint64_t blocks = 0;        // looked at now
-  uint64_t bytes = 0;         // of both copies
-  uint64_t merged = 0;        // merged copies that are right
-  uint64_t origins = 0;       // copies at the origin that are right
-  uint64_t origins_gone = 0;  // merged blocks whose origin does not answer: not compared
+  uint64_t next_block = 0;      // where to go on; the number of blocks when all were looked at
+  uint64_t blocks = 0;          // looked at now
+  uint64_t bytes = 0;           // of both copies
+  uint64_t merged = 0;          // merged copies that are right
+  uint64_t origins = 0;         // copies at the origin that are right
+  uint64_t origins_gone = 0;    // merged blocks whose origin does not answer: not compared
+  uint64_t lost_at_origin = 0;  // merged blocks that their origin has lost; each is a finding too
   std::vector<CopyFinding> findings;
 };
 

@@ -294,9 +294,10 @@ Task<Result<Buffer>> RemotePeer::read_merged(merge::ShuffleKey shuffle,
 }
 
 Task<Result<Buffer>> RemotePeer::read_block(merge::ShuffleKey shuffle, merge::MapId map,
-                                            merge::PartitionId partition, uint64_t offset,
-                                            uint32_t length) {
-  Bytes header = encode(ReadBlockQuestion{std::move(shuffle), map, partition, offset, length});
+                                            uint64_t commit, merge::PartitionId partition,
+                                            uint64_t offset, uint32_t length) {
+  Bytes header =
+      encode(ReadBlockQuestion{std::move(shuffle), map, commit, partition, offset, length});
   return ask_for_bytes(shared_from_this(),
                        Call{MessageType::kReadBlock, std::move(header), {}, length});
 }
@@ -317,10 +318,10 @@ Task<Result<Buffer>> RemotePeer::read_map_file(merge::ShuffleKey shuffle, merge:
 }
 
 Task<Status> RemotePeer::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                              uint64_t epoch) {
+                              uint64_t life) {
   return ask_to(
       shared_from_this(),
-      Call{MessageType::kDrop, encode(DropRequest{std::move(app), shuffle, epoch}), {}, 0});
+      Call{MessageType::kDrop, encode(DropRequest{std::move(app), shuffle, life}), {}, 0});
 }
 
 Task<Result<std::string>> RemotePeer::report(std::string about) {

@@ -42,7 +42,7 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
   Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;
   Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                    uint64_t offset, uint32_t length) override;
-  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map,
+  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
                                   merge::PartitionId partition, uint64_t offset,
                                   uint32_t length) override;
   Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
@@ -51,7 +51,7 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
                                      merge::MapFile file, uint64_t offset,
                                      uint32_t length) override;
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t epoch) override;
+                    uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
   // Asks for a sign of life whatever the health is, and closes connections that have been idle for

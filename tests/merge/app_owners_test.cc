@@ -43,13 +43,14 @@ TEST_CASE("what two nodes have accepted of two users is root's", "[app_owners]")
 TEST_CASE("a plan over nodes that know different users has nothing of either", "[app_owners]") {
   const ShuffleKey key{app("a"), ShuffleId{0}};
   PartitionInfo of_alice;
-  of_alice.at_origin = {{MapId{1}, 10}};
-  of_alice.merged = {{MapId{1}, 0, 10, 5}};
+  of_alice.known = true;
+  of_alice.own = {{MapId{1}, 1, 10}};
+  of_alice.merged = {{MapId{1}, {1, tag_of(node("n1"))}, 0, 10, 5}};
   of_alice.partition_count = 1;
   of_alice.owner = kAlice;
   PartitionInfo of_bob = of_alice;
-  of_bob.at_origin = {{MapId{2}, 10}};
-  of_bob.merged = {{MapId{2}, 0, 10, 5}};
+  of_bob.own = {{MapId{2}, 2, 10}};
+  of_bob.merged = {{MapId{2}, {2, tag_of(node("n2"))}, 0, 10, 5}};
   of_bob.owner = kBob;
   const std::vector<NodeName> members = {node("n1"), node("n2")};
   const auto plan = [&](const PartitionInfo& second) {

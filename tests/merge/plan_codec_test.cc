@@ -12,9 +12,11 @@ PartitionPlan a_plan() {
   plan.partition = PartitionId{9};
   const NodeName one = *NodeName::parse("n1");
   const NodeName two = *NodeName::parse("n2");
-  plan.blocks = {{MapId{1}, 0, 100, MergedAt{one, 4096, 0xABCD}, two},
-                 {MapId{2}, 100, 50, std::nullopt, one},
-                 {MapId{3}, 150, 7, MergedAt{two, 0, 1}, std::nullopt}};
+  plan.life = 77;
+  plan.known = true;
+  plan.blocks = {{MapId{1}, {5, tag_of(two)}, 0, 100, MergedAt{one, 4096, 0xABCD}, two, true},
+                 {MapId{2}, {UINT64_MAX, tag_of(one)}, 100, 50, std::nullopt, one},
+                 {MapId{3}, {6, tag_of(two)}, 150, 7, MergedAt{two, 0, 1}, std::nullopt}};
   plan.bytes = 157;
   plan.maps = 5;
   plan.maps_merged = 4;
@@ -32,6 +34,8 @@ TEST_CASE("a plan survives its encoding") {
   REQUIRE(back);
   CHECK(back->shuffle == plan.shuffle);
   CHECK(back->partition == plan.partition);
+  CHECK(back->life == plan.life);
+  CHECK(back->known == plan.known);
   CHECK(back->bytes == plan.bytes);
   CHECK(back->maps == plan.maps);
   CHECK(back->maps_merged == plan.maps_merged);
@@ -45,6 +49,8 @@ TEST_CASE("a plan survives its encoding") {
     const PlannedBlock& was = plan.blocks[i];
     const PlannedBlock& is = back->blocks[i];
     CHECK(is.map == was.map);
+    CHECK(is.id == was.id);
+    CHECK(is.lost_at_origin == was.lost_at_origin);
     CHECK(is.offset == was.offset);
     CHECK(is.length == was.length);
     CHECK(is.origin == was.origin);

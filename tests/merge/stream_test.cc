@@ -22,7 +22,7 @@ PartitionPlan plan_of(const std::vector<uint64_t>& lengths) {
   PartitionPlan plan;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     plan.blocks.push_back(
-        {static_cast<MapId>(i), plan.bytes, lengths[i], std::nullopt, std::nullopt});
+        {.map = static_cast<MapId>(i), .id = {}, .offset = plan.bytes, .length = lengths[i]});
     plan.bytes += lengths[i];
   }
   return plan;
@@ -144,7 +144,7 @@ TEST_CASE("what is merged is found with a question to each candidate, whatever w
   REQUIRE(plan.owner == owner);
   REQUIRE(plan.blocks.size() == 20);
 
-  // The plan says nothing of origins: they are asked when a block has to be read there.
+  // The plan leaves origins open: they are found when a block has to be read there.
   cluster.faults.down.insert(owner);
   const auto text = cluster.read(others[2], plan);
   REQUIRE(text);

@@ -132,10 +132,10 @@ Task<Result<Buffer>> FakeNode::read_merged(merge::ShuffleKey shuffle, merge::Par
 }
 
 Task<Result<Buffer>> FakeNode::read_block(merge::ShuffleKey shuffle, merge::MapId map,
-                                          merge::PartitionId partition, uint64_t offset,
-                                          uint32_t length) {
-  CO_TRY(note(fmt::format("read_block {} map {} {} {}+{}", to_string(shuffle), merge::number(map),
-                          merge::number(partition), offset, length)));
+                                          uint64_t commit, merge::PartitionId partition,
+                                          uint64_t offset, uint32_t length) {
+  CO_TRY(note(fmt::format("read_block {} map {} commit {} {} {}+{}", to_string(shuffle),
+                          merge::number(map), commit, merge::number(partition), offset, length)));
   co_return buffer_of(std::string(length, 'b'));
 }
 
@@ -155,9 +155,9 @@ Task<Result<Buffer>> FakeNode::read_map_file(merge::ShuffleKey shuffle, merge::M
 }
 
 Task<Status> FakeNode::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                            uint64_t epoch) {
+                            uint64_t life) {
   co_return note(fmt::format("drop {} {} {}", app.str(),
-                             shuffle ? std::to_string(merge::number(*shuffle)) : "all", epoch));
+                             shuffle ? std::to_string(merge::number(*shuffle)) : "all", life));
 }
 
 Task<Result<std::string>> FakeNode::report(std::string about) {

@@ -43,7 +43,7 @@ class FakeNode final : public merge::NodeApi {
   Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;
   Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                    uint64_t offset, uint32_t length) override;
-  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map,
+  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
                                   merge::PartitionId partition, uint64_t offset,
                                   uint32_t length) override;
   Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
@@ -52,7 +52,7 @@ class FakeNode final : public merge::NodeApi {
                                      merge::MapFile file, uint64_t offset,
                                      uint32_t length) override;
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t epoch) override;
+                    uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
   std::vector<std::string> calls;            // "push app-1/7 map 5 ..."

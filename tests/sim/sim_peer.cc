@@ -149,12 +149,12 @@ Task<Result<Buffer>> SimPeer::read_merged(merge::ShuffleKey shuffle, merge::Part
 }
 
 Task<Result<Buffer>> SimPeer::read_block(merge::ShuffleKey shuffle, merge::MapId map,
-                                         merge::PartitionId partition, uint64_t offset,
-                                         uint32_t length) {
-  return ask_for_bytes(
-      MessageType::kReadBlock,
-      net::encode(net::ReadBlockQuestion{std::move(shuffle), map, partition, offset, length}),
-      length);
+                                         uint64_t commit, merge::PartitionId partition,
+                                         uint64_t offset, uint32_t length) {
+  return ask_for_bytes(MessageType::kReadBlock,
+                       net::encode(net::ReadBlockQuestion{std::move(shuffle), map, commit,
+                                                          partition, offset, length}),
+                       length);
 }
 
 Task<Result<uint64_t>> SimPeer::map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
@@ -173,10 +173,10 @@ Task<Result<Buffer>> SimPeer::read_map_file(merge::ShuffleKey shuffle, merge::Ma
 }
 
 Task<Status> SimPeer::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                           uint64_t epoch) {
+                           uint64_t life) {
   CO_TRY_ASSIGN(const Answer answer,
                 co_await ask(MessageType::kDrop,
-                             net::encode(net::DropRequest{std::move(app), shuffle, epoch}), {}));
+                             net::encode(net::DropRequest{std::move(app), shuffle, life}), {}));
   co_return net::decode_nothing(answer.header);
 }
 

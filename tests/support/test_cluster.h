@@ -110,11 +110,11 @@ class Link final : public merge::NodeApi {
       bytes->data()[bytes->size() / 2] ^= std::byte{4};
     co_return bytes;
   }
-  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map,
+  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
                                   merge::PartitionId partition, uint64_t offset,
                                   uint32_t length) override {
     if (cut()) co_return unreachable();
-    co_return co_await to_->read_block(std::move(shuffle), map, partition, offset, length);
+    co_return co_await to_->read_block(std::move(shuffle), map, commit, partition, offset, length);
   }
   Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
                                        merge::MapFile file) override {
@@ -128,9 +128,9 @@ class Link final : public merge::NodeApi {
     co_return co_await to_->read_map_file(std::move(shuffle), map, file, offset, length);
   }
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t epoch) override {
+                    uint64_t life) override {
     if (cut()) co_return unreachable();
-    co_return co_await to_->drop(std::move(app), shuffle, epoch);
+    co_return co_await to_->drop(std::move(app), shuffle, life);
   }
 
  private:
