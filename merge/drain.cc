@@ -14,8 +14,8 @@ namespace {
 PushRequest make_request(const Drain::Parts& parts, const ShuffleKey& shuffle) {
   PushRequest request;
   request.shuffle = shuffle;
-  request.origin = parts.cluster.self();
-  request.epoch = parts.epochs.of(shuffle);
+  request.sender = parts.cluster.self();
+  request.life = parts.table.life_of(shuffle);
   request.owner = parts.owners.find(shuffle.app).value_or(FileOwner{});
   return request;
 }
@@ -36,10 +36,8 @@ void Drain::begin() {
   lost_.clear();
   moved_before_ = moved_.value();
   log_info("node.draining", {{"node", parts_.cluster.self().str()}});
-  for (const ShuffleKey& shuffle : parts_.maps.shuffles()) {
-    for (const MapOutput& output : parts_.maps.of(shuffle))
-      parts_.pusher.submit({.shuffle = shuffle, .map = output.map, .known = true, .leaving = true});
-  }
+  for (const MapOutputRef& output : parts_.table.all())
+    parts_.pusher.submit({.output = output, .known = true, .leaving = true});
   to_look_ = 1;  // until they have been counted
   gate_.spawn(move_orphans(round_));
 }
@@ -55,10 +53,8 @@ DrainStatus Drain::status() const {
   DrainStatus status;
   status.draining = on_;
   ShuffleInfo sum;
-  for (const ShuffleKey& shuffle : parts_.maps.shuffles()) {
-    parts_.ledger.add_to(shuffle, sum);
-    status.map_outputs += parts_.maps.of(shuffle).size();
-  }
+  for (const ShuffleKey& shuffle : parts_.table.shuffles()) parts_.table.describe(shuffle, sum);
+  status.map_outputs = sum.maps;
   status.waiting =
       parts_.pusher.pending() + parts_.committer.looks_under_way() + (on_ ? to_look_ : 0);
   status.blocks_left_home = sum.blocks_left_home;
@@ -127,16 +123,22 @@ Task<Result<std::vector<Drain::Orphan>>> Drain::orphans_of(ShuffleKey shuffle,
     co_return std::move(view).error();
   }
   // Whose origin is alive and stays: here, or on another member that answers.
-  std::set<MapId> safe;
-  for (const MapOutput& output : parts_.maps.of(shuffle)) safe.insert(output.map);
-  for (const HeardBlock& heard : parts_.heard.of(shuffle, partition)) {
+  PartitionInfo info;
+  std::vector<MapOutputRef> own;
+  parts_.table.describe(shuffle, partition, info, own);
+  std::set<MapCommit> safe;
+  const NodeTag self = tag_of(parts_.cluster.self());
+  for (const OwnBlock& block : info.own) {
+    if (!block.lost) safe.insert({block.map, {block.commit, self}});
+  }
+  for (const HeardBlock& heard : info.heard) {
     if (staying_.contains(heard.origin) && parts_.cluster.node(heard.origin) != nullptr &&
         parts_.cluster.is_up(heard.origin))
-      safe.insert(heard.map);
+      safe.insert({heard.map, {heard.commit, tag_of(heard.origin)}});
   }
   for (const MergedBlock& block : *view) {
-    if (!safe.contains(block.map))
-      orphans.push_back({block.map, block.offset, block.length, block.crc});
+    if (!safe.contains({block.map, block.id}))
+      orphans.push_back({block.map, block.id, block.offset, block.length, block.crc});
   }
   co_return orphans;
 }
@@ -149,7 +151,8 @@ Task<void> Drain::look_at_members(ShuffleKey shuffle, PartitionId partition) {
     const std::shared_ptr<NodeApi> node = parts_.cluster.node(name);
     if (!node || name == parts_.cluster.self()) continue;
     PushRequest question = make_request(parts_, shuffle);
-    question.parts.push_back({MapId{}, UINT64_MAX, {{partition, 0, 1}}});
+    // No node has this tag: nobody has such a block, or takes it for another.
+    question.parts.push_back({MapId{}, {UINT64_MAX, NodeTag{}}, {{partition, 0, 1}}});
     question.offer = true;
     const auto reply = co_await node->push(std::move(question));
     if (!reply && reply.error().code == Code::kNoSpace)
@@ -161,8 +164,7 @@ Task<void> Drain::look_at_members(ShuffleKey shuffle, PartitionId partition) {
 
 std::vector<NodeName> Drain::targets(const ShuffleKey& shuffle, PartitionId partition) {
   const uint32_t partitions =
-      std::max({parts_.heard.partition_count(shuffle), parts_.maps.partition_count(shuffle),
-                number(partition) + 1});
+      std::max(parts_.table.partition_count(shuffle), number(partition) + 1);
   const auto placement = parts_.placements.get(shuffle, partitions);
   std::vector<NodeName> all = {placement->owner(partition)};
   if (const auto second = placement->second(partition)) all.push_back(*second);
@@ -205,8 +207,7 @@ Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId parti
   PushRequest request = make_request(parts_, shuffle);
   uint64_t bytes = 0;
   for (const Orphan& orphan : orphans) {
-    // Which life of the map id it is only the origin knew; a removal would have come here as well.
-    request.parts.push_back({orphan.map, UINT64_MAX, {{partition, orphan.crc, orphan.length}}});
+    request.parts.push_back({orphan.map, orphan.id, {{partition, orphan.crc, orphan.length}}});
     bytes += orphan.length;
   }
   CO_TRY_ASSIGN(ByteBudget::Lease lease,
@@ -222,7 +223,7 @@ Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId parti
     return ok();
   }));
   PushRequest question = make_request(parts_, shuffle);
-  question.epoch = request.epoch;
+  question.life = request.life;
   question.parts = request.parts;
   question.offer = true;
   auto reply = co_await node->push(std::move(request));

@@ -24,13 +24,10 @@
 #include "merge/committer.h"
 #include "merge/engine_options.h"
 #include "merge/engine_status.h"
-#include "merge/epochs.h"
-#include "merge/heard_maps.h"
-#include "merge/local_maps.h"
 #include "merge/merge_store.h"
 #include "merge/placement_cache.h"
-#include "merge/push_ledger.h"
 #include "merge/pusher.h"
+#include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
 
@@ -39,13 +36,10 @@ class Drain {
   struct Parts {
     Runtime& runtime;
     Cluster& cluster;
+    ShuffleTable& table;
     MergeStore& store;
-    LocalMaps& maps;
     const Committer& committer;
-    HeardMaps& heard;
-    Epochs& epochs;
     AppOwners& owners;
-    PushLedger& ledger;
     Pusher& pusher;
     PlacementCache& placements;
     ByteBudget& budget;
@@ -63,6 +57,7 @@ class Drain {
  private:
   struct Orphan {
     MapId map{};
+    CommitId id;
     uint64_t offset = 0;  // in the partition's merged view
     uint64_t length = 0;
     uint32_t crc = 0;

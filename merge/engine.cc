@@ -11,16 +11,13 @@
 #include "merge/committer.h"
 #include "merge/disk_keeper.h"
 #include "merge/drain.h"
-#include "merge/epochs.h"
 #include "merge/executor_finder.h"
-#include "merge/heard_maps.h"
-#include "merge/local_maps.h"
 #include "merge/local_node.h"
 #include "merge/merge_store.h"
 #include "merge/partition_index.h"
 #include "merge/placement_cache.h"
-#include "merge/push_ledger.h"
 #include "merge/pusher.h"
+#include "merge/shuffle_table.h"
 #include "merge/spark_reaper.h"
 #include "merge/trash.h"
 
@@ -46,7 +43,9 @@ struct Engine::Impl {
         options(std::move(options_in)),
         lengths(io, memory.caches_bytes() / 5),
         trash(runtime, io, options.trash_grace),
-        epochs(io, options.data_dirs.front() + "/epochs"),
+        clock(io, options.data_dirs.front() + "/clock"),
+        log(io, options.data_dirs.front() + "/table", clock),
+        table(log, clock, options.self, memory.caches_bytes() / 5),
         disks(io, options.data_dirs, options.disk.reserve_bytes),
         store(io, trash, disks,
               {.cache_bytes = memory.caches_bytes() / 5,
@@ -54,13 +53,12 @@ struct Engine::Impl {
                .index_copies_bytes = memory.caches_bytes() / 5,
                .split_bytes = options.split_bytes,
                .verify = options.verify_merged,
-               .is_stale = [this](const ShuffleKey& key,
-                                  uint64_t modified_ms) { return modified_ms < epochs.of(key); }}),
+               .life_of = [this](const ShuffleKey& key) { return table.life_of(key); }}),
         disk_keeper(runtime, disks, store, metrics, options.disk),
         executors(io, options.data_dirs.front() + "/executors", local_dirs(options)),
-        committer({runtime, io, metrics, maps, epochs, trash, options.data_dirs,
-                   [this](const ShuffleKey& shuffle, MapId map) { committed(shuffle, map); },
-                   [this](const MapOutput& output) { removed(output); },
+        committer({runtime, io, metrics, table, trash, options.data_dirs,
+                   [this](const MapOutputRef& output) { committed(output); },
+                   [this](const MapOutputRef& output) { ended(output); },
                    [this](const std::string& path) { return executors.application_of(path); },
                    &owners, options.app_quota}),
         executor_finder(runtime, io, executors),
@@ -70,33 +68,24 @@ struct Engine::Impl {
                {.app_ttl = options.app_ttl}),
         node(std::make_shared<LocalNode>(LocalNode::Parts{
             runtime, io, memory.of(MemoryPurpose::kServe), memory.of(MemoryPurpose::kReceive),
-            metrics, maps, store, heard, epochs, ledger, lengths, options.push.max_block_bytes,
-            [this](const ShuffleKey& shuffle) { return committer.refused(shuffle); },
-            [this](const ShuffleKey& shuffle) { return committer.drop(shuffle); },
-            [this] { return committer.is_complete(); }, &owners,
-            [this] { return drain && drain->on(); }})),
-        sizer(io, maps, store),
+            metrics, table, store, committer, lengths, owners, options.push.max_block_bytes})),
+        sizer(io, table, store),
         gate(runtime, "engine") {}
 
-  // On any thread; before start() the scan's finds wait in the list and are picked up there.
-  // `known`: it was there when this life of the node began.
-  void committed(const ShuffleKey& shuffle, MapId map, bool known = false) {
+  // On any thread; before start() the scan's finds wait in the table and are picked up there.
+  void committed(const MapOutputRef& output) {
     if (!started.load()) return;
-    asio::post(runtime.executor(), [this, shuffle, map, known] {
-      announcer->committed(shuffle, map);
-      submit(shuffle, map, known);
+    asio::post(runtime.executor(), [this, output] {
+      announcer->wake();
+      pusher->submit({.output = output, .leaving = drain->on()});
     });
   }
-  void submit(const ShuffleKey& shuffle, MapId map, bool known) {
-    pusher->submit({.shuffle = shuffle, .map = map, .known = known, .leaving = drain->on()});
-  }
-  void removed(const MapOutput& output) {
-    asio::post(runtime.executor(),
-               [this, shuffle = output.shuffle, map = output.map, commit = output.commit] {
-                 ledger.forget(shuffle, map);
-                 if (announcer) announcer->removed(shuffle, map, commit);
-                 if (pusher) gate.spawn(forget_or_end(shuffle, map));
-               });
+  void ended(const MapOutputRef& output) {
+    if (!started.load()) return;
+    asio::post(runtime.executor(), [this, output] {
+      announcer->wake();
+      gate.spawn(node->forget(output));
+    });
   }
   Task<void> release_idle_streams() {
     while (true) {
@@ -107,30 +96,15 @@ struct Engine::Impl {
       }
     }
   }
-  // Takes the map output out of what is merged here; or ends the shuffle, if that was its last map
-  // output in the whole cluster as far as this node knows.
-  Task<void> forget_or_end(ShuffleKey shuffle, MapId map) {
-    const auto heard_of = heard.shuffles();
-    const bool last = maps.of(shuffle).empty() &&
-                      std::find(heard_of.begin(), heard_of.end(), shuffle) == heard_of.end();
-    if (!last) {
-      // It may have come again meanwhile; then its blocks are pushed again as well.
-      store.forget(shuffle, map);
-      co_return;
-    }
-    log_info("shuffle.ended",
-             {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
-    const Status dropped = co_await offload(runtime, [&] { return store.drop(shuffle); });
-    if (!dropped)
-      log_warning("shuffle.not_dropped",
-                  {{"shuffle", to_string(shuffle)}, {"reason", dropped.error().message}});
-  }
-
-  // Looks again for what could not be read.
+  // Looks again for what could not be read, and writes what could not be written.
   Task<void> rescan() {
     while (true) {
       co_await sleep_for(runtime, std::chrono::seconds(5));
-      if (!committer.is_complete()) co_await offload(runtime, [&] { return committer.scan(); });
+      co_await offload(runtime, [&]() -> Status {
+        committer.scan_unread();
+        TRY(table.flush());
+        return table.forget_old();
+      });
     }
   }
 
@@ -140,12 +114,11 @@ struct Engine::Impl {
   Metrics& metrics;
   const EngineOptions options;
   AppOwners owners;
-  LocalMaps maps;
-  HeardMaps heard;
-  PushLedger ledger;
   BlockLengths lengths;
   Trash trash;
-  Epochs epochs;
+  LogicalClock clock;
+  TableLog log;
+  ShuffleTable table;
   Disks disks;
   MergeStore store;
   DiskKeeper disk_keeper;
@@ -193,9 +166,12 @@ Status Engine::prepare() {
     impl_->disks.fail(disk, prepared.error().message);
   }
   impl_->disks.refresh();
-  TRY(impl_->epochs.load());
+  TRY(impl_->clock.load(impl_->runtime.wall_clock()));
+  TRY(impl_->table.load(impl_->io));
   TRY(impl_->store.load());
   for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
+  for (const MapOutputRef& output : impl_->table.all())
+    impl_->owners.heard(output->shuffle.app, output->owner);
   // Before the scan, which asks them for the application of what it finds.
   TRY(impl_->executors.load());
   impl_->committer.scan();
@@ -206,20 +182,23 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.epochs,
+  impl.node->set_cluster(cluster);
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.clock,
                                            impl.options.stream.lost_patience);
-  impl.announcer =
-      std::make_unique<Announcer>(impl.runtime, impl.io, cluster, impl.maps, *impl.placements);
-  impl.pusher = std::make_unique<Pusher>(
-      impl.runtime, impl.io, impl.memory.of(MemoryPurpose::kPush), impl.metrics, cluster, impl.maps,
-      *impl.placements, impl.ledger, impl.options.push);
-  impl.drain = std::make_unique<Drain>(
-      Drain::Parts{impl.runtime, cluster, impl.store, impl.maps, impl.committer, impl.heard,
-                   impl.epochs, impl.owners, impl.ledger, *impl.pusher, *impl.placements,
-                   impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
-  impl.metrics.gauge("shufflefs_announce_pending",
-                     "News of map outputs that some member has still to hear.",
+  impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, impl.metrics, cluster,
+                                               impl.table, *impl.placements);
+  impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io,
+                                         impl.memory.of(MemoryPurpose::kPush), impl.metrics,
+                                         cluster, impl.table, *impl.placements, impl.options.push);
+  impl.drain = std::make_unique<Drain>(Drain::Parts{
+      impl.runtime, cluster, impl.table, impl.store, impl.committer, impl.owners, *impl.pusher,
+      *impl.placements, impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
+  impl.metrics.gauge("shufflefs_announce_pending", "Announcements not yet delivered.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
+  impl.metrics.gauge("shufflefs_maps_lost",
+                     "Map outputs of this node whose files are gone, cut or changed, though nobody "
+                     "removed them.",
+                     [&impl] { return static_cast<double>(impl.table.lost_maps()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) {
     impl.announcer->tell_all(node);
     impl.catalog->has_returned(node);
@@ -232,10 +211,9 @@ void Engine::start(Cluster& cluster) {
   impl.gate.spawn(impl.reaper.run());
   impl.gate.spawn(impl.rescan());
   impl.started = true;
-  for (const ShuffleKey& shuffle : impl.maps.shuffles()) {
-    for (const MapOutput& output : impl.maps.of(shuffle))
-      impl.committed(shuffle, output.map, /*known=*/true);
-  }
+  // They were there when this life of the node began: ask before sending.
+  for (const MapOutputRef& output : impl.table.all())
+    impl.pusher->submit({.output = output, .known = true});
 }
 
 Task<void> Engine::stop() {
@@ -268,7 +246,7 @@ std::string Engine::local_root(std::size_t disk) const {
 }
 
 std::vector<ShuffleKey> Engine::local_shuffles() const {
-  std::vector<ShuffleKey> keys = impl_->maps.shuffles();
+  std::vector<ShuffleKey> keys = impl_->table.shuffles();
   for (const auto& more : {impl_->committer.generic_shuffles(), impl_->store.shuffles()})
     keys.insert(keys.end(), more.begin(), more.end());
   std::sort(keys.begin(), keys.end());
@@ -276,13 +254,13 @@ std::vector<ShuffleKey> Engine::local_shuffles() const {
   return keys;
 }
 
-std::vector<MapOutput> Engine::local_maps(const ShuffleKey& shuffle) const {
-  std::vector<MapOutput> outputs = impl_->maps.of(shuffle);
+std::vector<MapOutputRef> Engine::local_maps(const ShuffleKey& shuffle) const {
+  std::vector<MapOutputRef> outputs = impl_->table.of(shuffle);
   // Generic ones are seen in their own directory.
-  std::erase_if(outputs, [&](const MapOutput& output) {
+  std::erase_if(outputs, [&](const MapOutputRef& output) {
     return std::any_of(
         impl_->options.data_dirs.begin(), impl_->options.data_dirs.end(),
-        [&](const std::string& dir) { return output.data_path.starts_with(dir + "/maps/"); });
+        [&](const std::string& dir) { return output->data_path.starts_with(dir + "/maps/"); });
   });
   return outputs;
 }
@@ -304,6 +282,7 @@ std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
 }
 
 void Engine::drain(bool on) {
+  impl_->node->set_draining(on);
   if (on)
     impl_->drain->begin();
   else
@@ -363,7 +342,7 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
 }
 
 uint32_t Engine::known_partition_count(const ShuffleKey& shuffle) const {
-  return impl_->node->partition_count(shuffle);
+  return impl_->table.partition_count(shuffle);
 }
 
 std::string Engine::owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const {
@@ -380,11 +359,15 @@ std::string Engine::owners_text(const ShuffleKey& shuffle, uint32_t partition_co
 }
 
 std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {
-  const IndexBytes header = encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition);
+  const IndexBytes header =
+      encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition, merged_plan.life);
   std::vector<std::byte> bytes(header.begin(), header.end());
   for (const PlannedBlock& block : merged_plan.blocks) {
-    const IndexBytes record = encode_index_record(
-        {block.map, block.offset, block.length, 0, block.merged ? block.merged->crc : 0});
+    const IndexBytes record = encode_index_record({.map = block.map,
+                                                   .id = block.id,
+                                                   .offset = block.offset,
+                                                   .length = block.length,
+                                                   .crc = block.merged ? block.merged->crc : 0});
     bytes.insert(bytes.end(), record.begin(), record.end());
   }
   return bytes;

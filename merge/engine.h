@@ -59,7 +59,7 @@ class Engine {
   [[nodiscard]] std::vector<ShuffleKey> local_shuffles() const;
   // Spark's committed map outputs of this node in the shuffle (generic ones are in
   // generic_directory()), by map id.
-  [[nodiscard]] std::vector<MapOutput> local_maps(const ShuffleKey& shuffle) const;
+  [[nodiscard]] std::vector<MapOutputRef> local_maps(const ShuffleKey& shuffle) const;
   // Whose an application is, as far as this node knows.
   [[nodiscard]] AppOwners& owners();
   // The merged file of a partition that this node owns, read-only and never to grow again, if it is

@@ -135,7 +135,7 @@ std::vector<ExecutorRecord> Executors::records() const {
   return records;
 }
 
-Result<ExecutorRef> Executors::add(const ExecutorRecord& record, bool exclusive) {
+Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclusive) {
   const std::lock_guard lock(mu_);
   TRY_ASSIGN(Executor executor, check(record));
   if (exclusive) TRY(check_exclusive(executor));
@@ -145,10 +145,12 @@ Result<ExecutorRef> Executors::add(const ExecutorRecord& record, bool exclusive)
                                   "--app-ttl so that those of ended applications are forgotten",
                                   record.id, record.app, count_));
   }
-  auto added = std::make_shared<const Executor>(std::move(executor));
-  put(added);
-  write(*added);
-  return ExecutorRef(added);
+  Added added;
+  added.replaced = find_locked(record.app, record.id);
+  added.executor = std::make_shared<const Executor>(std::move(executor));
+  put(added.executor);
+  write(*added.executor);
+  return added;
 }
 
 void Executors::write(const Executor& executor) {

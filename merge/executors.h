@@ -51,9 +51,13 @@ class Executors {
 
   // Reads the journal. Registrations whose directories are not among ours any more are left out.
   [[nodiscard]] Status load();
+  struct Added {
+    ExecutorRef executor;
+    ExecutorRef replaced;  // the same executor as it was registered before; or nothing
+  };
   // A second registration of the same executor replaces the first. With `exclusive`, a directory
   // that belongs to another application is refused.
-  [[nodiscard]] Result<ExecutorRef> add(const ExecutorRecord& record, bool exclusive);
+  [[nodiscard]] Result<Added> add(const ExecutorRecord& record, bool exclusive);
   // Remembers which process it is, unless it has been forgotten or has registered anew meanwhile.
   void set_process(const Executor& executor, const ProcessMark& process);
   void forget(const Executor& executor);

@@ -141,8 +141,7 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     if (!parts_.table.ended(request.origin, ended)) continue;
     for (const EndedMaps::Ended& one : ended.maps)
       parts_.store.forget(ended.shuffle, {one.map, {one.commit, origin}});
-    if (ended.through > 0)
-      parts_.store.forget_through(ended.shuffle, origin, ended.through);
+    if (ended.through > 0) parts_.store.forget_through(ended.shuffle, origin, ended.through);
     over.insert(ended.shuffle);
   }
   // Who announces counts on it that it is not forgotten.
@@ -158,14 +157,13 @@ Task<void> LocalNode::end_if_over(ShuffleKey shuffle) {
     return parts_.store.end(shuffle, [&] { return parts_.table.is_over(shuffle); });
   });
   if (ended)
-    log_info("shuffle.ended", {{"shuffle", to_string(shuffle)},
-                               {"reason", "its last map output was removed"}});
+    log_info("shuffle.ended",
+             {{"shuffle", to_string(shuffle)}, {"reason", "its last map output was removed"}});
   forget_owner(shuffle.app);
 }
 
 Task<void> LocalNode::forget(MapOutputRef output) {
-  parts_.store.forget(output->shuffle,
-                      {output->map, {output->commit, tag_of(cluster_->self())}});
+  parts_.store.forget(output->shuffle, {output->map, {output->commit, tag_of(cluster_->self())}});
   co_await end_if_over(output->shuffle);
 }
 
@@ -294,9 +292,10 @@ Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, uint64
                                            uint32_t length) {
   const MapOutputRef output = parts_.table.find(shuffle, map);
   if (!output || output->commit != commit) {
-    co_return make_error(Code::kBlockLost,
-                         fmt::format("this node has no commit {} of map {} of shuffle {} (any more)",
-                                     commit, number(map), to_string(shuffle)));
+    co_return make_error(
+        Code::kBlockLost,
+        fmt::format("this node has no commit {} of map {} of shuffle {} (any more)", commit,
+                    number(map), to_string(shuffle)));
   }
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
   const Status read = co_await offload(parts_.runtime, [&] {

@@ -48,8 +48,7 @@ class LocalNode final : public NodeApi {
   Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset,
                                    uint32_t length) override;
   Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
-                                  PartitionId partition, uint64_t offset,
-                                  uint32_t length) override;
+                                  PartitionId partition, uint64_t offset, uint32_t length) override;
   Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) override;
   Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
                                      uint32_t length) override;

@@ -5,7 +5,7 @@
 namespace shufflefs::merge {
 
 PartitionSizer::Counted& PartitionSizer::count(const ShuffleKey& shuffle,
-                                               const std::vector<MapOutput>& outputs) {
+                                               const std::vector<MapOutputRef>& outputs) {
   const auto found = std::find_if(counted_.begin(), counted_.end(),
                                   [&](const Counted& c) { return c.shuffle == shuffle; });
   if (found == counted_.end())
@@ -16,19 +16,19 @@ PartitionSizer::Counted& PartitionSizer::count(const ShuffleKey& shuffle,
   Counted& counted = counted_.front();
 
   std::set<MapId> there;
-  for (const MapOutput& output : outputs) there.insert(output.map);
+  for (const MapOutputRef& output : outputs) there.insert(output->map);
   // What was removed cannot be subtracted any more: its index is gone.
   if (!std::includes(there.begin(), there.end(), counted.maps.begin(), counted.maps.end()))
     counted = {shuffle, {}, {}};
   std::size_t read = 0;
-  for (const MapOutput& output : outputs) {
-    if (counted.maps.contains(output.map)) continue;
+  for (const MapOutputRef& output : outputs) {
+    if (counted.maps.contains(output->map)) continue;
     if (read++ == kMostOutputs) break;
-    const auto lengths = block_lengths(io_, output);
-    if (!lengths) continue;  // removed meanwhile, or unreadable: whoever reads it will say so
-    if (counted.bytes.size() < lengths->size()) counted.bytes.resize(lengths->size());
-    for (std::size_t p = 0; p < lengths->size(); ++p) counted.bytes[p] += (*lengths)[p];
-    counted.maps.insert(output.map);
+    const auto sizes = read_sizes(io_, *output);
+    if (!sizes) continue;  // removed meanwhile, or unreadable: whoever reads it will say so
+    for (std::size_t i = 0; i < sizes->size(); ++i)
+      counted.bytes[number((*sizes)[i].partition)] += (*sizes)[i].length;
+    counted.maps.insert(output->map);
   }
   return counted;
 }
@@ -42,14 +42,15 @@ PartitionSizes PartitionSizer::sizes(const PartitionSizesQuestion& question) {
   const auto cell_of = [&](uint64_t partition) {
     return (partition - question.first) / question.width;
   };
-  const std::vector<MapOutput> outputs = maps_.of(question.shuffle);
+  const std::vector<MapOutputRef> outputs = table_.of(question.shuffle);
   sizes.maps = outputs.size();
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const Counted& counted = count(question.shuffle, outputs);
     sizes.maps_counted = counted.maps.size();
-    for (uint64_t p = question.first; p < std::min<uint64_t>(end, counted.bytes.size()); ++p)
-      sizes.committed_bytes[cell_of(p)] += counted.bytes[p];
+    for (auto it = counted.bytes.lower_bound(question.first);
+         it != counted.bytes.end() && it->first < end; ++it)
+      sizes.committed_bytes[cell_of(it->first)] += it->second;
   }
   for (const PartitionId partition : store_.partitions(question.shuffle)) {
     const uint64_t p = number(partition);

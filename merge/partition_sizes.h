@@ -1,20 +1,21 @@
 // How large the partitions of a shuffle are, as far as this node knows: what its own map outputs
 // hold of each, and what it has merged of each. For people who look for skew.
 //
-// Threads: any; blocks on the disk. Memory: 8 bytes for each partition of the kRemembered shuffles
-// that were asked for last. Cost: an index file is read once for each map output, at most
-// kMostOutputs in one question; the next question goes on from there.
+// Threads: any; blocks on the disk. Memory: 48 bytes for each partition with bytes of the
+// kRemembered shuffles that were asked for last. Cost: an index file is read once for each map
+// output, at most kMostOutputs in one question; the next question goes on from there.
 #pragma once
 
 #include <cstdint>
 #include <list>
-#include <mutex>
+#include <map>
 #include <set>
 #include <vector>
 
 #include "base/file_io.h"
-#include "merge/local_maps.h"
+#include "base/mutex.h"
 #include "merge/merge_store.h"
+#include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
 
@@ -35,8 +36,8 @@ struct PartitionSizes {
 
 class PartitionSizer {
  public:
-  PartitionSizer(FileIo& io, LocalMaps& maps, MergeStore& store)
-      : io_(io), maps_(maps), store_(store) {}
+  PartitionSizer(FileIo& io, ShuffleTable& table, MergeStore& store)
+      : io_(io), table_(table), store_(store) {}
 
   [[nodiscard]] PartitionSizes sizes(const PartitionSizesQuestion& question);
 
@@ -46,16 +47,16 @@ class PartitionSizer {
   struct Counted {
     ShuffleKey shuffle;
     std::set<MapId> maps;
-    std::vector<uint64_t> bytes;  // by partition
+    std::map<uint32_t, uint64_t> bytes;  // by partition; those that have any
   };
-  // Brings the count up to date. REQUIRES: mu_ held.
-  Counted& count(const ShuffleKey& shuffle, const std::vector<MapOutput>& outputs);
+  // Brings the count up to date.
+  Counted& count(const ShuffleKey& shuffle, const std::vector<MapOutputRef>& outputs) REQUIRES(mu_);
 
   FileIo& io_;
-  LocalMaps& maps_;
+  ShuffleTable& table_;
   MergeStore& store_;
-  std::mutex mu_;
-  std::list<Counted> counted_;  // GUARDED_BY(mu_); the last asked for first
+  Mutex mu_;                                    // held over I/O; by disk threads only
+  std::list<Counted> counted_ GUARDED_BY(mu_);  // the last asked for first
 };
 
 }  // namespace shufflefs::merge

@@ -272,8 +272,8 @@ bool ShuffleTable::add_remote(Shuffle& shuffle, const NodeName& origin,
   Remote& remote = place->second;
   if (announced.commit < remote.commit) return false;  // late news
   std::vector<PartitionBits> ranges = announced.ranges;
-  bool is_news = announced.commit != remote.commit ||
-                 announced.partition_count != remote.partition_count;
+  bool is_news =
+      announced.commit != remote.commit || announced.partition_count != remote.partition_count;
   if (announced.commit == remote.commit) {
     // Told again, as the members have changed: what it was told of before is still right.
     const std::size_t max = kMaxRangesKept * (ranges.size() + 1);

@@ -1,5 +1,7 @@
 #include "merge/spark_apps.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "merge/spark_files.h"
 
@@ -7,15 +9,17 @@ namespace shufflefs::merge {
 
 Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive) {
   auto added =
-      co_await offload(parts_.runtime, [this, &record, exclusive]() -> Result<ExecutorRef> {
+      co_await offload(parts_.runtime, [this, &record, exclusive]() -> Result<Executors::Added> {
         record.registered_ms =
             static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                       parts_.runtime.wall_clock().time_since_epoch())
                                       .count());
-        return parts_.executors.add(record, exclusive);
+        auto registered = parts_.executors.add(record, exclusive);
+        if (registered && registered->replaced) leave_directories(*registered);
+        return registered;
       });
   if (!added) co_return added.error();
-  const Executor& executor = **added;
+  const Executor& executor = *added->executor;
   log_info("executor.registered", {{"app", executor.app.str()},
                                    {"executor", executor.id},
                                    {"directories", executor.directories.size()},
@@ -27,6 +31,18 @@ Task<Status> SparkApps::register_executor(ExecutorRecord record, bool exclusive)
       parts_.commits.application_named(parts_.executors.rules().backing(directory));
   }
   co_return ok();
+}
+
+// Another attempt of the application: what the executor of that name wrote before is not its own.
+void SparkApps::leave_directories(const Executors::Added& added) {
+  const LocalDirs& rules = parts_.executors.rules();
+  for (const LocalDir& before : added.replaced->directories) {
+    const std::string path = rules.backing(before);
+    const bool stays = std::ranges::any_of(added.executor->directories, [&](const LocalDir& now) {
+      return rules.backing(now) == path;
+    });
+    if (!stays && rules.is_disk(before.root)) parts_.commits.directory_left(path);
+  }
 }
 
 bool SparkApps::remove_file(const Executor& executor, const std::string& name) {

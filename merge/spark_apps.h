@@ -47,6 +47,7 @@ class SparkApps {
   [[nodiscard]] const Executors& executors() const { return parts_.executors; }
 
  private:
+  void leave_directories(const Executors::Added& added);
   [[nodiscard]] bool remove_file(const Executor& executor, const std::string& name);
 
   Parts parts_;
