@@ -116,6 +116,7 @@ Task<void> DiskKeeper::run() {
     co_await offload(runtime_, [this]() -> Status {
       disks_.refresh();
       store_.flush_idle();
+      store_.drop_again();
       return ok();
     });
     co_await look_at_shuffles();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace shufflefs::merge {
 
@@ -14,29 +15,59 @@ MergeStore::MergeStore(FileIo& io, Trash& trash, Disks& disks, MergeStoreOptions
       files_(io, options.open_files, options.held_bytes),
       index_copies_(std::make_shared<HeldBytes>(options.index_copies_bytes)) {}
 
-std::string MergeStore::directory(std::size_t disk, const ShuffleKey& key) const {
-  return fmt::format("{}/merged/{}/{}", disks_.path(disk), key.app.str(), number(key.shuffle));
+std::string MergeStore::directory(std::size_t disk, const Life& life) const {
+  return fmt::format("{}/merged/{}/{}-{}", disks_.path(disk), life.key.app.str(),
+                     number(life.key.shuffle), life.life);
+}
+
+std::string MergeStore::base_of(std::size_t disk, const Life& life, PartitionId partition) const {
+  return fmt::format("{}/{}", directory(disk, life), number(partition));
+}
+
+// ---- lives ---------------------------------------------------------------------------------------------------------
+
+uint64_t MergeStore::known_life(const ShuffleKey& key) const {
+  return options_.life_of ? options_.life_of(key) : 0;
+}
+
+uint64_t MergeStore::life(const ShuffleKey& key) const {
+  const uint64_t known = known_life(key);
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
+  return shuffle ? std::max(known, shuffle->life) : known;
+}
+
+std::shared_ptr<MergeStore::Shuffle> MergeStore::shuffle_of(const ShuffleKey& key) const {
+  const MutexLock lock(mu_);
+  const auto it = shuffles_.find(key);
+  return it == shuffles_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<MergeStore::Shuffle> MergeStore::enter(const ShuffleKey& key, uint64_t life) {
+  if (life < known_life(key)) return nullptr;
+  std::shared_ptr<Shuffle> entered;
+  std::shared_ptr<Shuffle> earlier;
+  {
+    const MutexLock lock(mu_);
+    std::shared_ptr<Shuffle>& place = shuffles_[key];
+    if (place && place->life > life) return nullptr;
+    if (!place || place->life < life)
+      earlier = std::exchange(place, std::make_shared<Shuffle>(life, disks_.size()));
+    entered = place;
+  }
+  if (earlier) end(key, *earlier);
+  return entered;
 }
 
 // ---- finding -------------------------------------------------------------------------------------------------------
-
-std::shared_ptr<MergeStore::Shuffle> MergeStore::shuffle_of(const ShuffleKey& key, bool create) {
-  const std::lock_guard lock(mu_);
-  const auto it = shuffles_.find(key);
-  if (it != shuffles_.end()) return it->second;
-  if (!create) return nullptr;
-  auto made = std::make_shared<Shuffle>();
-  made->has_directory.resize(disks_.size(), false);
-  return shuffles_.emplace(key, std::move(made)).first->second;
-}
 
 uint32_t MergeStore::unused_segment(Shuffle& shuffle, PartitionId partition) {
   uint32_t last = 0;
   if (const auto strays = shuffle.strays.find(partition); strays != shuffle.strays.end())
     last = strays->second.rbegin()->first;
   if (const auto it = shuffle.slots.find(partition); it != shuffle.slots.end()) {
-    const std::lock_guard lock(it->second->segments_mu);
-    if (!it->second->segments.empty()) last = std::max(last, it->second->segments.rbegin()->first);
+    Slot& slot = *it->second;
+    const MutexLock lock(slot.segments_mu);
+    if (!slot.segments.empty()) last = std::max(last, slot.segments.rbegin()->first);
   }
   return last + 1;
 }
@@ -44,55 +75,74 @@ uint32_t MergeStore::unused_segment(Shuffle& shuffle, PartitionId partition) {
 Result<std::shared_ptr<MergeStore::Slot>> MergeStore::slot_for(const ShuffleKey& key,
                                                                Shuffle& shuffle,
                                                                PartitionId partition) {
-  const std::lock_guard lock(shuffle.mu);
-  const auto it = shuffle.slots.find(partition);
-  if (it != shuffle.slots.end() && disks_.takes_merged(it->second->disk)) return it->second;
-  const bool is_full = it != shuffle.slots.end() && disks_.is_well(it->second->disk);
-  const auto disk = disks_.choose(number(partition));
-  if (is_full || !disk) {
-    return make_error(Code::kNoSpace,
-                      "no disk of this node has room for merged data above the reserve");
-  }
   auto slot = std::make_shared<Slot>();
-  slot->disk = *disk;
-  slot->first_segment = unused_segment(shuffle, partition);
+  std::shared_ptr<Slot> replaced;
+  {
+    const MutexLock lock(shuffle.mu);
+    const auto it = shuffle.slots.find(partition);
+    if (it != shuffle.slots.end()) replaced = it->second;
+    if (replaced && disks_.takes_merged(replaced->disk)) return replaced;
+    const bool is_full = replaced && disks_.is_well(replaced->disk);
+    const auto disk = disks_.choose(number(partition));
+    if (is_full || !disk) {
+      return make_error(Code::kNoSpace,
+                        "no disk of this node has room for merged data above the reserve");
+    }
+    slot->disk = *disk;
+    slot->first_segment = unused_segment(shuffle, partition);
+    shuffle.slots[partition] = slot;
+  }
   // Begun anew, so the copy on the failed disk counts no more: else it would name segments on other
   // disks that may have gone when that disk is back.
-  if (it != shuffle.slots.end()) remove_later(key, partition, it->second->disk);
-  shuffle.slots[partition] = slot;
+  if (replaced)
+    remove_later(base_of(replaced->disk, {key, shuffle.life}, partition), replaced->disk);
   return slot;
 }
 
 Status MergeStore::make_directory(const ShuffleKey& key, Shuffle& shuffle, std::size_t disk) {
-  const std::lock_guard lock(shuffle.mu);
-  if (shuffle.has_directory[disk]) return ok();
-  const std::string place = directory(disk, key);
+  std::optional<FileOwner> owner;
+  {
+    const MutexLock lock(shuffle.mu);
+    if (shuffle.has_directory[disk]) return ok();
+    owner = shuffle.owner;
+  }
+  const std::string place = directory(disk, {key, shuffle.life});
   TRY(io_.make_directories(place));
   // The application's directory remembers whose it is over a restart.
   const std::string app = place.substr(0, place.rfind('/'));
   TRY_ASSIGN(const FileInfo info, io_.stat(app));
-  if (shuffle.owner && info.uid != shuffle.owner->uid)
-    TRY(io_.set_owner(app, shuffle.owner->uid, shuffle.owner->gid));
+  if (owner && info.uid != owner->uid) TRY(io_.set_owner(app, owner->uid, owner->gid));
+  const MutexLock lock(shuffle.mu);
   shuffle.has_directory[disk] = true;
   return ok();
 }
 
 std::string MergeStore::place_segment(const ShuffleKey& key, Shuffle& shuffle,
-                                      PartitionId partition, Slot& slot, uint32_t segment) {
+                                      PartitionId partition, Slot& slot, uint32_t segment,
+                                      bool begin) {
   const auto path_on = [&](std::size_t disk) {
-    return fmt::format("{}/{}", directory(disk, key), number(partition));
+    return base_of(disk, {key, shuffle.life}, partition);
   };
   {
-    const std::lock_guard lock(slot.segments_mu);
+    const MutexLock lock(slot.segments_mu);
     const auto it = slot.segments.find(segment);
     if (it != slot.segments.end()) return path_on(it->second);
   }
-  // A partition that has outgrown a segment goes on on another disk. Without the lock: who holds
-  // the shuffle's, which the directory takes, may want ours (unused_segment).
+  if (!begin) return path_on(slot.disk);  // where it is not
+  // A partition that has outgrown a segment goes on on another disk, but not where one of an
+  // earlier copy has this number.
   std::size_t disk = slot.disk;
-  const auto other = disks_.choose(uint64_t{number(partition)} + segment);
+  auto other = disks_.choose(uint64_t{number(partition)} + segment);
+  {
+    const MutexLock lock(shuffle.mu);
+    const auto strays = shuffle.strays.find(partition);
+    if (strays != shuffle.strays.end()) {
+      const auto stray = strays->second.find(segment);
+      if (stray != strays->second.end() && stray->second == other) other.reset();
+    }
+  }
   if (other && make_directory(key, shuffle, *other)) disk = *other;
-  const std::lock_guard lock(slot.segments_mu);
+  const MutexLock lock(slot.segments_mu);
   return path_on(slot.segments.try_emplace(segment, disk).first->second);
 }
 
@@ -101,26 +151,26 @@ MergeStore::Found MergeStore::use(const ShuffleKey& key, const std::shared_ptr<S
   slot->used = true;
   std::shared_ptr<MergedPartition> made;
   {
-    const std::lock_guard lock(slot->mu);
+    const MutexLock lock(slot->mu);
     if (slot->partition) return slot->partition;
-    TRY(make_directory(key, *shuffle, slot->disk));
     MergedPartitionOptions options;
+    options.life = shuffle->life;
     options.split_bytes = options_.split_bytes;
     options.first_segment = slot->first_segment;
     options.verify = options_.verify;
     options.index_copies = index_copies_;
     options.has_room = [this, disk = slot->disk] { return !disks_.is_scarce(disk); };
     options.place_segment = [this, key, partition, weak_shuffle = std::weak_ptr(shuffle),
-                             weak_slot = std::weak_ptr(slot)](uint32_t segment) {
+                             weak_slot = std::weak_ptr(slot)](uint32_t segment, bool begin) {
       const auto its_shuffle = weak_shuffle.lock();
       const auto its_slot = weak_slot.lock();
       // Dropped meanwhile: whatever the answer, the file is not there.
       if (!its_shuffle || !its_slot) return std::string("/nonexistent");
-      return place_segment(key, *its_shuffle, partition, *its_slot, segment);
+      return place_segment(key, *its_shuffle, partition, *its_slot, segment, begin);
     };
     made = std::make_shared<MergedPartition>(
-        io_, files_, fmt::format("{}/{}", directory(slot->disk, key), number(partition)),
-        key.shuffle, partition, std::move(options), shuffle->forgotten);
+        io_, files_, base_of(slot->disk, {key, shuffle->life}, partition), key.shuffle, partition,
+        std::move(options), shuffle->commits);
     TRY(made->load());
     slot->partition = made;
   }
@@ -131,7 +181,7 @@ MergeStore::Found MergeStore::use(const ShuffleKey& key, const std::shared_ptr<S
 // The clock algorithm: what was used since the hand passed last stays for another round.
 void MergeStore::remember(const std::shared_ptr<Slot>& slot, std::size_t bytes) {
   std::vector<std::shared_ptr<MergedPartition>> leaving;  // destroyed outside of the locks
-  const std::lock_guard lock(cache_mu_);
+  const MutexLock lock(cache_mu_);
   cached_.push_back({slot, bytes});
   cached_bytes_ += bytes;
   for (std::size_t steps = 2 * cached_.size();
@@ -141,26 +191,28 @@ void MergeStore::remember(const std::shared_ptr<Slot>& slot, std::size_t bytes) 
     cached_bytes_ -= entry.bytes;
     const auto place = entry.slot.lock();
     if (!place) continue;
-    const std::unique_lock busy(place->mu, std::try_to_lock);
-    if (busy && !place->partition) continue;
-    // Nobody but the slot has it, and nobody can get it while we hold the lock.
-    if (busy && !place->used.exchange(false) && place->partition.use_count() == 1 &&
-        !place->partition->must_stay() && place->partition->flush()) {
-      leaving.push_back(std::move(place->partition));
-      place->partition = nullptr;
-      continue;
+    if (place->mu.try_lock()) {
+      const MutexLock busy(place->mu, std::adopt_lock);
+      if (!place->partition) continue;
+      // Nobody but the slot has it, and nobody can get it while we hold the lock.
+      if (!place->used.exchange(false) && place->partition.use_count() == 1 &&
+          !place->partition->must_stay() && place->partition->flush()) {
+        leaving.push_back(std::move(place->partition));
+        place->partition = nullptr;
+        continue;
+      }
+      entry.bytes = place->partition->memory_bytes();
     }
-    if (busy) entry.bytes = place->partition->memory_bytes();
     cached_bytes_ += entry.bytes;
     cached_.push_back(std::move(entry));
   }
 }
 
 MergeStore::Found MergeStore::find(const ShuffleKey& key, PartitionId partition) {
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
   std::shared_ptr<Slot> slot;
-  if (shuffle) {
-    const std::lock_guard lock(shuffle->mu);
+  if (shuffle && shuffle->life >= known_life(key)) {
+    const MutexLock lock(shuffle->mu);
     const auto it = shuffle->slots.find(partition);
     // What is on a failed disk is not asked for.
     if (it != shuffle->slots.end() && disks_.is_well(it->second->disk)) slot = it->second;
@@ -171,26 +223,29 @@ MergeStore::Found MergeStore::find(const ShuffleKey& key, PartitionId partition)
                                   number(partition), to_string(key)));
   }
   auto found = use(key, shuffle, partition, slot);
-  if (!found) disks_.note(slot->disk, found.error());
+  if (!found) disks_.note(disk_named_in(found.error(), slot->disk), found.error());
   return found;
 }
 
-bool MergeStore::contains(const ShuffleKey& key, PartitionId partition, MapId map) {
+bool MergeStore::contains(const ShuffleKey& key, PartitionId partition, const MapCommit& block) {
   const auto merged = find(key, partition);
-  return merged && (*merged)->contains(map);
+  return merged && (*merged)->contains(block);
 }
 
 // ---- appending -----------------------------------------------------------------------------------------------------
 
-Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key,
+Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key, uint64_t life,
                                                      std::vector<Block> blocks,
                                                      const std::function<bool()>& is_current) {
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, true);
-  const std::shared_lock not_gone(shuffle->gone_mu);
-  if (shuffle->gone || !is_current())
+  const auto dropped = [&] {
     return make_error(Code::kDropped, fmt::format("shuffle {} has been dropped", to_string(key)));
+  };
+  const std::shared_ptr<Shuffle> shuffle = enter(key, life);
+  if (!shuffle) return dropped();
+  const SharedLock not_gone(shuffle->gone_mu);
+  if (shuffle->gone || !is_current()) return dropped();
   if (!blocks.empty()) {
-    const std::lock_guard lock(shuffle->mu);
+    const MutexLock lock(shuffle->mu);
     shuffle->owner = blocks.front().owner;
   }
   // By partition, and within it as they came.
@@ -203,15 +258,30 @@ Result<MergedPartition::Appended> MergeStore::append(const ShuffleKey& key,
     const PartitionId partition = at->partition;
     together.clear();
     for (; at != blocks.end() && at->partition == partition; ++at)
-      together.push_back({at->map, at->crc, at->bytes});
+      together.push_back({at->map, at->id, at->crc, at->bytes});
     TRY_ASSIGN(const auto counts, append_to(key, shuffle, partition, together));
     all.merged += counts.merged;
     all.duplicates += counts.duplicates;
+    all.over += counts.over;
     all.merged_bytes += counts.merged_bytes;
   }
   shuffle->duplicates.fetch_add(all.duplicates);
   shuffle->appends.fetch_add(1);
+  if (all.over > 0) return over_error(key, *shuffle->commits, blocks);
   return all;
+}
+
+Error MergeStore::over_error(const ShuffleKey& key, const ShuffleCommits& commits,
+                             const std::vector<Block>& blocks) {
+  for (const Block& block : blocks) {
+    const Standing standing = commits.standing({block.map, block.id});
+    if (standing == Standing::kCurrent) continue;
+    return make_error(
+        Code::kDropped,
+        fmt::format("map {} of shuffle {} has been {}", number(block.map), to_string(key),
+                    standing == Standing::kReplaced ? "replaced by a later commit" : "removed"));
+  }
+  return make_error(Code::kInternal, "a block was over and is current again");
 }
 
 Result<MergedPartition::Appended> MergeStore::append_to(
@@ -220,7 +290,8 @@ Result<MergedPartition::Appended> MergeStore::append_to(
   while (true) {
     TRY_ASSIGN(const std::shared_ptr<Slot> slot, slot_for(key, *shuffle, partition));
     Error error;
-    const auto merged = use(key, shuffle, partition, slot);
+    const Status has_place = make_directory(key, *shuffle, slot->disk);
+    const auto merged = has_place ? use(key, shuffle, partition, slot) : Found(has_place.error());
     if (merged) {
       auto counts = (*merged)->append(blocks);
       if (counts) {
@@ -259,8 +330,8 @@ void MergeStore::flush_idle() {
 
 // ---- listings ------------------------------------------------------------------------------------------------------
 
-void MergeStore::look_at_files(const ShuffleKey& key, PartitionId partition, Slot& slot) {
-  const auto base = fmt::format("{}/{}", directory(slot.disk, key), number(partition));
+void MergeStore::look_at_files(const Life& life, PartitionId partition, Slot& slot) {
+  const std::string base = base_of(slot.disk, life, partition);
   const auto index = io_.stat(base + ".index");
   const auto data = io_.stat(base + ".data");
   const uint64_t records = index ? index->size / kIndexRecordBytes : 0;
@@ -270,25 +341,25 @@ void MergeStore::look_at_files(const ShuffleKey& key, PartitionId partition, Slo
 
 MergedTotals MergeStore::totals(const ShuffleKey& key) {
   MergedTotals totals;
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
   if (!shuffle) return totals;
   totals.duplicates = shuffle->duplicates.load();
   std::vector<std::pair<PartitionId, std::shared_ptr<Slot>>> slots;
   {
-    const std::lock_guard lock(shuffle->mu);
+    const MutexLock lock(shuffle->mu);
     slots.assign(shuffle->slots.begin(), shuffle->slots.end());
   }
   for (const auto& [partition, slot] : slots) {
     std::shared_ptr<MergedPartition> merged;
     {
-      const std::lock_guard lock(slot->mu);
+      const MutexLock lock(slot->mu);
       merged = slot->partition;
     }
     if (merged) {
       slot->blocks = merged->blocks();
       slot->bytes = merged->bytes();
     } else if (slot->blocks == kUnknown || slot->bytes == kUnknown) {
-      look_at_files(key, partition, *slot);
+      look_at_files({key, shuffle->life}, partition, *slot);
     }
     if (slot->blocks == 0 || !disks_.is_well(slot->disk)) continue;
     ++totals.partitions;
@@ -300,24 +371,15 @@ MergedTotals MergeStore::totals(const ShuffleKey& key) {
 }
 
 std::vector<ShuffleKey> MergeStore::shuffles() const {
-  const std::lock_guard lock(mu_);
   std::vector<ShuffleKey> keys;
-  for (const auto& [key, shuffle] : shuffles_) {
-    const std::lock_guard slots_lock(shuffle->mu);
-    if (!shuffle->slots.empty()) keys.push_back(key);
-  }
+  for (Use& use : uses()) keys.push_back(std::move(use.shuffle));
   return keys;
 }
 
 std::vector<PartitionId> MergeStore::partitions(const ShuffleKey& key) const {
-  std::shared_ptr<Shuffle> shuffle;
-  {
-    const std::lock_guard lock(mu_);
-    const auto it = shuffles_.find(key);
-    if (it == shuffles_.end()) return {};
-    shuffle = it->second;
-  }
-  const std::lock_guard lock(shuffle->mu);
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
+  if (!shuffle) return {};
+  const MutexLock lock(shuffle->mu);
   std::vector<PartitionId> partitions;
   partitions.reserve(shuffle->slots.size());
   for (const auto& [partition, slot] : shuffle->slots) partitions.push_back(partition);
@@ -325,10 +387,12 @@ std::vector<PartitionId> MergeStore::partitions(const ShuffleKey& key) const {
 }
 
 std::vector<MergeStore::Use> MergeStore::uses() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::vector<Use> uses;
-  uses.reserve(shuffles_.size());
-  for (const auto& [key, shuffle] : shuffles_) uses.push_back({key, shuffle->appends.load()});
+  for (const auto& [key, shuffle] : shuffles_) {
+    const MutexLock slots_lock(shuffle->mu);
+    if (!shuffle->slots.empty()) uses.push_back({key, shuffle->appends.load()});
+  }
   return uses;
 }
 

@@ -4,179 +4,234 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "merge/merge_store.h"
 
 namespace shufflefs::merge {
 
-void MergeStore::forget(const ShuffleKey& key, MapId map) {
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
-  if (shuffle) shuffle->forgotten->add(map);
+void MergeStore::forget(const ShuffleKey& key, const MapCommit& commit) {
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
+  if (shuffle) shuffle->commits->remove(commit);
 }
 
-Status MergeStore::drop(const ShuffleKey& key) {
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
-  if (!shuffle) return ok();
-  // Alone: appends under way have ended, and later ones make a new Shuffle in a new directory.
-  const std::unique_lock alone(shuffle->gone_mu);
-  shuffle->gone = true;
-  for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
-    const std::string place = directory(disk, key);
-    files_.forget_below(place);
-    if (!disks_.is_well(disk)) {
-      drop_later(disk, key);
-      continue;
-    }
-    const Status discarded = trash_.discard(place);
-    if (!discarded) {
-      disks_.note(disk, discarded.error());
-      if (disks_.is_well(disk)) return discarded;
-      drop_later(disk, key);
-      continue;
-    }
-    // The application's directory goes with its last shuffle; until then this fails, as it should.
-    (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
+void MergeStore::forget_through(const ShuffleKey& key, NodeTag origin, uint64_t through) {
+  const uint64_t known = known_life(key);
+  std::shared_ptr<Shuffle> shuffle;
+  {
+    const MutexLock lock(mu_);
+    std::shared_ptr<Shuffle>& place = shuffles_[key];
+    if (!place) place = std::make_shared<Shuffle>(known, disks_.size());
+    shuffle = place;
   }
-  const std::lock_guard lock(mu_);
-  shuffles_.erase(key);
-  return ok();
+  shuffle->commits->end_through(origin, through);
 }
 
-void MergeStore::drop_later(std::size_t disk, const ShuffleKey& key) {
-  const std::lock_guard lock(undone_mu_);
-  undone_[disk].shuffles.push_back(key);
+// ---- drops ---------------------------------------------------------------------------------------------------------
+
+void MergeStore::drop(const ShuffleKey& key, uint64_t life) {
+  std::shared_ptr<Shuffle> shuffle;
+  {
+    const MutexLock lock(mu_);
+    const auto it = shuffles_.find(key);
+    if (it == shuffles_.end() || it->second->life >= life) return;
+    shuffle = std::move(it->second);
+    shuffles_.erase(it);
+  }
+  end(key, *shuffle);
 }
 
-void MergeStore::remove_later(const ShuffleKey& key, PartitionId partition, std::size_t disk) {
-  const std::lock_guard lock(undone_mu_);
+// REQUIRES: it is not in shuffles_ any more.
+void MergeStore::end(const ShuffleKey& key, Shuffle& shuffle) {
+  {
+    // Alone: appends under way have ended, and later ones go to the next life's directory.
+    const ExclusiveLock alone(shuffle.gone_mu);
+    shuffle.gone = true;
+  }
+  for (std::size_t disk = 0; disk < disks_.size(); ++disk) discard(disk, {key, shuffle.life});
+}
+
+void MergeStore::discard(std::size_t disk, const Life& life) {
+  std::string place = directory(disk, life);
+  files_.forget_below(place);
+  if (disks_.is_well(disk)) {
+    const Status discarded = trash_.discard(place);
+    if (discarded) {
+      // The application's directory goes with its last shuffle; until then this fails, as it
+      // should.
+      (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
+      return;
+    }
+    disks_.note(disk, discarded.error());
+    log_limited(LogLevel::kWarning, "merge.not_dropped",
+                {{"directory", place}, {"reason", discarded.error().message}});
+  }
+  drop_later(disk, std::move(place));
+}
+
+void MergeStore::drop_later(std::size_t disk, std::string place) {
+  const MutexLock lock(undone_mu_);
+  undone_[disk].directories.push_back(std::move(place));
+}
+
+void MergeStore::remove_later(const std::string& base, std::size_t disk) {
   // The index first: bytes that nobody names are no harm if this ends half-way.
-  for (const char* suffix : {"index", "data"}) {
-    std::string path = fmt::format("{}/{}.{}", directory(disk, key), number(partition), suffix);
-    files_.forget(path);
-    undone_[disk].files.push_back(std::move(path));
+  for (const char* suffix : {".index", ".data"}) {
+    files_.forget(base + suffix);
+    const MutexLock lock(undone_mu_);
+    undone_[disk].files.push_back(base + suffix);
   }
 }
 
 Status MergeStore::finish_drops(std::size_t disk) {
-  TRY(finish_load(disk));
-  Status all = ok();
-  Undone undone;
+  bool unlisted = false;
   {
-    const std::lock_guard lock(undone_mu_);
-    undone = std::exchange(undone_[disk], Undone{});
+    const MutexLock lock(undone_mu_);
+    unlisted = undone_[disk].unlisted;
   }
-  for (const ShuffleKey& key : undone.shuffles) {
-    // A later life of the name has not been on this disk yet: it was away.
-    const Status discarded = trash_.discard(directory(disk, key));
+  // It may have been away for that as well.
+  if (unlisted) TRY(trash_.add_disk(disks_.path(disk)));
+  TRY(finish_undone(disk));
+  return unlisted ? finish_load(disk) : ok();
+}
+
+void MergeStore::drop_again() {
+  for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
+    if (!disks_.is_well(disk)) continue;
+    const Status done = finish_undone(disk);
+    if (done) continue;
+    disks_.note(disk, done.error());
+    log_limited(LogLevel::kWarning, "merge.not_dropped",
+                {{"directory", disks_.path(disk)}, {"reason", done.error().message}});
+  }
+}
+
+Status MergeStore::finish_undone(std::size_t disk) {
+  Status all = ok();
+  std::vector<std::string> directories;
+  std::vector<std::string> files;
+  {
+    const MutexLock lock(undone_mu_);
+    Undone& undone = undone_[disk];
+    directories.swap(undone.directories);
+    files.swap(undone.files);
+  }
+  for (std::string& place : directories) {
+    const Status discarded = trash_.discard(place);
     // A reader of then may still have had them open.
-    files_.forget_below(directory(disk, key));
-    if (discarded) continue;
+    files_.forget_below(place);
+    if (discarded) {
+      (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
+      continue;
+    }
     all = discarded;
-    drop_later(disk, key);
+    drop_later(disk, std::move(place));
   }
-  for (std::string& path : undone.files) {
+  for (std::string& path : files) {
     files_.forget(path);
     const Status removed = io_.remove_file(path);
     if (removed || removed.error().code == Code::kNotFound) continue;
     all = removed;
-    const std::lock_guard lock(undone_mu_);
+    const MutexLock lock(undone_mu_);
     undone_[disk].files.push_back(std::move(path));
   }
   return all;
 }
 
-// Not more than that: what is merged there may be the only copy since its origin was drained.
-Status MergeStore::finish_load(std::size_t disk) {
-  {
-    const std::lock_guard lock(undone_mu_);
-    if (!undone_[disk].unlisted) return ok();
-  }
-  TRY(trash_.add_disk(disks_.path(disk)));  // it may have been away for that as well
-  TRY(make_root(disk));
-  TRY_ASSIGN(const std::vector<ShuffleKey> keys, shuffles_on(disk));
-  for (const ShuffleKey& key : keys) TRY(discard_stale(disk, key));
-  const std::lock_guard lock(undone_mu_);
-  undone_[disk].unlisted = false;
-  return ok();
-}
+// ---- evictions -----------------------------------------------------------------------------------------------------
 
 bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
   if (!shuffle) return false;
-  const std::unique_lock alone(shuffle->gone_mu);
+  const Life life{key, shuffle->life};
+  const ExclusiveLock alone(shuffle->gone_mu);
   if (shuffle->gone) return false;
   std::vector<std::string> elsewhere;  // files on other disks
+  std::vector<std::size_t> away;
   {
-    const std::lock_guard lock(shuffle->mu);
-    // A partition that has only a part on the disk, or on one that is away (below), goes as a
-    // whole: an index without the bytes that it names would pass for a copy.
-    const auto goes = [&](std::size_t at) { return at == disk || !disks_.is_well(at); };
-    const std::size_t removed = std::erase_if(shuffle->slots, [&](const auto& entry) {
-      const Slot& slot = *entry.second;
-      const bool concerned =
-          goes(slot.disk) || std::ranges::any_of(slot.segments, [&](const auto& segment) {
-            return goes(segment.second);
-          });
-      if (concerned) list_files(key, entry.first, slot, disk, elsewhere);
-      return concerned;
-    });
-    if (removed == 0) return false;
+    const MutexLock lock(shuffle->mu);
+    if (!take_out(life, *shuffle, disk, elsewhere)) return false;
     shuffle->has_directory[disk] = false;
     // A disk that is away may have earlier copies of partitions, with segments on this one.
-    for (std::size_t away = 0; away < disks_.size(); ++away) {
-      if (disks_.is_well(away)) continue;
-      shuffle->has_directory[away] = false;
-      files_.forget_below(directory(away, key));  // what they hold is not to be written then either
-      drop_later(away, key);
+    for (std::size_t other = 0; other < disks_.size(); ++other) {
+      if (disks_.is_well(other)) continue;
+      shuffle->has_directory[other] = false;
+      away.push_back(other);
     }
-    shuffle->gone = shuffle->slots.empty();
   }
-  files_.forget_below(directory(disk, key));
+  for (const std::size_t other : away) {
+    // What they hold is not to be written when they are back either.
+    files_.forget_below(directory(other, life));
+    drop_later(other, directory(other, life));
+  }
+  const std::string place = directory(disk, life);
+  files_.forget_below(place);
   for (const std::string& path : elsewhere) {
     files_.forget(path);
     (void)io_.remove_file(path);
   }
-  const Status removed = trash_.discard_now(directory(disk, key));
+  const Status removed = trash_.discard_now(place);
   if (!removed) disks_.note(disk, removed.error());
-  if (shuffle->gone) {
-    const std::lock_guard all(mu_);
-    shuffles_.erase(key);
-  }
-  const std::string place = directory(disk, key);
   (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
   return true;
 }
 
-void MergeStore::list_files(const ShuffleKey& key, PartitionId partition, const Slot& slot,
-                            std::size_t without, std::vector<std::string>& files) const {
+bool MergeStore::take_out(const Life& life, Shuffle& shuffle, std::size_t disk,
+                          std::vector<std::string>& elsewhere) {
+  // A partition that has only a part on the disk, or on one that is away, goes as a whole: an index
+  // without the bytes that it names would pass for a copy.
+  const auto goes = [&](std::size_t at) { return at == disk || !disks_.is_well(at); };
+  bool any = false;
+  for (auto it = shuffle.slots.begin(); it != shuffle.slots.end();) {
+    Slot& slot = *it->second;
+    std::map<uint32_t, std::size_t> segments;
+    {
+      const MutexLock lock(slot.segments_mu);
+      segments = slot.segments;
+    }
+    const bool is_concerned =
+        goes(slot.disk) ||
+        std::ranges::any_of(segments, [&](const auto& segment) { return goes(segment.second); });
+    if (!is_concerned) {
+      ++it;
+      continue;
+    }
+    any = true;
+    list_files(life, it->first, slot, segments, disk, elsewhere);
+    it = shuffle.slots.erase(it);
+  }
+  return any;
+}
+
+void MergeStore::list_files(const Life& life, PartitionId partition, const Slot& slot,
+                            const std::map<uint32_t, std::size_t>& segments, std::size_t without,
+                            std::vector<std::string>& files) const {
   // What is on a disk that is away goes when it is back (drop_later).
   const auto counts = [&](std::size_t disk) { return disk != without && disks_.is_well(disk); };
   if (counts(slot.disk)) {
     // The index first: bytes that nobody names are no harm if this ends half-way.
-    for (const char* suffix : {"index", "data"})
-      files.push_back(
-          fmt::format("{}/{}.{}", directory(slot.disk, key), number(partition), suffix));
+    for (const char* suffix : {".index", ".data"})
+      files.push_back(base_of(slot.disk, life, partition) + suffix);
   }
-  for (const auto& [segment, disk] : slot.segments) {
+  for (const auto& [segment, disk] : segments) {
     if (counts(disk))
-      files.push_back(
-          fmt::format("{}/{}.{}.data", directory(disk, key), number(partition), segment));
+      files.push_back(fmt::format("{}.{}.data", base_of(disk, life, partition), segment));
   }
 }
 
 void MergeStore::trim(const ShuffleKey& key) {
-  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key, false);
+  const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
   if (!shuffle) return;
-  const std::shared_lock not_gone(shuffle->gone_mu);
+  const SharedLock not_gone(shuffle->gone_mu);
   if (shuffle->gone) return;
   std::vector<std::shared_ptr<Slot>> slots;
   {
-    const std::lock_guard lock(shuffle->mu);
+    const MutexLock lock(shuffle->mu);
     for (const auto& [partition, slot] : shuffle->slots) slots.push_back(slot);
   }
   for (const std::shared_ptr<Slot>& slot : slots) {
     std::shared_ptr<MergedPartition> merged;
     {
-      const std::lock_guard lock(slot->mu);
+      const MutexLock lock(slot->mu);
       merged = slot->partition;
     }
     if (merged) merged->trim();

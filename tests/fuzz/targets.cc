@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string>
 #include <variant>
 
@@ -18,6 +19,7 @@
 #include "main/config.h"
 #include "merge/commits.h"
 #include "merge/map_output.h"
+#include "merge/merged_view.h"
 #include "merge/partition_index.h"
 #include "merge/plan_codec.h"
 #include "net/ess/auth/auth_message.h"
@@ -67,12 +69,21 @@ void spark_index(Input input) {
 
 void check_partition_index(Input input) {
   const auto parsed =
-      merge::parse_index(input, merge::ShuffleId{1}, merge::PartitionId{2}, "index");
+      merge::parse_index(input, merge::ShuffleId{1}, merge::PartitionId{2}, 3, "index");
   if (!parsed) return;
   require(parsed->valid_bytes <= input.size());
   require(parsed->valid_bytes == (parsed->records.size() + 1) * merge::kIndexRecordBytes);
   for (const merge::IndexRecord& record : parsed->records)
     require(record.removal ? record.length == 0 : record.length > 0);
+  // Each map output once, and one block behind the other.
+  const merge::MergedView view(parsed->records);
+  std::set<merge::MapId> maps;
+  uint64_t end = 0;
+  for (const merge::MergedView::Entry& entry : view.entries()) {
+    require(maps.insert(entry.record.map).second && entry.view_offset == end);
+    end += entry.record.length;
+  }
+  require(view.bytes() == end);
 }
 
 // As it is, and with the header and all checksums made right, which no change at random survives.
@@ -80,7 +91,7 @@ void partition_index(Input input) {
   check_partition_index(input);
   constexpr std::size_t kCrcAt = merge::kIndexRecordBytes - sizeof(uint32_t);
   const merge::IndexBytes header =
-      merge::encode_index_header(merge::ShuffleId{1}, merge::PartitionId{2});
+      merge::encode_index_header(merge::ShuffleId{1}, merge::PartitionId{2}, 3);
   std::vector<std::byte> sealed(header.begin(), header.end());
   sealed.insert(sealed.end(), input.begin(), input.end());
   for (std::size_t at = merge::kIndexRecordBytes; at + merge::kIndexRecordBytes <= sealed.size();

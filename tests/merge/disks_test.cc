@@ -36,17 +36,26 @@ struct Fixture {
   }
   Result<MergedPartition::Appended> append(uint32_t partition, uint64_t map,
                                            const ShuffleKey& shuffle = kShuffle) {
+    return append_to(store, partition, map, shuffle, 0);
+  }
+  static Result<MergedPartition::Appended> append_to(MergeStore& to, uint32_t partition,
+                                                     uint64_t map, const ShuffleKey& shuffle,
+                                                     uint64_t life, uint64_t commit = 1) {
     // More than a page: it goes to the disk at once.
     static const std::string text(5000, 'b');
     const auto bytes = std::as_bytes(std::span(text));
-    return store.append(
-        shuffle,
-        {{static_cast<PartitionId>(partition), static_cast<MapId>(map), crc32c(bytes), bytes}},
-        [] { return true; });
+    return to.append(shuffle, life,
+                     {{static_cast<PartitionId>(partition), static_cast<MapId>(map), id_of(commit),
+                       crc32c(bytes), bytes}},
+                     [] { return true; });
+  }
+  static CommitId id_of(uint64_t commit) { return {commit, NodeTag{1}}; }
+  static MapCommit commit_of(uint64_t map, uint64_t commit = 1) {
+    return {static_cast<MapId>(map), id_of(commit)};
   }
   [[nodiscard]] std::size_t partitions_on(std::size_t disk) {
     std::size_t count = 0;
-    const auto entries = io.list(paths[disk] + "/merged/app/0");
+    const auto entries = io.list(paths[disk] + "/merged/app/0-0");
     if (!entries) return 0;
     for (const DirectoryEntry& entry : *entries) count += entry.name.ends_with(".index") ? 1 : 0;
     return count;
@@ -138,13 +147,13 @@ TEST_CASE_METHOD(Fixture,
   CHECK(partitions_on(0) == 0);
   CHECK(partitions_on(1) == 4);
   for (uint32_t p = 0; p < 4; ++p)
-    CHECK((*store.find(kShuffle, PartitionId{p}))->contains(MapId{2}));
+    CHECK((*store.find(kShuffle, PartitionId{p}))->contains(commit_of(2)));
 }
 
 TEST_CASE_METHOD(Fixture, "what was dropped while its disk was away is gone when that is back") {
   for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
   disks.fail(0, "pulled out");
-  REQUIRE(store.drop(kShuffle));
+  store.drop(kShuffle, 1);
   CHECK(partitions_on(0) == 2);
   CHECK(disks.works_again(0));
   CHECK(store.finish_drops(0));
@@ -153,34 +162,39 @@ TEST_CASE_METHOD(Fixture, "what was dropped while its disk was away is gone when
   CHECK(disks.is_well(0));
 }
 
-TEST_CASE_METHOD(Fixture, "a disk that was away at the start loses what is stale when it is back") {
+TEST_CASE_METHOD(
+    Fixture,
+    "a disk that was away at the start is taken up when it is back, but for earlier lives") {
   const auto dropped = ShuffleKey{kShuffle.app, ShuffleId{1}};
   for (uint32_t p = 0; p < 4; ++p) {
     REQUIRE(append(p, 1));
     REQUIRE(append(p, 1, dropped));
   }
+  store.stop_holding();
   Disks later{io, paths, kGiB};
   later.refresh();
   later.fail(0, "pulled out");
   Trash its_trash{runtime, io, std::chrono::seconds(0)};
   REQUIRE(its_trash.add_disk(paths[1]));
   MergeStoreOptions options;
-  options.is_stale = [&](const ShuffleKey& key, uint64_t) { return key == dropped; };
+  options.life_of = [&](const ShuffleKey& key) { return key == dropped ? 1U : 0U; };
   MergeStore restarted(io, its_trash, later, options);
   REQUIRE(restarted.load());
   CHECK(later.works_again(0));
   CHECK(restarted.finish_drops(0));
   later.recovered(0);
   CHECK(partitions_on(0) == 2);  // it may be the only copy
-  CHECK_FALSE(io.stat(paths[0] + "/merged/app/1"));
-  CHECK(restarted.drop(kShuffle));  // the disk has a trash again
+  for (uint32_t p = 0; p < 4; ++p)
+    CHECK((*restarted.find(kShuffle, PartitionId{p}))->contains(commit_of(1)));
+  CHECK_FALSE(io.stat(paths[0] + "/merged/app/1-0"));
+  restarted.drop(kShuffle, 1);  // the disk has a trash again
   CHECK(partitions_on(0) == 0);
 }
 
-TEST_CASE_METHOD(Fixture, "after a restart what is older than the last drop is not taken up") {
+TEST_CASE_METHOD(Fixture, "after a restart what is of an earlier life is not taken up") {
   for (uint32_t p = 0; p < 4; ++p) REQUIRE(append(p, 1));
   MergeStoreOptions options;
-  options.is_stale = [](const ShuffleKey&, uint64_t modified_ms) { return modified_ms > 0; };
+  options.life_of = [](const ShuffleKey&) { return 1U; };
   MergeStore restarted(io, trash, disks, options);
   REQUIRE(restarted.load());
   CHECK(restarted.shuffles().empty());
@@ -239,10 +253,10 @@ TEST_CASE_METHOD(Fixture, "more partitions than the cache holds are loaded again
   const auto put = [&](uint32_t partition, uint64_t map) {
     const std::string text = std::to_string(partition) + "/" + std::to_string(map) + ";";
     const auto bytes = std::as_bytes(std::span(text));
-    const auto done = small.append(
-        kShuffle,
-        {{static_cast<PartitionId>(partition), static_cast<MapId>(map), crc32c(bytes), bytes}},
-        [] { return true; });
+    const auto done = small.append(kShuffle, 0,
+                                   {{static_cast<PartitionId>(partition), static_cast<MapId>(map),
+                                     id_of(1), crc32c(bytes), bytes}},
+                                   [] { return true; });
     REQUIRE(done);
     return done->merged == 1;
   };
@@ -253,8 +267,8 @@ TEST_CASE_METHOD(Fixture, "more partitions than the cache holds are loaded again
   const MergedTotals totals = small.totals(kShuffle);
   CHECK(totals.partitions == 500);
   CHECK(totals.blocks == 2500);
-  CHECK(small.contains(kShuffle, PartitionId{499}, MapId{4}));
-  CHECK_FALSE(small.contains(kShuffle, PartitionId{499}, MapId{5}));
+  CHECK(small.contains(kShuffle, PartitionId{499}, commit_of(4)));
+  CHECK_FALSE(small.contains(kShuffle, PartitionId{499}, commit_of(5)));
 }
 
 }  // namespace shufflefs::merge

@@ -81,12 +81,14 @@ TEST_CASE("a node with 100,000 merged partitions starts within two seconds", "[.
   const auto bytes = std::as_bytes(std::span(text));
   open([&](MergeStore& store) {
     for (uint32_t p = 0; p < kPartitions; ++p)
-      REQUIRE(store.append(key, {{static_cast<PartitionId>(p), MapId{1}, crc32c(bytes), bytes}},
-                           [] { return true; }));
+      REQUIRE(store.append(
+          key, 0,
+          {{static_cast<PartitionId>(p), MapId{1}, CommitId{1, NodeTag{1}}, crc32c(bytes), bytes}},
+          [] { return true; }));
   });
   const auto took = open([&](MergeStore& store) {
     CHECK(store.partitions(key).size() == kPartitions);
-    CHECK(store.contains(key, PartitionId{kPartitions - 1}, MapId{1}));
+    CHECK(store.contains(key, PartitionId{kPartitions - 1}, {MapId{1}, {1, NodeTag{1}}}));
   });
   WARN("loaded " << kPartitions << " partitions in " << took.count() << " ms");
   CHECK(took < std::chrono::seconds(2));

@@ -4,10 +4,7 @@
 
 #include <algorithm>
 
-#include "base/crc32c.h"
-#include "base/endian.h"
 #include "base/parse.h"
-#include "merge/partition_index.h"
 
 namespace shufflefs::sim {
 namespace {
@@ -44,34 +41,38 @@ std::optional<MergedCheck::Place> MergedCheck::place_of(const std::string& path)
   const std::size_t merged = path.find("/merged/");
   if (merged == std::string::npos || !path.ends_with(kIndexSuffix)) return std::nullopt;
   const std::string_view below = std::string_view(path).substr(merged + 8);
+  // <app>/<shuffle>-<life>/<p>.index
   const std::size_t slash = below.rfind('/');
-  const auto shuffle = merge::parse_shuffle_key(below.substr(0, slash));
+  const std::size_t dash = below.rfind('-', slash);
+  if (slash == std::string::npos || dash == std::string::npos) return std::nullopt;
+  const auto shuffle = merge::parse_shuffle_key(below.substr(0, dash));
+  const auto life = parse_decimal(below.substr(dash + 1, slash - dash - 1));
   const auto partition = merge::parse_partition_id(
       below.substr(slash + 1, below.size() - slash - 1 - kIndexSuffix.size()));
-  if (!shuffle || !partition) return std::nullopt;
-  return Place{*shuffle, *partition, path.substr(0, path.size() - kIndexSuffix.size())};
+  if (!shuffle || !life || !partition) return std::nullopt;
+  return Place{*shuffle, *life, *partition, path.substr(0, path.size() - kIndexSuffix.size())};
 }
 
 std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const Place& place,
-                                                     std::span<const std::byte> bytes) {
-  const auto map = static_cast<merge::MapId>(load_le<uint64_t>(bytes.data()));
-  const auto offset = load_le<uint64_t>(bytes.data() + 8);
-  const auto length = load_le<uint64_t>(bytes.data() + 16);
-  const auto segment = load_le<uint32_t>(bytes.data() + 24);
+                                                     const merge::IndexRecord& record) {
+  const uint64_t offset = record.offset;
+  const uint64_t length = record.length;
   const auto complain = [&](std::string_view what) {
-    return fmt::format("{}.index: the record of map {} (segment {}, offset {}, length {}) {}",
-                       place.base, number(map), segment, offset, length, what);
+    return fmt::format(
+        "{}.index: the record of map {}, commit {} (segment {}, offset {}, length {}) {}",
+        place.base, number(record.map), record.id.commit, record.segment, offset, length, what);
   };
-  const auto writings = truth_.find(place.shuffle, map);
+  const auto writings = truth_.find(place.shuffle, record.map);
   if (writings.empty()) return complain("names a map output that was never written");
-  if (load_le<uint32_t>(bytes.data() + 32) == 1) {  // a removal
-    const bool was_removed = std::ranges::any_of(
-        writings, [](const WrittenMap* w) { return w->removed || w->uncertain; });
-    if (!was_removed) return complain("takes out a map output that is there");
+  if (record.removal) {  // of what was removed, or replaced by another writing
+    const bool is_over = writings.size() > 1 || std::ranges::any_of(writings, [](const auto* w) {
+                           return w->removed || w->uncertain;
+                         });
+    if (!is_over) return complain("takes out a map output that is there");
     return std::nullopt;
   }
   bool is_long_enough = false;
-  for (const auto* data : segment_files(disk, place.base, segment)) {
+  for (const auto* data : segment_files(disk, place.base, record.segment)) {
     if (data == nullptr || offset > data->size() || length > data->size() - offset) continue;
     is_long_enough = true;
     const std::string_view block(reinterpret_cast<const char*>(data->data()) + offset, length);
@@ -90,38 +91,41 @@ std::optional<std::string> MergedCheck::after_write(const SimDisk& disk, const s
   if (!place || is_excused(place->base)) return std::nullopt;
   const auto* index = disk.peek(path);
   if (index == nullptr) return std::nullopt;  // written through a handle after a drop
+  const auto parsed = parse(*index, *place);
+  if (!parsed) return std::nullopt;  // a torn header
   // Record 0 is the header.
-  const uint64_t first = std::max<uint64_t>(1, offset / merge::kIndexRecordBytes);
-  const uint64_t last = (offset + length) / merge::kIndexRecordBytes;
-  for (uint64_t i = first; i < last; ++i) {
-    const auto record =
-        std::span(*index).subspan(i * merge::kIndexRecordBytes, merge::kIndexRecordBytes);
+  const uint64_t first = std::max<uint64_t>(1, offset / merge::kIndexRecordBytes) - 1;
+  const uint64_t end =
+      std::min<uint64_t>(parsed->records.size() + 1, (offset + length) / merge::kIndexRecordBytes);
+  for (uint64_t i = first; i + 1 < end; ++i) {
+    const merge::IndexRecord& record = parsed->records[i];
     if (auto wrong = check_record(disk, *place, record)) return wrong;
-    // A map id comes again only if it was removed meanwhile.
-    const auto map = static_cast<merge::MapId>(load_le<uint64_t>(record.data()));
-    const auto writings = truth_.find(place->shuffle, map);
-    const bool was_removed = std::ranges::any_of(
-        writings, [](const WrittenMap* w) { return w->removed || w->uncertain; });
-    for (uint64_t j = 1; j < i && !was_removed; ++j) {
-      if (load_le<uint64_t>(index->data() + j * merge::kIndexRecordBytes) == number(map))
-        return fmt::format("{}: map {} is in records {} and {}", path, number(map), j, i);
+    // A block comes once. Again only if its segment was not there when the partition was loaded.
+    for (uint64_t j = 0; j < i && !record.removal; ++j) {
+      const merge::IndexRecord& before = parsed->records[j];
+      const bool same = before.map == record.map && before.id == record.id;
+      if (same && !before.removal && before.segment == record.segment)
+        return fmt::format("{}: commit {} of map {} is in records {} and {}", path,
+                           record.id.commit, number(record.map), j, i);
     }
   }
   return std::nullopt;
+}
+
+Result<merge::ParsedIndex> MergedCheck::parse(std::span<const std::byte> index,
+                                              const Place& place) {
+  return merge::parse_index(index, place.shuffle.shuffle, place.partition, place.life, place.base);
 }
 
 std::optional<std::string> MergedCheck::whole(const SimDisk& disk, const std::string& data_dir) {
   for (const std::string& path : disk.files_below(data_dir + "/merged")) {
     const auto place = place_of(path);
     if (!place || is_excused(place->base)) continue;
-    const auto parsed =
-        merge::parse_index(*disk.peek(path), place->shuffle.shuffle, place->partition, path);
+    const auto parsed = parse(*disk.peek(path), *place);
     // A torn header or record is what a crash leaves; the next use cuts it off.
     if (!parsed) continue;
-    for (std::size_t i = 0; i < parsed->records.size(); ++i) {
-      const auto bytes = std::span(*disk.peek(path))
-                             .subspan((i + 1) * merge::kIndexRecordBytes, merge::kIndexRecordBytes);
-      if (auto wrong = check_record(disk, *place, bytes)) return wrong;
+    for (const merge::IndexRecord& record : parsed->records) {
+      if (auto wrong = check_record(disk, *place, record)) return wrong;
     }
   }
   return std::nullopt;
@@ -129,16 +133,18 @@ std::optional<std::string> MergedCheck::whole(const SimDisk& disk, const std::st
 
 bool MergedCheck::holds(const SimDisk& disk, const std::vector<std::string>& data_dirs,
                         const WrittenMap& written, merge::PartitionId partition) const {
-  return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
-    const std::string base =
-        fmt::format("{}/merged/{}/{}", data_dir, to_string(written.shuffle), number(partition));
-    const auto* index = disk.peek(base + ".index");
-    if (index == nullptr) return false;
-    if (is_excused(base)) return true;
-    const auto parsed = merge::parse_index(*index, written.shuffle.shuffle, partition, base);
+  const auto has = [&](const std::string& path) {
+    const auto place = place_of(path);
+    if (!place || place->shuffle != written.shuffle || place->partition != partition) return false;
+    if (is_excused(place->base)) return true;
+    const auto parsed = parse(*disk.peek(path), *place);
     return parsed && std::ranges::any_of(parsed->records, [&](const merge::IndexRecord& record) {
              return record.map == written.map && record.length == written.length(partition);
            });
+  };
+  return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
+    return std::ranges::any_of(
+        disk.files_below(fmt::format("{}/merged/{}", data_dir, written.shuffle.app.str())), has);
   });
 }
 

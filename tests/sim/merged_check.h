@@ -1,11 +1,12 @@
 // The invariants of merged partitions on disk: each index record names bytes that equal the
-// origin's block, and no map id is twice in one index. Looked at when a record is written, and for
-// all files at quiescent moments.
+// origin's block, and no commit of a map output is twice in one index. Looked at when a record is
+// written, and for all files at quiescent moments.
 #pragma once
 
 #include <optional>
 #include <string>
 
+#include "merge/partition_index.h"
 #include "sim/sim_disk.h"
 #include "sim/truth.h"
 
@@ -33,12 +34,15 @@ class MergedCheck {
  private:
   struct Place {
     merge::ShuffleKey shuffle;
+    uint64_t life = 0;
     merge::PartitionId partition{};
     std::string base;  // the path without ".index"
   };
   [[nodiscard]] static std::optional<Place> place_of(const std::string& path);
   [[nodiscard]] std::optional<std::string> check_record(const SimDisk& disk, const Place& place,
-                                                        std::span<const std::byte> bytes);
+                                                        const merge::IndexRecord& record);
+  [[nodiscard]] static Result<merge::ParsedIndex> parse(std::span<const std::byte> index,
+                                                        const Place& place);
   [[nodiscard]] bool is_excused(const std::string& base) const;
 
   Truth& truth_;

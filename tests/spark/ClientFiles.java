@@ -38,21 +38,21 @@ public final class ClientFiles {
 
   private static byte[] record(ByteBuffer filled) {
     byte[] bytes = filled.array();
-    filled.putInt(36, crc(bytes, 0, 36));
+    filled.putInt(52, crc(bytes, 0, 52));
     return bytes;
   }
 
   private static ByteBuffer empty() {
-    return ByteBuffer.allocate(40).order(ByteOrder.LITTLE_ENDIAN);
+    return ByteBuffer.allocate(56).order(ByteOrder.LITTLE_ENDIAN);
   }
 
   private static byte[] index(List<PartitionIndex.Entry> entries) {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    ByteBuffer header = empty().put("SFSINDEX".getBytes()).putInt(1).putInt(40);
+    ByteBuffer header = empty().put("SFSINDEX".getBytes()).putInt(2).putInt(56);
     bytes.writeBytes(record(header.putInt(SHUFFLE).putInt(PARTITION)));
     for (PartitionIndex.Entry e : entries) {
-      ByteBuffer one = empty().putLong(e.mapId).putLong(e.offset).putLong(e.length).putInt(0);
-      bytes.writeBytes(record(one.putInt(e.crc)));
+      ByteBuffer one = empty().putLong(e.mapId).putLong(e.offset).putLong(e.length);
+      bytes.writeBytes(record(one.putLong(7).putLong(8).putInt(0).putInt(e.crc)));
     }
     return bytes.toByteArray();
   }
@@ -81,7 +81,7 @@ public final class ClientFiles {
       flipped[random.nextInt(good.length)] ^= (byte) (1 << random.nextInt(8));
       refused(flipped, SHUFFLE);
       int cut = random.nextInt(good.length);
-      if (cut % 40 != 0 || cut == 0) {
+      if (cut % 56 != 0 || cut == 0) {
         refused(Arrays.copyOf(good, cut), SHUFFLE);
       }
       byte[] noise = new byte[random.nextInt(200)];

@@ -49,12 +49,12 @@ public final class ClientReads {
 
   private static byte[] sealed(ByteBuffer record) {
     CRC32C crc = new CRC32C();
-    crc.update(record.array(), 0, 36);
-    return record.putInt(36, (int) crc.getValue()).array();
+    crc.update(record.array(), 0, 52);
+    return record.putInt(52, (int) crc.getValue()).array();
   }
 
   private static ByteBuffer empty() {
-    return ByteBuffer.allocate(40).order(ByteOrder.LITTLE_ENDIAN);
+    return ByteBuffer.allocate(56).order(ByteOrder.LITTLE_ENDIAN);
   }
 
   private static byte[] block(long map, int partition, int length) {
@@ -69,14 +69,15 @@ public final class ClientReads {
     Files.createDirectories(directory);
     ByteArrayOutputStream index = new ByteArrayOutputStream();
     ByteArrayOutputStream data = new ByteArrayOutputStream();
-    ByteBuffer header = empty().put("SFSINDEX".getBytes()).putInt(1).putInt(40);
+    ByteBuffer header = empty().put("SFSINDEX".getBytes()).putInt(2).putInt(56);
     index.writeBytes(sealed(header.putInt(SHUFFLE).putInt(partition)));
     for (long map : maps) {
       byte[] bytes = block(map, partition, length);
       CRC32C crc = new CRC32C();
       crc.update(bytes);
-      ByteBuffer record = empty().putLong(map).putLong(data.size()).putLong(length).putInt(0);
-      index.writeBytes(sealed(record.putInt((int) crc.getValue())));
+      ByteBuffer record = empty().putLong(map).putLong(data.size()).putLong(length);
+      record.putLong(7).putLong(8).putInt(0).putInt((int) crc.getValue());
+      index.writeBytes(sealed(record));
       data.writeBytes(bytes);
     }
     Files.write(directory.resolve(partition + ".index"), index.toByteArray());

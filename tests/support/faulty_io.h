@@ -2,6 +2,7 @@
 // test says so.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,8 @@ class FaultyIo final : public FileIo {
   std::map<std::string, uint64_t> free_bytes;    // by directory
   std::map<std::string, int> fail_writes_below;  // directory -> errno
   bool fail_removals = false;                    // of files
+  bool fail_renames = false;
+  std::function<void()> before_make_directories = {};
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
     TRY_ASSIGN(std::unique_ptr<File> file, io_->open(path, mode));
@@ -24,11 +27,15 @@ class FaultyIo final : public FileIo {
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
     return io_->list(path);
   }
-  Status make_directories(const std::string& path) override { return io_->make_directories(path); }
+  Status make_directories(const std::string& path) override {
+    if (before_make_directories) before_make_directories();
+    return io_->make_directories(path);
+  }
   Status set_mode(const std::string& path, uint32_t mode) override {
     return io_->set_mode(path, mode);
   }
   Status rename(const std::string& from, const std::string& to) override {
+    if (fail_renames) return errno_error("cannot rename " + from, EBUSY);
     return io_->rename(from, to);
   }
   Status remove_file(const std::string& path) override {
