@@ -25,8 +25,7 @@ LocalNode::LocalNode(const Parts& parts)
       duplicates_(parts_.metrics.counter("shufflefs_merge_duplicate_blocks_total",
                                          "Blocks that were pushed again and dropped.")),
       refused_(parts_.metrics.counter("shufflefs_merge_refused_chunks_total",
-                                      "Chunks that this node did not merge.")),
-      turns_(parts_.runtime) {}
+                                      "Chunks that this node did not merge.")) {}
 
 Status LocalNode::check_parts(const PushRequest& request) const {
   if (is_draining_)
@@ -154,7 +153,7 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
 Task<void> LocalNode::end_if_over(ShuffleKey shuffle) {
   if (!parts_.table.is_over(shuffle)) co_return;
   const bool ended = co_await offload(parts_.runtime, [&] {
-    return parts_.store.end(shuffle, [&] { return parts_.table.is_over(shuffle); });
+    return parts_.store.end_if(shuffle, [&] { return parts_.table.is_over(shuffle); });
   });
   if (ended)
     log_info("shuffle.ended",

@@ -103,7 +103,11 @@ class MergeStore {
   };
   [[nodiscard]] std::vector<Use> uses() const;
   // Removes the shuffle's partitions of the disk at once, past the trash. Whether there were any.
-  [[nodiscard]] bool evict(const ShuffleKey& key, std::size_t disk);
+  [[nodiscard]] bool evict(const ShuffleKey& key, std::size_t disk) {
+    return evict_if(key, disk, [] { return true; });
+  }
+  // The same of all disks, if the condition holds while no append is under way.
+  [[nodiscard]] bool end_if(const ShuffleKey& key, const std::function<bool()>& condition);
   // The disk is back: removes what drops and evictions could not remove from it, and copies of
   // partitions that were begun anew elsewhere. If load() could not look: removes earlier lives,
   // and takes up what is of the current one. It is not to be used before this has worked.
@@ -213,6 +217,8 @@ class MergeStore {
   void list_files(const Life& life, PartitionId partition, const Slot& slot,
                   const std::map<uint32_t, std::size_t>& segments, std::size_t without,
                   std::vector<std::string>& files) const;
+  [[nodiscard]] bool evict_if(const ShuffleKey& key, std::size_t disk,
+                              const std::function<bool()>& condition);
   void remember(const std::shared_ptr<Slot>& slot, std::size_t bytes);
 
   FileIo& io_;

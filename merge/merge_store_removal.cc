@@ -139,12 +139,20 @@ Status MergeStore::finish_undone(std::size_t disk) {
 
 // ---- evictions -----------------------------------------------------------------------------------------------------
 
-bool MergeStore::evict(const ShuffleKey& key, std::size_t disk) {
+bool MergeStore::end_if(const ShuffleKey& key, const std::function<bool()>& condition) {
+  bool any = false;
+  for (std::size_t disk = 0; disk < disks_.size(); ++disk)
+    any = evict_if(key, disk, condition) || any;
+  return any;
+}
+
+bool MergeStore::evict_if(const ShuffleKey& key, std::size_t disk,
+                          const std::function<bool()>& condition) {
   const std::shared_ptr<Shuffle> shuffle = shuffle_of(key);
   if (!shuffle) return false;
   const Life life{key, shuffle->life};
   const ExclusiveLock alone(shuffle->gone_mu);
-  if (shuffle->gone) return false;
+  if (shuffle->gone || !condition()) return false;
   std::vector<std::string> elsewhere;  // files on other disks
   std::vector<std::size_t> away;
   {
