@@ -35,7 +35,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   CHECK(pushed->duplicates == 1);
   REQUIRE(served.node.pushed);
   CHECK(text_of(served.node.pushed->payload) == "abcdefg");
-  CHECK(served.node.pushed->origin == node_name("node1"));
+  CHECK(served.node.pushed->sender == node_name("node1"));
 
   CHECK(reactor.run(peer.announce(sample_announce())));
   REQUIRE(served.node.announced.size() == 1);
@@ -116,7 +116,7 @@ TEST_CASE("an announcement larger than a frame arrives in parts", "[remote_peer]
   request.origin = node_name("asker");
   for (uint64_t i = 0; i < 3000; ++i) {
     request.committed.push_back(
-        {shuffle_key(), merge::MapId{i}, 0, 8000, {{0, 8000, std::vector<uint8_t>(1000)}}});
+        {shuffle_key(), merge::MapId{i}, 1, 0, 8000, {{0, 8000, 0, std::vector<uint8_t>(1000)}}});
   }
   const Status told = reactor.run(asker.peer->announce(std::move(request)));
   CHECK(told);
