@@ -20,9 +20,7 @@ class Verifier {
     ++report_.blocks;
     if (block.merged) {
       co_await check_merged(block);
-      if (block.lost_at_origin && block.origin)
-        lost_at_origin(block, "its origin has lost it, and nobody removed it");
-      else if (block.origin)
+      if (block.origin)
         co_await check_origin(block);
       else
         ++report_.origins_gone;
@@ -68,8 +66,8 @@ class Verifier {
       ++report_.origins;
     else if (!crc && crc.error().code == Code::kPeerUnreachable)
       ++report_.origins_gone;
-    else if (!crc && crc.error().code == Code::kBlockLost)
-      lost_at_origin(block, crc.error().message);
+    else if (!crc && (block.lost_at_origin || crc.error().code == Code::kBlockLost))
+      lost_at_origin(block, crc.error());
     else
       found(block, false, crc ? mismatch(*crc, block.merged->crc) : crc.error());
   }
@@ -95,9 +93,9 @@ class Verifier {
     ++report_.origins;
   }
 
-  void lost_at_origin(const PlannedBlock& block, const std::string& why) {
+  void lost_at_origin(const PlannedBlock& block, const Error& error) {
     ++report_.lost_at_origin;
-    found(block, false, make_error(Code::kBlockLost, why));
+    found(block, false, error);
   }
 
   static Error mismatch(uint32_t found, uint32_t expected) {

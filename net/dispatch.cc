@@ -62,7 +62,7 @@ Task<Reply> answer_writing(Local local, MessageType type, Frame request) {
   auto drop = decode_drop(request.header);
   if (!drop) co_return reply_malformed(std::move(drop).error());
   co_return reply_status(
-      type, co_await local.get().drop(std::move(drop->app), drop->shuffle, drop->epoch));
+      type, co_await local.get().drop(std::move(drop->app), drop->shuffle, drop->life));
 }
 
 Task<Reply> answer_question(Local local, MessageType type, Frame request) {
@@ -117,11 +117,11 @@ Task<Reply> answer_reading(Local local, MessageType type, Frame request) {
     auto question = decode_read_block(request.header);
     if (!question) co_return reply_malformed(std::move(question).error());
     const uint32_t length = question->length;
-    co_return reply_bytes(
-        type,
-        co_await local.get().read_block(std::move(question->shuffle), question->map,
-                                        question->partition, question->offset, length),
-        length);
+    co_return reply_bytes(type,
+                          co_await local.get().read_block(
+                              std::move(question->shuffle), question->map, question->commit,
+                              question->partition, question->offset, length),
+                          length);
   }
   auto question = decode_read_map_file(request.header);
   if (!question) co_return reply_malformed(std::move(question).error());

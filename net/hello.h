@@ -10,7 +10,7 @@
 
 namespace shufflefs::net {
 
-inline constexpr uint32_t kProtocolVersion = 3;
+inline constexpr uint32_t kProtocolVersion = 4;
 inline constexpr FrameLimits kHelloLimits = {4096, 0};
 
 // Features. The sender has a shared secret, and will prove it.

@@ -166,7 +166,6 @@ merge::PartitionId MessageReader::partition(std::string_view what) {
   return static_cast<merge::PartitionId>(number(what, 0, merge::kMaxPartitions - 1));
 }
 
-// Signed 64 bits hold it, so that whoever stores or adds to it cannot overflow.
 merge::FileOwner MessageReader::owner() {
   constexpr uint64_t kMostId = UINT32_MAX - 1;  // -1 means nobody
   tuple("owner", 2);
@@ -180,6 +179,6 @@ std::optional<merge::FileOwner> MessageReader::owner_or_nil() {
   return owner();
 }
 
-uint64_t MessageReader::epoch() { return number("epoch", 0, INT64_MAX); }
+uint64_t MessageReader::clock_number(std::string_view what) { return number(what, 0, INT64_MAX); }
 
 }  // namespace shufflefs::net

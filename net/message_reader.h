@@ -51,7 +51,9 @@ class MessageReader {
   [[nodiscard]] merge::ShuffleKey shuffle_key();
   [[nodiscard]] merge::MapId map();
   [[nodiscard]] merge::PartitionId partition(std::string_view what);
-  [[nodiscard]] uint64_t epoch();
+  // Of a logical clock (a commit, a life): signed 64 bits hold it, so that no clock that observes
+  // it overflows.
+  [[nodiscard]] uint64_t clock_number(std::string_view what);
   [[nodiscard]] merge::FileOwner owner();
   [[nodiscard]] std::optional<merge::FileOwner> owner_or_nil();
 

@@ -82,8 +82,9 @@ inline constexpr uint64_t kMaxLength =
 [[nodiscard]] Bytes encode(const merge::AnnounceRequest& request);
 [[nodiscard]] Result<merge::AnnounceRequest> decode_announce(std::span<const std::byte> header);
 // The same announcement in parts of about `max_bytes`: after a restart of a peer everything is
-// announced again, which may be more than a frame holds. A part is larger only if a single map
-// output is. Announcing is additive.
+// announced again, which may be more than a frame holds. Drops come first: they begin the lives
+// that the rest belongs to. A part is larger only if a single map output is. Announcing is
+// additive.
 [[nodiscard]] std::vector<merge::AnnounceRequest> split(merge::AnnounceRequest request,
                                                         std::size_t max_bytes);
 
@@ -106,6 +107,7 @@ struct ReadMergedQuestion {
 struct ReadBlockQuestion {
   merge::ShuffleKey shuffle;
   merge::MapId map{};
+  uint64_t commit = 0;
   merge::PartitionId partition{};
   uint64_t offset = 0;
   uint32_t length = 0;
@@ -123,7 +125,7 @@ struct ReadMapFileQuestion {
 struct DropRequest {
   merge::AppId app;
   std::optional<merge::ShuffleId> shuffle;
-  uint64_t epoch = 0;
+  uint64_t life = 0;
 };
 
 struct ReportQuestion {

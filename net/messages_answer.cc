@@ -1,194 +1,137 @@
 // The answers that carry more than a number.
-#include "net/message_reader.h"
-#include "net/message_writer.h"
-#include "net/messages.h"
+#include "net/message_fields.h"
 
 namespace shufflefs::net {
-namespace {
 
-// Reads a list by reading its elements: `least` is the fewest bytes that one takes.
-template <class T, class ReadOne>
-std::vector<T> read_list(MessageReader& reader, std::string_view what, std::size_t least,
-                         ReadOne read_one) {
-  const std::size_t count = reader.list(what, least);
-  std::vector<T> list;
-  list.reserve(count);
-  for (std::size_t i = 0; i < count && !reader.failed(); ++i) list.push_back(read_one(reader));
-  return list;
+// Found by argument-dependent lookup from net/message_fields.h, so in no unnamed namespace.
+
+template <class A>
+void fields(A& a, typename A::template Of<merge::OwnBlock> block) {
+  a.tuple("own block", 4);
+  a.map(block.map);
+  a.clock_number("commit", block.commit);
+  a.size("length", block.length);
+  a.boolean("lost", block.lost);
 }
 
-uint64_t read_size(MessageReader& reader, std::string_view what) {
-  return reader.number(what, 0, kMaxLength);
+template <class A>
+void fields(A& a, typename A::template Of<merge::MergedBlock> block) {
+  a.tuple("merged block", 6);
+  a.map(block.map);
+  a.commit_id(block.id);
+  a.size("offset", block.offset);
+  a.number("length", block.length, 0, kMaxLength - block.offset);
+  a.number("crc", block.crc);
 }
 
-merge::BlockAtOrigin read_block_at_origin(MessageReader& reader) {
-  merge::BlockAtOrigin block;
-  reader.tuple("block at origin", 2);
-  block.map = reader.map();
-  block.length = read_size(reader, "length");
-  return block;
+template <class A>
+void fields(A& a, typename A::template Of<merge::HeardBlock> block) {
+  a.tuple("heard block", 4);
+  a.map(block.map);
+  a.node("origin", block.origin);
+  a.clock_number("commit", block.commit);
+  a.boolean_or_nil("non-empty", block.non_empty);
 }
 
-merge::MergedBlock read_merged_block(MessageReader& reader) {
-  merge::MergedBlock block;
-  reader.tuple("merged block", 4);
-  block.map = reader.map();
-  block.offset = read_size(reader, "offset");
-  block.length = reader.number("length", 0, kMaxLength - block.offset);
-  block.crc = static_cast<uint32_t>(reader.number("crc", 0, UINT32_MAX));
-  return block;
+template <class A>
+void fields(A& a, typename A::template Of<merge::EndedAt> ended) {
+  a.tuple("ended commits", 3);
+  a.number("origin", ended.origin, 0, UINT64_MAX);
+  a.clock_number("through", ended.through);
+  a.list("ended commits", kLeastEndedBytes, ended.maps);
 }
 
-merge::HeardBlock read_heard_block(MessageReader& reader) {
-  merge::HeardBlock block;
-  reader.tuple("heard block", 3);
-  block.map = reader.map();
-  block.origin = reader.node("origin");
-  block.non_empty = reader.boolean("non-empty");
-  return block;
+template <class A>
+void fields(A& a, typename A::template Of<merge::PartitionInfo> info) {
+  a.tuple("fields", 10);
+  a.clock_number("life", info.life);
+  a.boolean("known", info.known);
+  a.list("own blocks", 5, info.own);
+  a.list("merged blocks", 7, info.merged);
+  a.list("heard blocks", 6, info.heard);
+  a.list("ended", 4, info.ended);
+  a.number("partition count", info.partition_count, 0, merge::kMaxPartitions);
+  a.owner_or_nil(info.owner);
+  a.text("incomplete", info.incomplete, kMaxTextBytes);
+  a.number("members", info.members);
 }
 
-merge::GivenUp read_given_up(MessageReader& reader) {
-  merge::GivenUp given_up;
-  reader.tuple("given up", 4);
-  given_up.reason = reader.text("reason", kMaxTextBytes);
-  given_up.chunks = read_size(reader, "chunks");
-  given_up.blocks = read_size(reader, "blocks");
-  given_up.bytes = read_size(reader, "bytes");
-  return given_up;
+template <class A>
+void fields(A& a, typename A::template Of<merge::GivenUp> given_up) {
+  a.tuple("given up", 4);
+  a.text("reason", given_up.reason, kMaxTextBytes);
+  a.size("chunks", given_up.chunks);
+  a.size("blocks", given_up.blocks);
+  a.size("bytes", given_up.bytes);
 }
 
-merge::ShuffleKey read_shuffle_record(MessageReader& reader) {
-  reader.tuple("shuffle", 2);
-  return reader.shuffle_key();
+template <class A>
+void fields(A& a, typename A::template Of<merge::ShuffleInfo> info) {
+  a.tuple("fields", 16);
+  a.size("maps", info.maps);
+  a.size("maps lost", info.maps_lost);
+  a.size("maps settled", info.maps_settled);
+  a.size("maps given up", info.maps_given_up);
+  a.size("maps unpushed", info.maps_unpushed);
+  a.number("partition count", info.partition_count, 0, merge::kMaxPartitions);
+  a.size("bytes", info.bytes);
+  a.size("blocks left home", info.blocks_left_home);
+  a.size("bytes left home", info.bytes_left_home);
+  a.list("given up", 5, info.given_up);
+  a.size("merged partitions", info.merged_partitions);
+  a.size("merged blocks", info.merged_blocks);
+  a.size("merged bytes", info.merged_bytes);
+  a.size("duplicate blocks", info.duplicate_blocks);
+  a.list("refused commits", 1, info.refused_commits,
+         [](A& each, auto& message) { each.text("refused commit", message, kMaxTextBytes); });
+  a.owner_or_nil(info.owner);
 }
 
-}  // namespace
-
-Bytes encode(const merge::PartitionInfo& info) {
-  MessageWriter writer;
-  writer.tuple(5);
-  writer.list(info.at_origin.size());
-  for (const merge::BlockAtOrigin& block : info.at_origin) {
-    writer.tuple(2);
-    writer.map(block.map);
-    writer.number(block.length);
-  }
-  writer.list(info.merged.size());
-  for (const merge::MergedBlock& block : info.merged) {
-    writer.tuple(4);
-    writer.map(block.map);
-    writer.number(block.offset);
-    writer.number(block.length);
-    writer.number(block.crc);
-  }
-  writer.list(info.heard.size());
-  for (const merge::HeardBlock& block : info.heard) {
-    writer.tuple(3);
-    writer.map(block.map);
-    writer.node(block.origin);
-    writer.boolean(block.non_empty);
-  }
-  writer.number(info.partition_count);
-  writer.owner_or_nil(info.owner);
-  return writer.take();
+template <class A>
+void fields(A& a, typename A::template Of<std::vector<merge::ShuffleKey>> shuffles) {
+  a.tuple("fields", 1);
+  a.list("shuffles", 4, shuffles, [](A& each, auto& shuffle) {
+    each.tuple("shuffle", 2);
+    each.shuffle_key(shuffle);
+  });
 }
+
+template <class A>
+void fields(A& a, typename A::template Of<merge::OwnMap> own) {
+  a.tuple("map", 2);
+  a.map(own.map);
+  a.clock_number("commit", own.commit);
+}
+
+template <class A>
+void fields(A& a, typename A::template Of<merge::ShuffleListing> listing) {
+  a.tuple("fields", 4);
+  a.shuffle_key(listing.shuffle);
+  a.list("maps", 3, listing.maps);
+  a.list("merged partitions", 1, listing.merged,
+         [](A& each, auto& partition) { each.partition("partition", partition); });
+}
+
+Bytes encode(const merge::PartitionInfo& info) { return write_fields(info); }
+Bytes encode(const merge::ShuffleInfo& info) { return write_fields(info); }
+Bytes encode(const std::vector<merge::ShuffleKey>& shuffles) {
+  FieldWriter writer;
+  fields<FieldWriter>(writer, shuffles);
+  return writer.raw().take();
+}
+Bytes encode(const merge::ShuffleListing& listing) { return write_fields(listing); }
 
 Result<merge::PartitionInfo> decode_partition_info(std::span<const std::byte> header) {
-  MessageReader reader("partition_info answer", header);
-  merge::PartitionInfo info;
-  reader.tuple("fields", 5);
-  info.at_origin =
-      read_list<merge::BlockAtOrigin>(reader, "blocks at origin", 3, read_block_at_origin);
-  info.merged = read_list<merge::MergedBlock>(reader, "merged blocks", 5, read_merged_block);
-  info.heard = read_list<merge::HeardBlock>(reader, "heard blocks", 5, read_heard_block);
-  info.partition_count =
-      static_cast<uint32_t>(reader.number("partition count", 0, merge::kMaxPartitions));
-  info.owner = reader.owner_or_nil();
-  return reader.finish(std::move(info));
+  return read_fields<merge::PartitionInfo>("partition_info answer", header);
 }
-
-Bytes encode(const merge::ShuffleInfo& info) {
-  MessageWriter writer;
-  writer.tuple(15);
-  writer.number(info.maps);
-  writer.number(info.maps_settled);
-  writer.number(info.maps_given_up);
-  writer.number(info.maps_unpushed);
-  writer.number(info.partition_count);
-  writer.number(info.bytes);
-  writer.number(info.blocks_left_home);
-  writer.number(info.bytes_left_home);
-  writer.list(info.given_up.size());
-  for (const merge::GivenUp& given_up : info.given_up) {
-    writer.tuple(4);
-    writer.text(given_up.reason, kMaxTextBytes);
-    writer.number(given_up.chunks);
-    writer.number(given_up.blocks);
-    writer.number(given_up.bytes);
-  }
-  writer.number(info.merged_partitions);
-  writer.number(info.merged_blocks);
-  writer.number(info.merged_bytes);
-  writer.number(info.duplicate_blocks);
-  writer.list(info.refused_commits.size());
-  for (const std::string& message : info.refused_commits) writer.text(message, kMaxTextBytes);
-  writer.owner_or_nil(info.owner);
-  return writer.take();
-}
-
 Result<merge::ShuffleInfo> decode_shuffle_info(std::span<const std::byte> header) {
-  MessageReader reader("shuffle_info answer", header);
-  merge::ShuffleInfo info;
-  reader.tuple("fields", 15);
-  info.maps = read_size(reader, "maps");
-  info.maps_settled = read_size(reader, "maps settled");
-  info.maps_given_up = read_size(reader, "maps given up");
-  info.maps_unpushed = read_size(reader, "maps unpushed");
-  info.partition_count =
-      static_cast<uint32_t>(reader.number("partition count", 0, merge::kMaxPartitions));
-  info.bytes = read_size(reader, "bytes");
-  info.blocks_left_home = read_size(reader, "blocks left home");
-  info.bytes_left_home = read_size(reader, "bytes left home");
-  info.given_up = read_list<merge::GivenUp>(reader, "given up", 5, read_given_up);
-  info.merged_partitions = read_size(reader, "merged partitions");
-  info.merged_blocks = read_size(reader, "merged blocks");
-  info.merged_bytes = read_size(reader, "merged bytes");
-  info.duplicate_blocks = read_size(reader, "duplicate blocks");
-  info.refused_commits = read_list<std::string>(
-      reader, "refused commits", 1,
-      [](MessageReader& from) { return std::string(from.text("refused commit", kMaxTextBytes)); });
-  info.owner = reader.owner_or_nil();
-  return reader.finish(std::move(info));
+  return read_fields<merge::ShuffleInfo>("shuffle_info answer", header);
 }
-
-Bytes encode(const std::vector<merge::ShuffleKey>& shuffles) {
-  MessageWriter writer;
-  writer.tuple(1);
-  writer.list(shuffles.size());
-  for (const merge::ShuffleKey& shuffle : shuffles) {
-    writer.tuple(2);
-    writer.shuffle_key(shuffle);
-  }
-  return writer.take();
-}
-
 Result<std::vector<merge::ShuffleKey>> decode_shuffles(std::span<const std::byte> header) {
-  MessageReader reader("list_shuffles answer", header);
-  reader.tuple("fields", 1);
-  auto shuffles = read_list<merge::ShuffleKey>(reader, "shuffles", 4, read_shuffle_record);
-  return reader.finish(std::move(shuffles));
+  return read_fields<std::vector<merge::ShuffleKey>>("list_shuffles answer", header);
 }
-
-Bytes encode(const merge::ShuffleListing& listing) {
-  MessageWriter writer;
-  writer.tuple(4);
-  writer.shuffle_key(listing.shuffle);
-  writer.list(listing.maps.size());
-  for (const merge::MapId map : listing.maps) writer.map(map);
-  writer.list(listing.merged.size());
-  for (const merge::PartitionId partition : listing.merged) writer.partition(partition);
-  return writer.take();
+Result<merge::ShuffleListing> decode_shuffle_listing(std::span<const std::byte> header) {
+  return read_fields<merge::ShuffleListing>("list_shuffle answer", header);
 }
 
 Bytes encode_report(std::string_view text) {
@@ -203,19 +146,6 @@ Result<std::string> decode_report(std::span<const std::byte> header) {
   reader.tuple("fields", 1);
   std::string text(reader.text("text", merge::kMaxReportBytes));
   return reader.finish(std::move(text));
-}
-
-Result<merge::ShuffleListing> decode_shuffle_listing(std::span<const std::byte> header) {
-  MessageReader reader("list_shuffle answer", header);
-  merge::ShuffleListing listing;
-  reader.tuple("fields", 4);
-  listing.shuffle = reader.shuffle_key();
-  listing.maps =
-      read_list<merge::MapId>(reader, "maps", 1, [](MessageReader& from) { return from.map(); });
-  listing.merged = read_list<merge::PartitionId>(
-      reader, "merged partitions", 1,
-      [](MessageReader& from) { return from.partition("partition"); });
-  return reader.finish(std::move(listing));
 }
 
 }  // namespace shufflefs::net

@@ -19,11 +19,14 @@ std::string text_of(const Buffer& buffer) {
 merge::PushRequest sample_push() {
   merge::PushRequest request;
   request.shuffle = shuffle_key();
-  request.origin = node_name("node1");
-  request.epoch = 1'700'000'000'000;
-  request.parts = {
-      {merge::MapId{merge::kMaxMapId}, UINT64_MAX, {{merge::PartitionId{0}, 0xFFFFFFFF, 3}}},
-      {merge::MapId{0}, 1, {{merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}}}};
+  request.sender = node_name("node1");
+  request.life = 1'700'000'000'000;
+  request.parts = {{merge::MapId{merge::kMaxMapId},
+                    {INT64_MAX, merge::NodeTag{UINT64_MAX}},
+                    {{merge::PartitionId{0}, 0xFFFFFFFF, 3}}},
+                   {merge::MapId{0},
+                    {1, merge::tag_of(node_name("node2"))},
+                    {{merge::PartitionId{merge::kMaxPartitions - 1}, 0, 4}}}};
   request.payload = buffer_of("abcdefg");
   request.owner = {1000, 0xFFFFFFFE};
   return request;
@@ -32,19 +35,36 @@ merge::PushRequest sample_push() {
 merge::AnnounceRequest sample_announce() {
   merge::AnnounceRequest request;
   request.origin = node_name("node1");
-  request.committed.push_back(
-      {shuffle_key(), merge::MapId{5}, 3, 200, {{0, 9, {0xFF, 0x01}}, {100, 8, {0x80}}}, {7, 8}});
-  request.committed.push_back({shuffle_key("b", 0), merge::MapId{0}, 0, 0, {}});
-  request.removed.push_back({shuffle_key("c", 1), merge::MapId{9}, 1'700'000'000'000'000});
+  request.committed.push_back({shuffle_key(),
+                               merge::MapId{5},
+                               1'700'000'000'001,
+                               3,
+                               200,
+                               {{0, 9, 0, {0xFF, 0x01}}, {100, 40, 2, {0x80, 0, 1}}, {8, 8, 0, {}}},
+                               {7, 8}});
+  request.committed.push_back({shuffle_key("b", 0), merge::MapId{0}, 1, 0, 0, {}});
+  request.ended.push_back(
+      {shuffle_key("c", 1), 4, 0, {{merge::MapId{9}, 1'700'000'000'000}, {merge::MapId{2}, 5}}});
+  request.ended.push_back({shuffle_key("c", 2), 0, INT64_MAX, {}});
+  request.dropped = {{app("d"), merge::ShuffleId{3}, 9}, {app("e"), std::nullopt, INT64_MAX}};
   return request;
 }
 
 merge::PartitionInfo sample_partition_info() {
   merge::PartitionInfo info;
-  info.at_origin = {{merge::MapId{1}, 0}, {merge::MapId{2}, 1ULL << 40U}};
-  info.merged = {{merge::MapId{3}, 0, 10, 0xDEADBEEF}, {merge::MapId{4}, 10, 5, 1}};
-  info.heard = {{merge::MapId{5}, node_name("node2"), true},
-                {merge::MapId{6}, node_name("node3"), false}};
+  info.life = 12;
+  info.known = true;
+  info.own = {{merge::MapId{1}, 5, 0, true}, {merge::MapId{2}, 6, 1ULL << 40U, false}};
+  const merge::NodeTag origin = merge::tag_of(node_name("node2"));
+  info.merged = {{merge::MapId{3}, {7, origin}, 0, 10, 0xDEADBEEF},
+                 {merge::MapId{4}, {INT64_MAX, merge::NodeTag{UINT64_MAX}}, 10, 5, 1}};
+  info.heard = {{merge::MapId{5}, node_name("node2"), 8, true},
+                {merge::MapId{6}, node_name("node3"), 9, false},
+                {merge::MapId{7}, node_name("node3"), 10, std::nullopt}};
+  info.ended = {{origin, 4, {{merge::MapId{3}, 5}, {merge::MapId{3}, 6}}},
+                {merge::NodeTag{1}, 0, {}}};
+  info.incomplete = "/data2 is away";
+  info.members = UINT64_MAX;
   info.partition_count = 37;
   info.owner = merge::FileOwner{1000, 1001};
   return info;
@@ -53,6 +73,7 @@ merge::PartitionInfo sample_partition_info() {
 merge::ShuffleInfo sample_shuffle_info() {
   merge::ShuffleInfo info;
   info.maps = 60;
+  info.maps_lost = 3;
   info.maps_settled = 50;
   info.maps_given_up = 6;
   info.maps_unpushed = 4;
@@ -71,7 +92,7 @@ merge::ShuffleInfo sample_shuffle_info() {
 
 merge::ShuffleListing sample_listing() {
   return {shuffle_key(),
-          {merge::MapId{0}, merge::MapId{merge::kMaxMapId}},
+          {{merge::MapId{0}, 1}, {merge::MapId{merge::kMaxMapId}, INT64_MAX}},
           {merge::PartitionId{0}, merge::PartitionId{36}}};
 }
 

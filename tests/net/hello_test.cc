@@ -29,7 +29,7 @@ TEST_CASE("another version is refused by its number, whatever follows it", "[hel
   const Bytes future = writer.take();
   for (const Error& error : {decode_hello(future).error(), decode_hello_answer(future).error()}) {
     CHECK(error.code == Code::kVersion);
-    CHECK(error.message == "peer speaks protocol 9, this node speaks 3: upgrade the older one");
+    CHECK(error.message == "peer speaks protocol 9, this node speaks 4: upgrade the older one");
   }
 }
 

@@ -21,7 +21,7 @@ std::vector<Bytes> valid_headers() {
       encode(sample_shuffle_info()),
       encode(sample_listing()),
       encode(std::vector{shuffle_key("a", 1), shuffle_key("b", 2)}),
-      encode(ReadBlockQuestion{shuffle_key(), merge::MapId{9}, merge::PartitionId{1}, 5, 77}),
+      encode(ReadBlockQuestion{shuffle_key(), merge::MapId{9}, 6, merge::PartitionId{1}, 5, 77}),
       encode(ReadMapFileQuestion{{shuffle_key(), merge::MapId{9}, merge::MapFile::kData}, 1, 2}),
       encode(DropRequest{app("app"), {}, 3}),
       encode(Error{Code::kIo, EIO, "disk"}),

@@ -18,9 +18,10 @@ Bytes push_header(uint64_t partition, uint64_t length, uint64_t map = 1,
   writer.number(0);
   writer.owner({});
   writer.list(1);
-  writer.tuple(3);
+  writer.tuple(4);
   writer.number(map);
   writer.number(7);
+  writer.number(8);
   writer.list(1);
   writer.tuple(3);
   writer.number(partition);
@@ -41,14 +42,14 @@ TEST_CASE("a push comes back as it was", "[messages]") {
   const auto got = decode_push(encode(sent), buffer_of("abcdefg"));
   REQUIRE(got);
   CHECK(got->shuffle == sent.shuffle);
-  CHECK(got->origin == sent.origin);
-  CHECK(got->epoch == sent.epoch);
+  CHECK(got->sender == sent.sender);
+  CHECK(got->life == sent.life);
   CHECK(got->owner == sent.owner);
   CHECK_FALSE(got->offer);
   REQUIRE(got->parts.size() == 2);
   for (std::size_t i = 0; i < 2; ++i) {
     CHECK(got->parts[i].map == sent.parts[i].map);
-    CHECK(got->parts[i].commit == sent.parts[i].commit);
+    CHECK(got->parts[i].id == sent.parts[i].id);
     REQUIRE(got->parts[i].blocks.size() == 1);
     CHECK(got->parts[i].blocks[0].partition == sent.parts[i].blocks[0].partition);
     CHECK(got->parts[i].blocks[0].crc == sent.parts[i].blocks[0].crc);
@@ -123,15 +124,51 @@ TEST_CASE("an announcement comes back as it was", "[messages]") {
   CHECK(got->origin == sent.origin);
   REQUIRE(got->committed.size() == 2);
   CHECK(got->committed[0].shuffle == sent.committed[0].shuffle);
-  CHECK(got->committed[0].epoch == 3);
+  CHECK(got->committed[0].commit == 1'700'000'000'001);
+  CHECK(got->committed[0].life == 3);
   CHECK(got->committed[0].owner == merge::FileOwner{7, 8});
   CHECK(got->committed[0].partition_count == 200);
-  REQUIRE(got->committed[0].ranges.size() == 2);
-  CHECK(got->committed[0].ranges[1].first == 100);
-  CHECK(got->committed[0].ranges[1].count == 8);
-  CHECK(got->committed[0].ranges[0].non_empty == sent.committed[0].ranges[0].non_empty);
+  CHECK(got->committed[0].ranges == sent.committed[0].ranges);
   CHECK(got->committed[1].ranges.empty());
-  CHECK(got->removed == sent.removed);
+  REQUIRE(got->ended.size() == 2);
+  CHECK(got->ended[0].shuffle == sent.ended[0].shuffle);
+  CHECK(got->ended[0].life == 4);
+  CHECK(got->ended[0].through == 0);
+  CHECK(got->ended[0].maps == sent.ended[0].maps);
+  CHECK(got->ended[1].through == INT64_MAX);
+  CHECK(got->ended[1].maps.empty());
+  CHECK(got->dropped == sent.dropped);
+}
+
+TEST_CASE("numbers of logical clocks are refused where a clock would overflow", "[messages]") {
+  constexpr uint64_t kTooLarge = uint64_t{INT64_MAX} + 1;
+  const auto refuses = [](auto change) {
+    merge::AnnounceRequest request = sample_announce();
+    change(request);
+    return !decode_announce(encode(request));
+  };
+  CHECK_FALSE(refuses([](auto&) {}));
+  CHECK(refuses([](auto& request) { request.committed[0].commit = kTooLarge; }));
+  CHECK(refuses([](auto& request) { request.committed[0].life = kTooLarge; }));
+  CHECK(refuses([](auto& request) { request.ended[0].life = kTooLarge; }));
+  CHECK(refuses([](auto& request) { request.ended[0].through = kTooLarge; }));
+  CHECK(refuses([](auto& request) { request.ended[0].maps[1].commit = kTooLarge; }));
+  CHECK(refuses([](auto& request) { request.dropped[1].life = kTooLarge; }));
+  merge::PushRequest push = sample_push();
+  push.parts[0].id.commit = kTooLarge;
+  CHECK(!decode_push(encode(push), buffer_of("abcdefg")));
+  push = sample_push();
+  push.life = kTooLarge;
+  CHECK(!decode_push(encode(push), buffer_of("abcdefg")));
+  CHECK(!decode_drop(encode(DropRequest{app("a"), std::nullopt, kTooLarge})));
+  CHECK(!decode_read_block(encode(
+      ReadBlockQuestion{shuffle_key(), merge::MapId{1}, kTooLarge, merge::PartitionId{0}, 0, 1})));
+  merge::PartitionInfo info = sample_partition_info();
+  info.life = kTooLarge;
+  CHECK(!decode_partition_info(encode(info)));
+  info = sample_partition_info();
+  info.merged[0].id.commit = kTooLarge;
+  CHECK(!decode_partition_info(encode(info)));
 }
 
 TEST_CASE("partition bits must fit their range", "[messages]") {
@@ -143,36 +180,67 @@ TEST_CASE("partition bits must fit their range", "[messages]") {
     REQUIRE(!decoded);
     return decoded.error().message;
   };
-  CHECK_THAT(refusal({0, 9, {1}}, 9), ContainsSubstring("1 bytes instead of 2"));
-  CHECK_THAT(refusal({0, 9, {1, 1, 1}}, 9),
+  CHECK_THAT(refusal({0, 9, 0, {1, 1, 1}}, 9),
              ContainsSubstring("its length 3 is above the limit of 2"));
-  CHECK_THAT(refusal({0, 9, {1, 2}}, 9),
+  CHECK_THAT(refusal({0, 9, 1, {1, 1}}, 9),
+             ContainsSubstring("its length 2 is above the limit of 1"));
+  CHECK_THAT(refusal({0, 9, 3, {}}, 9), ContainsSubstring("skipped bytes: 3 is not within 0 to 2"));
+  CHECK_THAT(refusal({0, 9, 0, {1, 2}}, 9),
              ContainsSubstring("bits behind the last partition are set"));
-  CHECK_THAT(refusal({5, 5, {1}}, 9), ContainsSubstring("5 is not within 1 to 4"));
-  CHECK_THAT(refusal({0xFFFFFFFF, 1, {1}}, 9), ContainsSubstring("first partition"));
-  CHECK_THAT(refusal({0, 0, {}}, 9), ContainsSubstring("partitions of a range"));
+  CHECK_THAT(refusal({0, 9, 1, {2}}, 9),
+             ContainsSubstring("bits behind the last partition are set"));
+  CHECK_THAT(refusal({5, 5, 0, {1}}, 9), ContainsSubstring("5 is not within 1 to 4"));
+  CHECK_THAT(refusal({0xFFFFFFFF, 1, 0, {1}}, 9), ContainsSubstring("first partition"));
+  CHECK_THAT(refusal({0, 0, 0, {}}, 9), ContainsSubstring("partitions of a range"));
 }
 
 TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages]") {
   merge::AnnounceRequest request;
   request.origin = node_name("node1");
+  merge::EndedMaps many{shuffle_key(), 7, 3, {}};
   for (uint64_t i = 0; i < 1000; ++i) {
-    request.committed.push_back(
-        {shuffle_key(), merge::MapId{i}, 1, 800, {{0, 800, std::vector<uint8_t>(100, 1)}}});
-    request.removed.push_back({shuffle_key(), merge::MapId{i}, i});
+    request.committed.push_back({shuffle_key(),
+                                 merge::MapId{i},
+                                 INT64_MAX,
+                                 INT64_MAX,
+                                 800,
+                                 {{0, 800, 0, std::vector<uint8_t>(100, 1)}}});
+    many.maps.push_back({merge::MapId{merge::kMaxMapId}, INT64_MAX - i});
+    request.dropped.push_back({app("an-application"), merge::ShuffleId{7}, INT64_MAX - i});
   }
+  request.ended = {{shuffle_key(), 7, INT64_MAX, {}}, many, {shuffle_key("b"), 0, 9, {}}};
   const auto parts = split(request, 4096);
-  CHECK(parts.size() > 20);
+  CHECK(parts.size() > 40);
   uint64_t committed = 0;
-  uint64_t removed = 0;
+  uint64_t dropped = 0;
+  std::vector<merge::EndedMaps> ended;
   for (const auto& part : parts) {
     CHECK(encode(part).size() <= 4096 + 200);
     CHECK(part.origin == request.origin);
     for (const auto& announced : part.committed) CHECK(merge::number(announced.map) == committed++);
-    for (const auto& gone : part.removed) CHECK(merge::number(gone.map) == removed++);
+    for (const auto& name : part.dropped) {
+      CHECK(name == request.dropped[dropped++]);
+      CHECK(committed == 0);  // a drop is told before what belongs to the life that it begins
+    }
+    for (const auto& more : part.ended) {
+      const bool goes_on = !ended.empty() && ended.back().shuffle == more.shuffle &&
+                           ended.back().through == more.through;
+      if (!goes_on) {
+        ended.push_back(more);
+        continue;
+      }
+      CHECK(ended.back().life == more.life);
+      CHECK_FALSE(more.maps.empty());
+      ended.back().maps.insert(ended.back().maps.end(), more.maps.begin(), more.maps.end());
+    }
   }
   CHECK(committed == 1000);
-  CHECK(removed == 1000);
+  CHECK(dropped == 1000);
+  REQUIRE(ended.size() == 3);
+  CHECK(ended[0].through == INT64_MAX);
+  CHECK(ended[1].maps == many.maps);
+  CHECK(ended[2].shuffle == shuffle_key("b"));
+  CHECK(split({}, 4096).empty());
 }
 
 TEST_CASE("questions come back as they were", "[messages]") {
@@ -190,8 +258,9 @@ TEST_CASE("questions come back as they were", "[messages]") {
   CHECK(merged->offset == 1ULL << 40U);
   CHECK(merged->length == 4096);
   const auto block = decode_read_block(encode(ReadBlockQuestion{
-      shuffle_key(), merge::MapId{9}, merge::PartitionId{1}, 5, merge::kMaxReadBytes}));
+      shuffle_key(), merge::MapId{9}, 77, merge::PartitionId{1}, 5, merge::kMaxReadBytes}));
   REQUIRE(block);
+  CHECK(block->commit == 77);
   CHECK(block->map == merge::MapId{9});
   CHECK(block->length == merge::kMaxReadBytes);
   const MapFileQuestion file{shuffle_key(), merge::MapId{9}, merge::MapFile::kIndex};
@@ -213,7 +282,7 @@ TEST_CASE("questions come back as they were", "[messages]") {
     REQUIRE(drop);
     CHECK(drop->app == app("app"));
     CHECK(drop->shuffle == which);
-    CHECK(drop->epoch == 12);
+    CHECK(drop->life == 12);
   }
 }
 
@@ -231,17 +300,21 @@ TEST_CASE("answers come back as they were", "[messages]") {
   const auto info = decode_partition_info(encode(sent));
   REQUIRE(info);
   CHECK(encode(*info) == encode(sent));
-  CHECK(info->at_origin.at(1).length == 1ULL << 40U);
-  CHECK(info->merged.at(0).crc == 0xDEADBEEF);
-  CHECK(info->merged.at(1).offset == 10);
-  CHECK(info->heard.at(0).origin == node_name("node2"));
-  CHECK(info->heard.at(0).non_empty);
+  CHECK(info->life == 12);
+  CHECK(info->known);
+  CHECK(info->own == sent.own);
+  CHECK(info->merged == sent.merged);
+  CHECK(info->heard == sent.heard);
+  CHECK(info->ended == sent.ended);
+  CHECK(info->incomplete == sent.incomplete);
+  CHECK(info->members == UINT64_MAX);
   CHECK(info->partition_count == 37);
 
   const auto shuffle = decode_shuffle_info(encode(sample_shuffle_info()));
   REQUIRE(shuffle);
   CHECK(encode(*shuffle) == encode(sample_shuffle_info()));
   CHECK(shuffle->maps == 60);
+  CHECK(shuffle->maps_lost == 3);
   CHECK(shuffle->duplicate_blocks == 1);
   CHECK(shuffle->given_up.at(0).reason == "owner node3: connection refused");
   CHECK(shuffle->refused_commits.size() == 2);

@@ -323,7 +323,7 @@ TEST_CASE("bulk and garbage over TLS", "[peer_auth]") {
   const auto peer =
       std::make_shared<RemotePeer>(context, "node1", served.address(), [](const NodeIdentity&) {});
   merge::PushRequest request = sample_push();
-  request.parts = {{merge::MapId{1}, 1, {{merge::PartitionId{0}, 0, 3U << 20U}}}};
+  request.parts = {{merge::MapId{1}, {1, {}}, {{merge::PartitionId{0}, 0, 3U << 20U}}}};
   request.payload = Buffer(3U << 20U);
   for (std::size_t i = 0; i < request.payload.size(); ++i)
     request.payload.data()[i] = static_cast<std::byte>(i * 31 >> 8U);

@@ -180,7 +180,7 @@ TEST_CASE("running out of descriptors is survived", "[peer_server]") {
 
 merge::PushRequest large_push(std::size_t bytes) {
   merge::PushRequest request = sample_push();
-  request.parts = {{merge::MapId{1}, 1, {{merge::PartitionId{0}, 0, bytes}}}};
+  request.parts = {{merge::MapId{1}, {1, {}}, {{merge::PartitionId{0}, 0, bytes}}}};
   request.payload = Buffer(bytes);
   std::ranges::fill(request.payload.span(), std::byte{'x'});
   return request;

@@ -35,7 +35,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   CHECK(pushed->duplicates == 1);
   REQUIRE(served.node.pushed);
   CHECK(text_of(served.node.pushed->payload) == "abcdefg");
-  CHECK(served.node.pushed->origin == node_name("node1"));
+  CHECK(served.node.pushed->sender == node_name("node1"));
 
   CHECK(reactor.run(peer.announce(sample_announce())));
   REQUIRE(served.node.announced.size() == 1);
@@ -56,7 +56,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   const merge::MapId map{8};
   const merge::PartitionId partition{3};
   CHECK(text_of(*reactor.run(peer.read_merged(shuffle_key(), partition, 10, 4))) == "mmmm");
-  CHECK(reactor.run(peer.read_block(shuffle_key(), map, partition, 0, merge::kMaxReadBytes))
+  CHECK(reactor.run(peer.read_block(shuffle_key(), map, 77, partition, 0, merge::kMaxReadBytes))
             ->size() == merge::kMaxReadBytes);
   CHECK(*reactor.run(peer.map_file_size(shuffle_key(), map, merge::MapFile::kData)) ==
         123'456'789'012);
@@ -74,7 +74,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
                                              "list_shuffles",
                                              "list_shuffle app-1/7",
                                              "read_merged app-1/7 3 10+4",
-                                             "read_block app-1/7 map 8 3 0+4194304",
+                                             "read_block app-1/7 map 8 commit 77 3 0+4194304",
                                              "map_file_size app-1/7 map 8 0",
                                              "read_map_file app-1/7 map 8 1 1+2",
                                              "drop app-1 7 9",
@@ -96,7 +96,7 @@ TEST_CASE("the node's errors keep code, errno and message, and the peer stays up
   const Asker asker(reactor, "node1", served.address());
   served.node.error = Error{Code::kBlockLost, EIO, "map 5 is nowhere"};
   const auto lost = reactor.run(
-      asker.peer->read_block(shuffle_key(), merge::MapId{5}, merge::PartitionId{1}, 0, 10));
+      asker.peer->read_block(shuffle_key(), merge::MapId{5}, 1, merge::PartitionId{1}, 0, 10));
   REQUIRE(!lost);
   CHECK(lost.error().code == Code::kBlockLost);
   CHECK(lost.error().sys_errno == EIO);
@@ -116,7 +116,7 @@ TEST_CASE("an announcement larger than a frame arrives in parts", "[remote_peer]
   request.origin = node_name("asker");
   for (uint64_t i = 0; i < 3000; ++i) {
     request.committed.push_back(
-        {shuffle_key(), merge::MapId{i}, 0, 8000, {{0, 8000, std::vector<uint8_t>(1000)}}});
+        {shuffle_key(), merge::MapId{i}, 1, 0, 8000, {{0, 8000, 0, std::vector<uint8_t>(1000)}}});
   }
   const Status told = reactor.run(asker.peer->announce(std::move(request)));
   CHECK(told);

@@ -81,7 +81,7 @@ void print_size(uint32_t nodes, const Shape& shape) {
     const merge::NodeName& node = names[std::size_t{i} * nodes / sampled];
     merge::AnnounceRequest request;
     request.origin = names[0];
-    request.committed.push_back({shuffle, merge::MapId{1}, 0, shape.partitions,
+    request.committed.push_back({shuffle, merge::MapId{1}, 1, 0, shape.partitions,
                                  merge::candidate_bits(placement, node, lengths)});
     ++told;
     told_bytes += net::kPrefixBytes + net::encode(request).size();
