@@ -7,11 +7,11 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/recent_events.h"
+#include "main/config_value.h"
 #include "main/http_access.h"
 #include "main/node_metrics.h"
 #include "main/page_files.h"
 #include "main/partition_sizes_answer.h"
-#include "main/settings_text.h"
 #include "main/shuffle_json.h"
 #include "main/version.h"
 
