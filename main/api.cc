@@ -4,8 +4,9 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 
+#include "base/escape.h"
+#include "base/json_text.h"
 #include "base/recent_events.h"
 #include "main/config_value.h"
 #include "main/http_access.h"
@@ -73,7 +74,7 @@ Task<json::value> Api::status() {
   co_return status;
 }
 
-Task<std::string> Api::status_text() { co_return json::serialize(co_await status()) + "\n"; }
+Task<std::string> Api::status_text() { co_return json_text(co_await status()) + "\n"; }
 
 // The numbers of disks and mount are those of now.
 Task<std::string> Api::metrics_text() {
@@ -107,7 +108,7 @@ Task<net::HttpAnswer> Api::answer_metrics() {
 Task<net::HttpAnswer> Api::answer_ready() {
   const Status answers = co_await probe_.check();
   if (answers) co_return net::text_answer("ok\n");
-  net::HttpAnswer answer = net::text_answer(answers.error().message + "\n");
+  net::HttpAnswer answer = net::text_answer(printable(answers.error().message) + "\n");
   answer.status = 503;
   co_return answer;
 }

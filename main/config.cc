@@ -9,6 +9,7 @@
 #include <set>
 #include <tuple>
 
+#include "base/escape.h"
 #include "main/config_checks.h"
 #include "main/config_file.h"
 #include "main/config_keys.h"
@@ -93,6 +94,11 @@ class Loader {
         bad(text, "it has no value", remedy_for(key));
         continue;
       }
+      if (!is_printable(text)) {
+        bad(text, "it is no text: it has control characters, or bytes that are no UTF-8",
+            "use other names");
+        continue;
+      }
       const Status status = read_value(key, text, config_.settings);
       if (!status) bad(text, status.error().message, remedy_for(key));
     }
@@ -129,10 +135,11 @@ std::string describe(const std::vector<Mistake>& mistakes) {
                   mistakes.size() == 1 ? "1 mistake" : fmt::format("{} mistakes", mistakes.size()));
   for (const Mistake& mistake : mistakes) {
     text += "\n  ";
-    if (!mistake.key.empty()) text += mistake.key;
-    if (!mistake.value.empty()) text += fmt::format(" = {}", mistake.value);
-    if (!mistake.source.empty()) text += fmt::format("  ({})", mistake.source);
-    text += fmt::format("\n    {}\n    To do: {}\n", mistake.reason, mistake.remedy);
+    text += printable(mistake.key);
+    if (!mistake.value.empty()) text += fmt::format(" = {}", printable(mistake.value));
+    if (!mistake.source.empty()) text += fmt::format("  ({})", printable(mistake.source));
+    text += fmt::format("\n    {}\n    To do: {}\n", printable(mistake.reason),
+                        printable(mistake.remedy));
   }
   text += "\n'shufflefs serve --help' explains every key.\n";
   return text;

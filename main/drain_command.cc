@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/json/serialize.hpp>
 #include <iostream>
 #include <thread>
 
+#include "base/json_text.h"
 #include "main/api_client.h"
 #include "main/commands.h"
 
@@ -46,7 +46,7 @@ std::string remains(const json::value& status) {
 
 int tell(const json::value& status, const DrainOptions& options, int exit_code) {
   if (options.as_json) {
-    std::cout << json::serialize(status) << "\n";
+    std::cout << json_text(status) << "\n";
   } else if (status.at("safe_to_stop").as_bool()) {
     std::cout << fmt::format(
         "drained: all of {} map outputs are on other nodes too; it is safe to "
