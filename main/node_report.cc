@@ -110,8 +110,9 @@ Task<void> NodeReport::look() {
   const FlagGuard looking(looking_);
   co_await parts_.disks.refresh();
   mounted_ = co_await parts_.probe.check();
+  co_await parts_.shuffles.refresh();
   json::array shuffles;
-  std::vector<merge::ShuffleKey> keys = parts_.engine.local_shuffles();
+  std::vector<merge::ShuffleKey> keys = parts_.shuffles.last();
   // Spark's application ids carry the time: the newest are last.
   std::ranges::reverse(keys);
   for (const merge::ShuffleKey& key : keys) {
