@@ -7,8 +7,8 @@
 #include <iostream>
 
 #include "base/escape.h"
-#include "base/json_text.h"
 #include "base/parse.h"
+#include "main/client_options.h"
 #include "main/commands.h"
 #include "main/dev_cluster.h"
 #include "main/terminal.h"
@@ -44,7 +44,7 @@ int run_up(const ClusterOptions& options, const std::vector<std::string>& extra_
                     cluster.error().code == Code::kInvalidArgument ? kExitUsage : kExitFailure);
   }
   if (options.json) {
-    std::cout << json_text(cluster_json(*cluster)) << "\n";
+    print_json(cluster_json(*cluster));
     return kExitOk;
   }
   const ClusterNode& first = cluster->nodes.front();
@@ -88,7 +88,7 @@ int run_cluster_status(const ClusterOptions& options) {
                 : printable(status.error().message)});
   }
   if (options.json)
-    std::cout << json_text(description) << "\n";
+    print_json(description);
   else
     std::cout << align(rows, "");
   return all_up ? kExitOk : kExitFailure;

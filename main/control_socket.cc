@@ -6,7 +6,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <boost/json.hpp>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 #include <cstring>
 
 #include "base/json_text.h"

@@ -88,14 +88,14 @@ TEST_CASE("log: the journal gets each field by its name") {
   path.copy(address.sun_path, path.size());
   REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
   REQUIRE(journal_send(path, LogLevel::kWarning, "push.gave_up", "push.gave_up map=7",
-                       {{"map", 7}, {"first-reason", "two\nlines"}}));
+                       {{"map", 7}, {"first-reason", "two\nlines\xFF\x1B[2J"}}));
   std::array<char, 4096> datagram{};
   const ssize_t got = ::recv(socket.get(), datagram.data(), datagram.size(), 0);
   REQUIRE(got > 0);
   CHECK(std::string(datagram.data(), static_cast<std::size_t>(got)) ==
         std::string("MESSAGE=push.gave_up map=7\nPRIORITY=4\nSYSLOG_IDENTIFIER=shufflefs\n"
                     "SHUFFLEFS_EVENT=push.gave_up\nSHUFFLEFS_MAP=7\nSHUFFLEFS_FIRST_REASON\n") +
-            std::string("\x09\0\0\0\0\0\0\0", 8) + "two\nlines\n");
+            std::string("\x14\0\0\0\0\0\0\0", 8) + "two\nlines\\xff\\x1b[2J\n");
 }
 
 }  // namespace shufflefs
