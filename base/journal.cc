@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cstring>
 
+#include "base/escape.h"
 #include "base/fd.h"
 
 namespace shufflefs {
@@ -66,7 +67,8 @@ bool journal_send(const std::string& socket_path, LogLevel level, std::string_vi
   append(entry, "PRIORITY", std::to_string(priority_of(level)));
   append(entry, "SYSLOG_IDENTIFIER", "shufflefs");
   append(entry, "SHUFFLEFS_EVENT", code);
-  for (const LogField& field : fields) append(entry, field_name(field.key), field.value);
+  for (const LogField& field : fields)
+    append(entry, field_name(field.key), printable_lines(field.value));
   const ssize_t sent =
       ::sendto(socket_to_journal(), entry.data(), entry.size(), MSG_NOSIGNAL,
                reinterpret_cast<const sockaddr*>(&address), sizeof address);  // NOLINT

@@ -1,5 +1,6 @@
 // One line per event: time, level, a stable dotted event code, key=value pairs. Values with spaces
-// are quoted, control characters are escaped, so that no name from the wire can forge a line. Every
+// are quoted, control characters and what is no UTF-8 are escaped (base/escape.h), so that no name
+// from the wire can forge a line. Every
 // code is in the table of main/events.cc, which says what it means; a test compares.
 //
 //   log_warning("push.gave_up", {{"app", app}, {"map", map}, {"reason", error.message}});
@@ -81,7 +82,8 @@ inline void log_error(std::string_view code, LogFields fields = {}) {
 }
 
 // What a line says without its time and level: as text, and as the members of a JSON object
-// ("event":"...","key":"value"). Bytes that are not UTF-8 become U+FFFD in JSON.
+// ("event":"...","key":"value"). How bytes
+// of others are escaped says base/escape.h.
 [[nodiscard]] std::string format_log_line(std::string_view code, LogFields fields);
 [[nodiscard]] std::string format_log_json(std::string_view code, LogFields fields);
 

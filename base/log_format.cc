@@ -1,72 +1,8 @@
 // How a line of the log is written; the contract is in base/log.h.
-#include <algorithm>
-
+#include "base/escape.h"
 #include "base/log.h"
 
 namespace shufflefs {
-namespace {
-
-void append_value(std::string& line, std::string_view value) {
-  const bool plain = !value.empty() && value.find_first_of(" \"=\\") == std::string_view::npos &&
-                     std::all_of(value.begin(), value.end(),
-                                 [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
-  if (plain) {
-    line += value;
-    return;
-  }
-  line += '"';
-  for (const char raw : value) {
-    const auto c = static_cast<unsigned char>(raw);
-    if (c == '"' || c == '\\') line += '\\';
-    if (c < 0x20 || c == 0x7F)
-      line += fmt::format("\\x{:02x}", c);
-    else
-      line += raw;
-  }
-  line += '"';
-}
-
-// The length of the UTF-8 sequence at the beginning of `text`; 0 if there is none (RFC 3629).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  const std::size_t length = first < 0x80                     ? 1
-                             : first >= 0xC2 && first <= 0xDF ? 2
-                             : first >= 0xE0 && first <= 0xEF ? 3
-                             : first >= 0xF0 && first <= 0xF4 ? 4
-                                                              : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0U) != 0x80U) return 0;
-  }
-  // Overlong forms, surrogates, beyond U+10FFFF.
-  const unsigned char second = length > 1 ? byte(1) : 0;
-  if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
-      (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F))
-    return 0;
-  return length;
-}
-
-void append_json(std::string& line, std::string_view text) {
-  line += '"';
-  while (!text.empty()) {
-    const std::size_t length = utf8_length(text);
-    const auto c = static_cast<unsigned char>(text.front());
-    if (length == 0)
-      line += "\\ufffd";
-    else if (c == '"' || c == '\\')
-      line += fmt::format("\\{}", text.front());
-    else if (c < 0x20)
-      line += fmt::format("\\u{:04x}", c);
-    else
-      line += text.substr(0, length);
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-  }
-  line += '"';
-}
-
-}  // namespace
-
 std::string_view to_string(LogLevel level) {
   switch (level) {
     case LogLevel::kDebug: return "debug";
@@ -107,19 +43,19 @@ std::string format_log_line(std::string_view code, LogFields fields) {
     line += ' ';
     line += field.key;
     line += '=';
-    append_value(line, field.value);
+    append_log_value(line, field.value);
   }
   return line;
 }
 
 std::string format_log_json(std::string_view code, LogFields fields) {
   std::string line = "\"event\":";
-  append_json(line, code);
+  append_json_string(line, code);
   for (const LogField& field : fields) {
     line += ',';
-    append_json(line, field.key);
+    append_json_string(line, field.key);
     line += ':';
-    append_json(line, field.value);
+    append_json_string(line, field.value);
   }
   return line;
 }

@@ -5,23 +5,10 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "base/escape.h"
+
 namespace shufflefs {
 namespace {
-
-std::string escaped(std::string_view text, bool quotes) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '\\')
-      result += "\\\\";
-    else if (c == '\n')
-      result += "\\n";
-    else if (c == '"' && quotes)
-      result += "\\\"";
-    else
-      result += c;
-  }
-  return result;
-}
 
 std::string number_text(double value) {
   if (std::isnan(value)) return "NaN";
@@ -33,7 +20,7 @@ std::string number_text(double value) {
 std::string labels_text(const std::string& label, const std::string& value,
                         const std::string& bound = {}) {
   std::string text;
-  if (!label.empty()) text = fmt::format("{}=\"{}\"", label, escaped(value, true));
+  if (!label.empty()) text = fmt::format("{}=\"{}\"", label, metrics_label(value));
   if (!bound.empty()) text += fmt::format("{}le=\"{}\"", text.empty() ? "" : ",", bound);
   return text.empty() ? text : "{" + text + "}";
 }
@@ -142,7 +129,7 @@ std::string Metrics::render() const {
   const std::lock_guard lock(mu_);
   std::string text;
   for (const auto& [name, family] : families_) {
-    text += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escaped(family.help, false), name,
+    text += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, metrics_help(family.help), name,
                         family.type);
     if (family.samples) {
       for (const auto& [value, number] : family.samples())

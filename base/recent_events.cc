@@ -1,5 +1,7 @@
 #include "base/recent_events.h"
 
+#include "base/escape.h"
+
 namespace shufflefs {
 
 void RecentEvents::add(LogLevel level, std::string_view code, LogFields fields) {
@@ -9,7 +11,7 @@ void RecentEvents::add(LogLevel level, std::string_view code, LogFields fields) 
   event.code = code;
   for (const LogField& field : fields) {
     if (event.fields.size() == kMostFields) break;
-    event.fields.emplace_back(field.key, field.value.substr(0, kMostBytes));
+    event.fields.emplace_back(field.key, text_prefix(field.value, kMostBytes));
   }
   const std::lock_guard lock(mu_);
   event.number = ++count_;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "base/escape.h"
+
 namespace shufflefs::fs {
 namespace {
 
@@ -211,7 +213,8 @@ Task<Result<Facts>> VirtualContents::partition_facts(VirtualNode node) {
 }
 
 Task<Result<std::string>> VirtualContents::text_of(VirtualNode node) {
-  if (node.kind == NodeKind::kStatus) co_return co_await engine_.status_text(node.key());
+  if (node.kind == NodeKind::kStatus)
+    co_return printable_lines(co_await engine_.status_text(node.key()));
   if (node.kind == NodeKind::kOwnersOf)
     co_return engine_.owners_text(node.key(), merge::number(node.partition) + 1);
   const auto it = texts_.find(node.info);

@@ -4,14 +4,15 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 
+#include "base/escape.h"
+#include "base/json_text.h"
 #include "base/recent_events.h"
+#include "main/config_value.h"
 #include "main/http_access.h"
 #include "main/node_metrics.h"
 #include "main/page_files.h"
 #include "main/partition_sizes_answer.h"
-#include "main/settings_text.h"
 #include "main/shuffle_json.h"
 #include "main/version.h"
 
@@ -44,12 +45,13 @@ Task<net::HttpAnswer> constant(net::HttpAnswer answer) { co_return answer; }
 Api::Api(Parts parts)
     : parts_(parts),
       disks_(parts.runtime, parts.io, parts.settings.data),
+      shuffles_(parts.runtime, parts.engine),
       probe_(parts.runtime, parts.settings.mount),
       report_({parts.settings, parts.runtime, parts.engine, parts.cluster, parts.memory,
-               parts.metrics, parts.workers, disks_, probe_}),
+               parts.metrics, parts.workers, disks_, shuffles_, probe_}),
       cluster_view_(parts.runtime, parts.engine, parts.cluster, report_) {
   register_node_metrics(parts_.metrics,
-                        {parts.engine, parts.cluster, parts.memory, parts.workers, disks_, probe_});
+                        {parts.cluster, parts.memory, parts.workers, disks_, shuffles_, probe_});
   parts_.engine.set_reporter(
       [this](std::string about) { return report_.answer(std::move(about)); });
 }
@@ -73,11 +75,12 @@ Task<json::value> Api::status() {
   co_return status;
 }
 
-Task<std::string> Api::status_text() { co_return json::serialize(co_await status()) + "\n"; }
+Task<std::string> Api::status_text() { co_return json_text(co_await status()) + "\n"; }
 
-// The numbers of disks and mount are those of now.
+// The numbers of disks, shuffles and mount are those of now.
 Task<std::string> Api::metrics_text() {
   co_await disks_.refresh();
+  co_await shuffles_.refresh();
   static_cast<void>(co_await probe_.check());
   co_return parts_.metrics.render();
 }
@@ -107,7 +110,7 @@ Task<net::HttpAnswer> Api::answer_metrics() {
 Task<net::HttpAnswer> Api::answer_ready() {
   const Status answers = co_await probe_.check();
   if (answers) co_return net::text_answer("ok\n");
-  net::HttpAnswer answer = net::text_answer(answers.error().message + "\n");
+  net::HttpAnswer answer = net::text_answer(printable(answers.error().message) + "\n");
   answer.status = 503;
   co_return answer;
 }

@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 #include <cstdlib>
 
+#include "base/escape.h"
 #include "main/http_access.h"
 #include "net/http_client.h"
 
@@ -18,11 +19,11 @@ std::string message_of(const boost::json::value& body, const std::string& text) 
         error != nullptr && error->is_object()) {
       if (const auto* const message = error->get_object().if_contains("message");
           message != nullptr && message->is_string()) {
-        return std::string(message->get_string());
+        return printable(message->get_string());
       }
     }
   }
-  return text.substr(0, 200);
+  return printable(text_prefix(text, 200));
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ Result<std::string> api_text(const HostPort& address, const std::string& path,
   if (answer.status < 400) return std::move(answer.body);
   return make_error(answer.status == 404 ? Code::kNotFound : Code::kRefused,
                     fmt::format("{} answers {}: {}", to_string(address), answer.status,
-                                answer.body.substr(0, 200)));
+                                printable(text_prefix(answer.body, 200))));
 }
 
 }  // namespace shufflefs

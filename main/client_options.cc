@@ -1,8 +1,8 @@
 #include "main/client_options.h"
 
-#include <boost/json/serialize.hpp>
 #include <iostream>
 
+#include "base/json_text.h"
 #include "base/parse.h"
 
 namespace shufflefs {
@@ -30,8 +30,6 @@ Result<ShufflePath> parse_shuffle_path(const std::string& text) {
   return path;
 }
 
-void print_json(const boost::json::value& value) {
-  std::cout << boost::json::serialize(value) << "\n";
-}
+void print_json(const boost::json::value& value) { std::cout << json_text(value) << "\n"; }
 
 }  // namespace shufflefs

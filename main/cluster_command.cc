@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/json/serialize.hpp>
 #include <filesystem>
 #include <iostream>
 
+#include "base/escape.h"
 #include "base/parse.h"
+#include "main/client_options.h"
 #include "main/commands.h"
 #include "main/dev_cluster.h"
 #include "main/terminal.h"
@@ -26,7 +27,7 @@ struct ClusterOptions {
 };
 
 // Progress goes to the standard error, so that the standard output holds the result alone.
-void say(const std::string& line) { std::cerr << line << "\n"; }
+void say(const std::string& line) { std::cerr << printable_lines(line) << "\n"; }
 
 int run_up(const ClusterOptions& options, const std::vector<std::string>& extra_flags) {
   const auto patience = parse_duration(options.timeout);
@@ -43,7 +44,7 @@ int run_up(const ClusterOptions& options, const std::vector<std::string>& extra_
                     cluster.error().code == Code::kInvalidArgument ? kExitUsage : kExitFailure);
   }
   if (options.json) {
-    std::cout << boost::json::serialize(cluster_json(*cluster)) << "\n";
+    print_json(cluster_json(*cluster));
     return kExitOk;
   }
   const ClusterNode& first = cluster->nodes.front();
@@ -84,10 +85,10 @@ int run_cluster_status(const ClusterOptions& options) {
         {node.name, fmt::format("{}:{}", node.address, kHttpPort),
          status ? terminal.paint(Colour::kGreen, "up") : terminal.paint(Colour::kRed, "down"),
          status ? fmt::format("pid {}, {}", node.process->pid, node.mount())
-                : status.error().message});
+                : printable(status.error().message)});
   }
   if (options.json)
-    std::cout << boost::json::serialize(description) << "\n";
+    print_json(description);
   else
     std::cout << align(rows, "");
   return all_up ? kExitOk : kExitFailure;

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <map>
 #include <tuple>
 
 #include "base/flag_guard.h"
+#include "base/json_text.h"
 #include "main/shuffle_json.h"
 
 namespace shufflefs {
@@ -169,7 +169,7 @@ Task<std::string> ClusterView::text() {
   if (last_ && runtime_.now() - asked_at_ < kFresh) co_return *last_;
   const FlagGuard asking(asking_);  // also when the HTTP deadline cancels us
   const Reports reports = co_await ask();
-  last_ = json::serialize(cluster_json(cluster_.self(), cluster_.health(), reports)) + "\n";
+  last_ = json_text(cluster_json(cluster_.self(), cluster_.health(), reports)) + "\n";
   asked_at_ = runtime_.now();
   co_return *last_;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/escape.h"
 #include "main/commands.h"
 #include "main/did_you_mean.h"
 
@@ -60,7 +61,7 @@ int usage_error(const CLI::App& app, const std::vector<std::string>& arguments,
     }
   }
   std::cerr << fmt::format("shufflefs: {}\n'shufflefs help{}' explains what can be given.\n",
-                           message, where);
+                           printable(message), where);
   return kExitUsage;
 }
 

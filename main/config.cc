@@ -9,89 +9,14 @@
 #include <set>
 #include <tuple>
 
+#include "base/escape.h"
 #include "main/config_checks.h"
 #include "main/config_file.h"
 #include "main/config_keys.h"
+#include "main/config_value.h"
 
 namespace shufflefs {
 namespace {
-
-template <class Number>
-Result<Number> in_range(const ConfigKey& key, uint64_t value) {
-  if (value >= key.least && value <= key.most) return static_cast<Number>(value);
-  return make_error(Code::kConfig,
-                    fmt::format("out of range: {} to {} is allowed", bound_text(key, key.least),
-                                bound_text(key, key.most)));
-}
-
-// Reads one value as the type of the place that it goes to.
-struct Assign {
-  const ConfigKey& key;
-  const std::string& text;
-  Settings& settings;
-
-  Status operator()(merge::NodeName& (*place)(Settings&)) const {
-    TRY_ASSIGN(place(settings), merge::NodeName::parse(text));
-    return ok();
-  }
-  Status operator()(std::string& (*place)(Settings&)) const {
-    place(settings) = key.kind == ValueKind::kPath ? absolute_path(text) : text;
-    return ok();
-  }
-  Status operator()(std::vector<std::string>& (*place)(Settings&)) const {
-    place(settings).push_back(absolute_path(text));
-    return ok();
-  }
-  Status operator()(HostPort& (*place)(Settings&)) const {
-    place(settings) = HostPort();
-    if (text.empty()) return ok();
-    TRY_ASSIGN(place(settings), parse_host_port(text));
-    return ok();
-  }
-  Status operator()(uint64_t& (*place)(Settings&)) const {
-    TRY_ASSIGN(const uint64_t bytes, parse_bytes(text));
-    TRY_ASSIGN(place(settings), in_range<uint64_t>(key, bytes));
-    return ok();
-  }
-  Status operator()(uint32_t& (*place)(Settings&)) const {
-    const auto number = parse_decimal(text);
-    if (!number) return make_error(Code::kConfig, fmt::format("'{}' is not a plain number", text));
-    TRY_ASSIGN(place(settings), in_range<uint32_t>(key, *number));
-    return ok();
-  }
-  Status operator()(std::chrono::milliseconds& (*place)(Settings&)) const {
-    TRY_ASSIGN(const std::chrono::milliseconds duration, parse_duration(text));
-    TRY_ASSIGN(const uint64_t count,
-               in_range<uint64_t>(key, static_cast<uint64_t>(duration.count())));
-    place(settings) = std::chrono::milliseconds(count);
-    return ok();
-  }
-  Status operator()(bool& (*place)(Settings&)) const {
-    if (text != "true" && text != "false") {
-      return make_error(Code::kConfig, fmt::format("'{}' is neither true nor false", text));
-    }
-    place(settings) = text == "true";
-    return ok();
-  }
-  Status operator()(Replicate& (*place)(Settings&)) const {
-    if (text != "none" && text != "all")
-      return make_error(Code::kConfig, fmt::format("'{}' is neither none nor all", text));
-    place(settings) = text == "all" ? Replicate::kAll : Replicate::kNone;
-    return ok();
-  }
-  Status operator()(LogLevel& (*place)(Settings&)) const {
-    const auto level = parse_log_level(text);
-    if (!level) return make_error(Code::kConfig, fmt::format("'{}' is not a log level", text));
-    place(settings) = *level;
-    return ok();
-  }
-  Status operator()(LogFormat& (*place)(Settings&)) const {
-    const auto format = parse_log_format(text);
-    if (!format) return make_error(Code::kConfig, fmt::format("'{}' is not a log format", text));
-    place(settings) = *format;
-    return ok();
-  }
-};
 
 std::string remedy_for(const ConfigKey& key) {
   const std::string range = range_text(key);
@@ -123,7 +48,7 @@ class Loader {
                  fmt::format("give --{} {}: {}", key.name, placeholder(key.kind), key.help)});
       } else if (!key.default_text.empty()) {
         const std::string text(key.default_text);
-        std::ignore = std::visit(Assign{key, text, config_.settings}, key.target);
+        std::ignore = read_value(key, text, config_.settings);
       }
     }
     Settings& settings = config_.settings;
@@ -158,7 +83,7 @@ class Loader {
       mistake({std::string(key.name), value, raw.source, reason, remedy});
     };
     if (key.repeatable())
-      std::get<std::vector<std::string>& (*)(Settings&)>(key.target)(config_.settings).clear();
+      std::get<Place<std::vector<std::string>>>(key.target)(config_.settings).clear();
     if (!key.repeatable() && raw.texts.size() > 1) {
       bad(fmt::format("{}", fmt::join(raw.texts, " ")),
           fmt::format("it is given {} times", raw.texts.size()), "give it once");
@@ -169,7 +94,12 @@ class Loader {
         bad(text, "it has no value", remedy_for(key));
         continue;
       }
-      const Status status = std::visit(Assign{key, text, config_.settings}, key.target);
+      if (!is_printable(text)) {
+        bad(text, "it is no text: it has control characters, or bytes that are no UTF-8",
+            "use other names");
+        continue;
+      }
+      const Status status = read_value(key, text, config_.settings);
       if (!status) bad(text, status.error().message, remedy_for(key));
     }
   }
@@ -205,10 +135,11 @@ std::string describe(const std::vector<Mistake>& mistakes) {
                   mistakes.size() == 1 ? "1 mistake" : fmt::format("{} mistakes", mistakes.size()));
   for (const Mistake& mistake : mistakes) {
     text += "\n  ";
-    if (!mistake.key.empty()) text += mistake.key;
-    if (!mistake.value.empty()) text += fmt::format(" = {}", mistake.value);
-    if (!mistake.source.empty()) text += fmt::format("  ({})", mistake.source);
-    text += fmt::format("\n    {}\n    To do: {}\n", mistake.reason, mistake.remedy);
+    text += printable(mistake.key);
+    if (!mistake.value.empty()) text += fmt::format(" = {}", printable(mistake.value));
+    if (!mistake.source.empty()) text += fmt::format("  ({})", printable(mistake.source));
+    text += fmt::format("\n    {}\n    To do: {}\n", printable(mistake.reason),
+                        printable(mistake.remedy));
   }
   text += "\n'shufflefs serve --help' explains every key.\n";
   return text;

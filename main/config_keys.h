@@ -1,6 +1,7 @@
 // The one table of configuration keys. The flags of `shufflefs serve`, the reading of the --config
-// file, --help and docs/configuration.md are all made from it: a key that is not here does not
-// exist, and one that is here is documented.
+// file, --help, docs/configuration.md, what the supervisor tells its worker and .shufflefs/config
+// are all made from it: a key that is not here does not exist, and one that is here is documented
+// and reaches the worker.
 //
 // Values, constant after construction; any thread.
 #pragma once
@@ -34,12 +35,12 @@ enum class ValueKind {
 [[nodiscard]] std::string_view placeholder(ValueKind kind);
 
 // Where a value goes.
+template <class Value>
+using Place = Value& (*)(Settings&);
 using Target =
-    std::variant<merge::NodeName& (*)(Settings&), std::string& (*)(Settings&),
-                 std::vector<std::string>& (*)(Settings&), HostPort& (*)(Settings&),
-                 uint64_t& (*)(Settings&), uint32_t& (*)(Settings&), bool& (*)(Settings&),
-                 LogLevel& (*)(Settings&), LogFormat& (*)(Settings&), Replicate& (*)(Settings&),
-                 std::chrono::milliseconds& (*)(Settings&)>;
+    std::variant<Place<merge::NodeName>, Place<std::string>, Place<std::vector<std::string>>,
+                 Place<HostPort>, Place<uint64_t>, Place<uint32_t>, Place<bool>, Place<LogLevel>,
+                 Place<LogFormat>, Place<Replicate>, Place<std::chrono::milliseconds>>;
 
 struct ConfigKey {
   std::string_view
@@ -56,7 +57,7 @@ struct ConfigKey {
 
   [[nodiscard]] bool required() const { return default_text.empty() && default_note.empty(); }
   [[nodiscard]] bool repeatable() const {
-    return std::holds_alternative<std::vector<std::string>& (*)(Settings&)>(target);
+    return std::holds_alternative<Place<std::vector<std::string>>>(target);
   }
 };
 

@@ -6,9 +6,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <boost/json.hpp>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 #include <cstring>
 
+#include "base/json_text.h"
 #include "fs/saved_state.h"
 #include "main/version.h"
 #include "main/worker_channel.h"
@@ -56,7 +59,7 @@ Result<Fd> connect_to(const Settings& settings) {
 std::string takeover_request(const Settings& settings) {
   json::array data;
   for (const std::string& directory : settings.data) data.emplace_back(directory);
-  return json::serialize(
+  return json_text(
       json::object{{"version", kVersion},
                    {"state", fs::kSavedVersion},
                    {"fixed", json::object{{"mount", settings.mount},

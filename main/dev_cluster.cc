@@ -7,7 +7,6 @@
 
 #include <boost/asio/ip/address_v4.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <boost/json/value_to.hpp>
 #include <cstdio>
 #include <deque>
@@ -16,6 +15,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "base/json_text.h"
 #include "base/parse.h"
 #include "net/http_client.h"
 
@@ -131,7 +131,7 @@ Status save_cluster(const DevCluster& cluster) {
   const std::string temporary = path + ".new";
   {
     std::ofstream file(temporary, std::ios::trunc);
-    file << json::serialize(cluster_json(cluster)) << "\n";
+    file << json_text(cluster_json(cluster)) << "\n";
     if (!file.flush()) return errno_error(fmt::format("writing {}", temporary));
   }
   if (std::rename(temporary.c_str(), path.c_str()) != 0)

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/json/serialize.hpp>
 #include <iostream>
 #include <thread>
 
+#include "base/parse.h"
 #include "main/api_client.h"
+#include "main/client_options.h"
 #include "main/commands.h"
+#include "main/json_read.h"
 
 namespace shufflefs {
 namespace {
@@ -38,15 +40,14 @@ std::string remains(const json::value& status) {
   }
   for (const json::value& entry : status.at("given_up").as_array()) {
     text += fmt::format("  {} blocks, {}: {}\n", count(entry, "blocks"),
-                        format_bytes(count(entry, "bytes")),
-                        std::string_view(entry.at("reason").as_string()));
+                        format_bytes(count(entry, "bytes")), json_read::text(entry, "reason"));
   }
   return text;
 }
 
 int tell(const json::value& status, const DrainOptions& options, int exit_code) {
   if (options.as_json) {
-    std::cout << json::serialize(status) << "\n";
+    print_json(status);
   } else if (status.at("safe_to_stop").as_bool()) {
     std::cout << fmt::format(
         "drained: all of {} map outputs are on other nodes too; it is safe to "

@@ -1,5 +1,7 @@
 #include "main/json_read.h"
 
+#include "base/escape.h"
+
 namespace shufflefs::json_read {
 
 namespace json = boost::json;
@@ -13,7 +15,7 @@ const json::value& member(const json::value& value, std::string_view name) {
 
 std::string text(const json::value& value, std::string_view name) {
   const auto* const found = member(value, name).if_string();
-  return found == nullptr ? std::string() : std::string(*found);
+  return found == nullptr ? std::string() : printable(*found);
 }
 
 double real(const json::value& value, std::string_view name) {
@@ -35,7 +37,7 @@ bool flag(const json::value& value, std::string_view name) {
 
 std::vector<std::string> texts(const json::value& value, std::string_view name) {
   return list(value, name, [](const json::value& item) {
-    return item.is_string() ? std::string(item.get_string()) : std::string();
+    return item.is_string() ? printable(item.get_string()) : std::string();
   });
 }
 

@@ -1,6 +1,7 @@
 // Reading JSON that another version may have written: a member that is missing or odd reads as
 // zero or empty, so that a client and a node of different versions still understand most of each
-// other. Pure functions; any thread.
+// other. Texts are for people: what could move a cursor is escaped (base/escape.h). Pure functions;
+// any thread.
 #pragma once
 
 #include <boost/json/value.hpp>

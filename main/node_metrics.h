@@ -2,7 +2,8 @@
 // asks for them. Those of the parts are registered where they are counted; docs/metrics.md has all.
 //
 // Threads: registered once at start; evaluated where the metrics are rendered, which is the
-// reactor. Ownership: the referred-to parts outlive the Metrics' last rendering.
+// reactor: no value waits for a disk. Ownership: the referred-to parts outlive the Metrics' last
+// rendering.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +11,18 @@
 #include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "main/disk_spaces.h"
+#include "main/local_shuffles.h"
 #include "main/mount_probe.h"
-#include "merge/engine.h"
+#include "merge/cluster.h"
 
 namespace shufflefs {
 
 struct NodeMetricsSources {
-  merge::Engine& engine;
   merge::Cluster& cluster;
   const MemoryBudget& memory;
   uint32_t workers;  // that have served the mount, this one included
   const DiskSpaces& disks;
+  const LocalShuffles& shuffles;
   const MountProbe& probe;
 };
 

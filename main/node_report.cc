@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "base/flag_guard.h"
+#include "base/json_text.h"
 #include "base/parse.h"
 #include "base/recent_events.h"
 #include "main/node_metrics.h"
@@ -22,7 +22,7 @@ constexpr std::size_t kEventTextBytes = 200;
 
 // Leaves out what is most until the text fits.
 std::string shortened(json::object report) {
-  std::string text = json::serialize(report);
+  std::string text = json_text(report);
   while (text.size() > merge::kMaxReportBytes) {
     json::array& shuffles = report["shuffles"].as_array();
     report["events"].as_array().clear();
@@ -30,7 +30,7 @@ std::string shortened(json::object report) {
     report["shuffles_left_out"] =
         report["shuffles_left_out"].to_number<uint64_t>() + shuffles.size() - kept;
     shuffles.resize(kept);
-    text = json::serialize(report);
+    text = json_text(report);
     if (kept == 0) break;
   }
   return text;
@@ -110,8 +110,9 @@ Task<void> NodeReport::look() {
   const FlagGuard looking(looking_);
   co_await parts_.disks.refresh();
   mounted_ = co_await parts_.probe.check();
+  co_await parts_.shuffles.refresh();
   json::array shuffles;
-  std::vector<merge::ShuffleKey> keys = parts_.engine.local_shuffles();
+  std::vector<merge::ShuffleKey> keys = parts_.shuffles.last();
   // Spark's application ids carry the time: the newest are last.
   std::ranges::reverse(keys);
   for (const merge::ShuffleKey& key : keys) {
@@ -175,10 +176,10 @@ Task<Result<std::string>> NodeReport::sizes(std::string about) {
   const merge::PartitionSizes sizes = co_await parts_.engine.partition_sizes(
       {*key, static_cast<uint32_t>(*first), static_cast<uint32_t>(*cells),
        static_cast<uint32_t>(*width)});
-  co_return json::serialize(json::object{{"committed_bytes", numbers(sizes.committed_bytes)},
-                                         {"merged_bytes", numbers(sizes.merged_bytes)},
-                                         {"maps", sizes.maps},
-                                         {"maps_counted", sizes.maps_counted}});
+  co_return json_text(json::object{{"committed_bytes", numbers(sizes.committed_bytes)},
+                                   {"merged_bytes", numbers(sizes.merged_bytes)},
+                                   {"maps", sizes.maps},
+                                   {"maps_counted", sizes.maps_counted}});
 }
 
 Task<Result<std::string>> NodeReport::answer(std::string about) {

@@ -24,12 +24,14 @@ struct PushSettings {
   uint32_t max_retries = 0;
   std::chrono::milliseconds jitter{};
   uint32_t per_owner = 0;
+  friend bool operator==(const PushSettings&, const PushSettings&) = default;
 };
 
 struct ReadSettings {
   std::chrono::milliseconds peer_timeout{};
   std::chrono::milliseconds lost_patience{};
   uint64_t ahead_bytes = 0;
+  friend bool operator==(const ReadSettings&, const ReadSettings&) = default;
 };
 
 struct SparkSettings {
@@ -40,6 +42,7 @@ struct SparkSettings {
   uint32_t connections = 0;
   uint64_t memory_bytes = 0;
   uint32_t threads = 0;  // for each disk
+  friend bool operator==(const SparkSettings&, const SparkSettings&) = default;
 };
 
 // Files that are read by the worker; the settings hold their names only.
@@ -49,6 +52,7 @@ struct PeerSecuritySettings {
   std::string tls_key;
   std::string tls_ca;
   bool insecure = false;
+  friend bool operator==(const PeerSecuritySettings&, const PeerSecuritySettings&) = default;
 
   [[nodiscard]] bool authenticates() const { return !secret_file.empty() || !tls_cert.empty(); }
 };
@@ -78,6 +82,7 @@ struct Settings {
   uint64_t disk_reserve_bytes = 0;  // 0: by the size of each disk
   std::string client_dir;           // absolute; empty: no client is shown
   SparkSettings spark;
+  friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 }  // namespace shufflefs

@@ -3,6 +3,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include "base/escape.h"
+
 namespace shufflefs {
 namespace {
 
@@ -70,7 +72,7 @@ json::value peer_json(const merge::PeerHealth& peer) {
 
 json::value event_json(const RecentEvent& event, std::size_t most_bytes) {
   json::object fields;
-  for (const auto& [name, value] : event.fields) fields[name] = value.substr(0, most_bytes);
+  for (const auto& [name, value] : event.fields) fields[name] = text_prefix(value, most_bytes);
   const auto since_1970 = event.time.time_since_epoch();
   return json::object{
       {"number", event.number},

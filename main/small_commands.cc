@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "base/escape.h"
 #include "main/client_options.h"
 #include "main/command_docs.h"
 #include "main/commands.h"
@@ -53,7 +54,7 @@ void add_version(CLI::App& app) {
 }  // namespace
 
 int complain(const std::string& message, int exit_code) {
-  std::cerr << "shufflefs: " << message << "\n";
+  std::cerr << "shufflefs: " << printable_lines(message) << "\n";
   return exit_code;
 }
 

@@ -13,7 +13,7 @@
 #include "fs/init_message.h"
 #include "fs/session.h"
 #include "main/commands.h"
-#include "main/settings_text.h"
+#include "main/config_value.h"
 
 namespace shufflefs {
 namespace {

@@ -1,6 +1,8 @@
 #include "net/http_message.h"
 
-#include <boost/json/serialize.hpp>
+#include <boost/json/object.hpp>
+
+#include "base/json_text.h"
 
 namespace shufflefs::net {
 namespace {
@@ -44,7 +46,7 @@ HttpAnswer text_answer(std::string text) {
 HttpAnswer json_answer(const boost::json::value& value) {
   HttpAnswer answer;
   answer.content_type = "application/json";
-  answer.body = boost::json::serialize(value) + "\n";
+  answer.body = json_text(value) + "\n";
   return answer;
 }
 

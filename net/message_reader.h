@@ -40,6 +40,7 @@ class MessageReader {
   [[nodiscard]] std::size_t list(std::string_view what, std::size_t least_element_bytes);
   [[nodiscard]] uint64_t number(std::string_view what, uint64_t least, uint64_t most);
   [[nodiscard]] bool boolean(std::string_view what);
+  // Any bytes: who shows them escapes them (base/escape.h), and an answer does not fail for a text.
   [[nodiscard]] std::string_view text(std::string_view what, std::size_t max_bytes);
   [[nodiscard]] std::span<const std::byte> binary(std::string_view what, std::size_t max_bytes);
   // Takes a nil if one is next.

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <msgpack/pack.hpp>
 #include <span>
+#include <string>
 #include <string_view>
 
+#include "base/escape.h"
 #include "merge/app_owners.h"
 #include "merge/ids.h"
 #include "net/wire.h"
@@ -23,10 +25,12 @@ class MessageWriter {
   void number(uint64_t value) { packer_.pack_uint64(value); }
   void boolean(bool value) { value ? packer_.pack_true() : packer_.pack_false(); }
   void nil() { packer_.pack_nil(); }
-  // Cut at `max_bytes`, which the reader enforces: a long reason must not make the whole answer
-  // unreadable.
+  // Of any bytes a text that everybody can show, cut at `max_bytes`, which the reader enforces: one
+  // reason that is odd or long must not make the whole answer unreadable.
   void text(std::string_view value, std::size_t max_bytes) {
-    value = value.substr(0, max_bytes);
+    std::string escaped;
+    if (!is_printable(value)) value = escaped = printable(value);
+    value = text_prefix(value, max_bytes);
     packer_.pack_str(static_cast<uint32_t>(value.size()));
     packer_.pack_str_body(value.data(), static_cast<uint32_t>(value.size()));
   }

@@ -6,6 +6,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include "base/escape.h"
+
 namespace shufflefs::doctor {
 namespace {
 
@@ -59,9 +61,10 @@ std::string report_page(const Report& report, const Terminal& terminal) {
   for (const Finding& finding : report.findings()) {
     const std::string word = fmt::format("{:<8}", word_of(finding.severity));
     text += fmt::format("{}{:<12} {}\n", terminal.paint(colour_of(finding.severity), word),
-                        finding.check, finding.what);
-    if (!finding.why.empty()) text += fmt::format("{:21}Why: {}\n", "", finding.why);
-    if (!finding.remedy.empty()) text += fmt::format("{:21}To do: {}\n", "", finding.remedy);
+                        finding.check, printable(finding.what));
+    if (!finding.why.empty()) text += fmt::format("{:21}Why: {}\n", "", printable(finding.why));
+    if (!finding.remedy.empty())
+      text += fmt::format("{:21}To do: {}\n", "", printable(finding.remedy));
   }
   return text + fmt::format("\n{}, {}, {} ok\n",
                             counted(report.count(Severity::kProblem), "problem"),

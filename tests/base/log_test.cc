@@ -24,6 +24,14 @@ TEST_CASE("values cannot forge a line or a field") {
   CHECK(format_log_line("x", {{"name", ""}}) == R"(x name="")");
 }
 
+TEST_CASE("log: a line of text is UTF-8 whatever it is told") {
+  CHECK(format_log_line("x", {{"name", "\xFF"}}) == R"(x name="\xff")");
+  CHECK(format_log_line("x", {{"name",
+                               "\xC2\x9B"
+                               "2J"}}) == R"(x name="\xc2\x9b2J")");
+  CHECK(format_log_line("x", {{"name", "\xC3\xA9"}}) == "x name=\xC3\xA9");
+}
+
 TEST_CASE("log: a line of JSON holds any bytes") {
   CHECK(format_log_json("a.b", {{"n", 3}, {"s", "x"}}) == R"("event":"a.b","n":"3","s":"x")");
   CHECK(format_log_json("x", {{"s", "a\"\\\n\x01"}}) == R"("event":"x","s":"a\"\\\u000a\u0001")");
@@ -31,7 +39,7 @@ TEST_CASE("log: a line of JSON holds any bytes") {
   // Not UTF-8: a lone byte, a cut sequence, an overlong slash, a surrogate.
   for (const char* bad : {"\xFF", "\xC3", "\xC0\xAF", "\xED\xA0\x80"}) {
     const std::string json = format_log_json("x", {{"s", bad}});
-    CHECK(json.find("\\ufffd") != std::string::npos);
+    CHECK(json.find("\\\\x") != std::string::npos);
     CHECK(json.find_first_of("\xFF\xC3\xC0\xED") == std::string::npos);
   }
 }
@@ -80,14 +88,14 @@ TEST_CASE("log: the journal gets each field by its name") {
   path.copy(address.sun_path, path.size());
   REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
   REQUIRE(journal_send(path, LogLevel::kWarning, "push.gave_up", "push.gave_up map=7",
-                       {{"map", 7}, {"first-reason", "two\nlines"}}));
+                       {{"map", 7}, {"first-reason", "two\nlines\xFF\x1B[2J"}}));
   std::array<char, 4096> datagram{};
   const ssize_t got = ::recv(socket.get(), datagram.data(), datagram.size(), 0);
   REQUIRE(got > 0);
   CHECK(std::string(datagram.data(), static_cast<std::size_t>(got)) ==
         std::string("MESSAGE=push.gave_up map=7\nPRIORITY=4\nSYSLOG_IDENTIFIER=shufflefs\n"
                     "SHUFFLEFS_EVENT=push.gave_up\nSHUFFLEFS_MAP=7\nSHUFFLEFS_FIRST_REASON\n") +
-            std::string("\x09\0\0\0\0\0\0\0", 8) + "two\nlines\n");
+            std::string("\x14\0\0\0\0\0\0\0", 8) + "two\nlines\\xff\\x1b[2J\n");
 }
 
 }  // namespace shufflefs

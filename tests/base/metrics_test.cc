@@ -33,6 +33,14 @@ TEST_CASE("metrics: the text format, families by name, series by label value") {
   CHECK(metrics.value("nothing_total") == 0);
 }
 
+TEST_CASE("metrics: a label of any bytes is one line of UTF-8") {
+  Metrics metrics;
+  metrics.counters("c_total", "By name.", "name").with("\xFF\x1B[2J\xC3\xA9").add();
+  CHECK(metrics.render() ==
+        "# HELP c_total By name.\n# TYPE c_total counter\n"
+        "c_total{name=\"\\\\xff\\\\x1b[2J\xC3\xA9\"} 1\n");
+}
+
 TEST_CASE("metrics: a histogram's buckets are cumulative, and its bounds are included") {
   Metrics metrics;
   Histogram& times = metrics.histograms("t_seconds", "Took.", "op").with("read");

@@ -6,13 +6,18 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/parse.hpp>
 #include <set>
 #include <string>
 #include <variant>
 
 #include "base/crc32c.h"
 #include "base/endian.h"
+#include "base/escape.h"
 #include "base/fd.h"
+#include "base/json_text.h"
+#include "base/log.h"
 #include "base/parse.h"
 #include "fs/namespace.h"
 #include "main/cluster_view.h"
@@ -149,6 +154,45 @@ void node_reports(Input input) {
   require(json.at("nodes").as_array().size() == members.size());
 }
 
+// What follows the marks of `out` that a reader of the format takes for others' text.
+std::string unescaped(std::string_view out) {
+  std::string text;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i] == '\\')
+      text += out[++i] == 'n' ? '\n' : out[i];
+    else
+      text += out[i];
+  }
+  return text;
+}
+
+// Whatever others have written, in each format that it goes out in.
+void escapes(Input input) {
+  const std::string_view text = text_of(input);
+  const std::string shown = printable(text);
+  require(is_printable(shown) && printable(shown) == shown);
+  require(is_printable(text) == (shown == text));
+  std::string lines = printable_lines(text);
+  require(std::ranges::count(lines, '\n') == std::ranges::count(text, '\n'));
+  std::erase(lines, '\n');
+  require(is_printable(lines));
+  // JSON keeps control characters, in its own way.
+  const std::string json = json_text(boost::json::array{std::string(text)});
+  require(is_printable(json));
+  require(printable(boost::json::parse(json).at(0).as_string()) == shown);
+  for (const std::string& line :
+       {format_log_line("x", {{"v", text}}), format_log_json("x", {{"v", text}})})
+    require(is_printable(line));
+  const std::string label = metrics_label(text);
+  require(is_printable(label));
+  require(unescaped(label) == printable_lines(text));
+  for (const std::size_t most : {std::size_t{0}, text.size() / 2, text.size()}) {
+    const std::string_view prefix = text_prefix(text, most);
+    require(prefix.size() <= most && text.starts_with(prefix));
+    require(!is_printable(text) || is_printable(prefix));
+  }
+}
+
 constexpr std::array kTargets = {
     Target{"peer_wire", peer_wire},
     Target{"spark_frames", spark_frames},
@@ -163,6 +207,7 @@ constexpr std::array kTargets = {
     Target{"map_files", map_files},
     Target{"spark_ciphers", spark_ciphers},
     Target{"node_reports", node_reports},
+    Target{"escapes", escapes},
     Target{"peer_session", peer_session, true},
     Target{"spark_session", spark_session, true},
     Target{"http_session", http_session, true},

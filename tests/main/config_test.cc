@@ -4,6 +4,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "main/config_keys.h"
+#include "main/config_value.h"
 #include "main/temporary_directory.h"
 
 namespace shufflefs {
@@ -307,6 +309,53 @@ TEST_CASE("config: ranges that depend on each other") {
   config.set("memory", "32M");
   config.set("http-listen", "127.0.0.1:7338");
   CHECK(has(config.reason("http-listen"), "same address"));
+}
+
+// Something else than the key has in `settings`, and allowed.
+void change(const ConfigKey& key, Settings& settings) {
+  const std::vector<std::string> before = value_texts(key, settings);
+  const auto number = [&](uint64_t more) {
+    return fmt::format("{}{}", key.least + more, key.kind == ValueKind::kDuration ? "ms" : "");
+  };
+  for (const std::string& text :
+       {std::string("true"), std::string("false"), number(1), number(2), std::string("debug"),
+        std::string("json"), std::string("all"), std::string("127.0.0.1:9"),
+        std::string("node2=127.0.0.1:9"), std::string("/other"), std::string("node2")}) {
+    Settings changed = settings;
+    if (!read_value(key, text, changed) || value_texts(key, changed) == before) continue;
+    settings = changed;
+    return;
+  }
+  FAIL("nothing else is allowed for " << key.name);
+}
+
+TEST_CASE("config: what is told to the worker is all there is") {
+  const Config config;
+  const Settings defaults = config.load().settings;
+  Settings settings = defaults;
+  for (const ConfigKey& key : config_keys()) {
+    INFO(key.name);
+    change(key, settings);
+    CHECK(value_texts(key, settings) != value_texts(key, defaults));
+  }
+  Config worker;
+  worker.flags.clear();
+  worker.write_file(settings_as_toml(settings));
+  CHECK(worker.load().settings == settings);
+}
+
+TEST_CASE("config: the settings of a node are a file that it takes") {
+  Config config;
+  config.set("spark-listen", "");
+  const LoadedConfig loaded = config.load();
+  REQUIRE(loaded.mistakes.empty());
+  Config again;
+  again.flags.clear();
+  again.write_file(settings_as_toml(loaded.settings));
+  const LoadedConfig read = again.load();
+  INFO(describe(read.mistakes));
+  CHECK(read.mistakes.empty());
+  CHECK(read.settings == loaded.settings);
 }
 
 }  // namespace shufflefs

@@ -51,7 +51,7 @@ class Daemon:
             raise RuntimeError(log)
 
     def log(self):
-        with open(self.log_path, encoding="utf-8") as log:
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
             return log.read()
 
     def worker(self):
@@ -102,6 +102,11 @@ def index_of(lengths):
 
 def run(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=SHORT * 2, check=False)
+
+
+def run_bytes(*command):
+    """As run(), for output that may not be text."""
+    return subprocess.run(command, capture_output=True, timeout=SHORT * 2, check=False)
 
 
 class NamespaceCase(unittest.TestCase):

@@ -1,6 +1,7 @@
 #include "net/messages.h"
 
 #include "net/hello.h"
+#include "net/message_reader.h"
 #include "net/message_writer.h"
 #include "tests/net/support.h"
 
@@ -344,6 +345,28 @@ TEST_CASE("an error keeps code, errno and message; unknown codes survive, long m
   CHECK(to_string(newer->error.code) == "unknown");
   CHECK(newer->error.message.size() == kMaxTextBytes);
   CHECK(!decode_error(encode(Error{Code::kOk, 0, "no error at all"})));
+}
+
+TEST_CASE("a text of any bytes arrives as one that everybody can show", "[messages]") {
+  merge::ShuffleInfo info;
+  info.refused_commits = {"a\xFF\n\x1B[2J", std::string(5000, '\xFF')};
+  const Bytes header = encode(info);
+  const auto back = decode_shuffle_info(header);
+  REQUIRE(back);
+  CHECK(back->refused_commits.at(0) == R"(a\xff\x0a\x1b[2J)");
+  CHECK(back->refused_commits.at(1).starts_with(R"(\xff\xff)"));
+}
+
+TEST_CASE("an odd text of a peer does not make its answer unreadable", "[messages]") {
+  MessageWriter writer;
+  writer.tuple(1);
+  writer.text("?", 10);
+  Bytes header = writer.take();
+  header.back() = std::byte{0xFF};
+  MessageReader reader("odd", header);
+  reader.tuple("odd", 1);
+  CHECK(reader.text("reason", 10) == "\xFF");
+  CHECK(reader.finish(true));
 }
 
 TEST_CASE("a request type decides how much is read for it", "[messages]") {
