@@ -3,6 +3,8 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "base/reactor_mark.h"
+
 namespace shufflefs {
 namespace {
 
@@ -43,7 +45,10 @@ void AsioRuntime::post_blocking(std::function<void()> work) {
   asio::post(disk_threads_, std::move(work));
 }
 
-void AsioRuntime::run() { context_.run(); }
+void AsioRuntime::run() {
+  const ReactorMark mark;
+  context_.run();
+}
 
 void AsioRuntime::stop() {
   keep_running_.reset();

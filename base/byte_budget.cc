@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/mutex.h"
 #include "base/parse.h"
 
 namespace shufflefs {
@@ -17,7 +18,7 @@ struct ByteBudget::Lease::State {
       : reactor(std::move(reactor_executor)), total(total_bytes) {}
 
   // In order: a large request at the front is not overtaken for ever by small ones.
-  void grant_in_order() {  // REQUIRES: mu held
+  void grant_in_order() REQUIRES(mu) {
     while (!waiters.empty() && used + waiters.front()->bytes <= total) {
       const std::shared_ptr<Waiter> waiter = waiters.front();
       waiters.pop_front();
@@ -29,15 +30,15 @@ struct ByteBudget::Lease::State {
 
   const asio::any_io_executor reactor;
   const uint64_t total;
-  std::mutex mu;
-  uint64_t used = 0;                            // GUARDED_BY(mu)
-  std::deque<std::shared_ptr<Waiter>> waiters;  // GUARDED_BY(mu)
+  Mutex mu;
+  uint64_t used GUARDED_BY(mu) = 0;
+  std::deque<std::shared_ptr<Waiter>> waiters GUARDED_BY(mu);
 };
 
 void ByteBudget::Lease::give_back() {
   if (!state_) return;
   {
-    const std::lock_guard lock(state_->mu);
+    const MutexLock lock(state_->mu);
     state_->used -= bytes_;
     state_->grant_in_order();
   }
@@ -70,13 +71,13 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
     std::shared_ptr<Lease::State> state;
     std::shared_ptr<Lease::State::Waiter> waiter;
     Lease take() {
-      const std::lock_guard lock(state->mu);
+      const MutexLock lock(state->mu);
       if (!waiter->granted) return {};
       waiter->granted = false;
       return {state, waiter->bytes};
     }
     ~Turn() {
-      const std::lock_guard lock(state->mu);
+      const MutexLock lock(state->mu);
       if (waiter->granted) state->used -= waiter->bytes;
       std::erase(state->waiters, waiter);
       state->grant_in_order();
@@ -94,7 +95,7 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
   turn.waiter->bytes = bytes;
   turn.waiter->timer = runtime_.make_timer();
   {
-    const std::lock_guard lock(state->mu);
+    const MutexLock lock(state->mu);
     if (state->waiters.empty() && state->used + bytes <= state->total) {
       state->used += bytes;
       co_return Lease{state, bytes};
@@ -110,7 +111,7 @@ Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration pat
 uint64_t ByteBudget::total_bytes() const { return state_->total; }
 
 uint64_t ByteBudget::used_bytes() const {
-  const std::lock_guard lock(state_->mu);
+  const MutexLock lock(state_->mu);
   return state_->used;
 }
 

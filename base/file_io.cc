@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "base/fd.h"
+#include "base/reactor_mark.h"
 #include "base/resolved_path.h"
 
 namespace shufflefs {
@@ -34,6 +35,7 @@ class PosixFile final : public File {
   PosixFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
   Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
+    on_disk_wait(path_);
     std::size_t done = 0;
     while (done < into.size()) {
       const ssize_t n = ::pread(fd_.get(), into.data() + done, into.size() - done,
@@ -48,6 +50,7 @@ class PosixFile final : public File {
   }
 
   Status write_at(uint64_t offset, std::span<const std::byte> bytes) override {
+    on_disk_wait(path_);
     std::size_t done = 0;
     while (done < bytes.size()) {
       const ssize_t n =
@@ -63,6 +66,7 @@ class PosixFile final : public File {
 
   Status write_pieces_at(uint64_t offset,
                          std::span<const std::span<const std::byte>> pieces) override {
+    on_disk_wait(path_);
     constexpr std::size_t kMostPieces = 512;  // below IOV_MAX
     std::array<iovec, kMostPieces> vector{};
     while (!pieces.empty()) {
@@ -98,6 +102,7 @@ class PosixFile final : public File {
   }
 
   bool preallocate(uint64_t offset, uint64_t bytes) override {
+    on_disk_wait(path_);
     return ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                        static_cast<off_t>(bytes)) == 0;
   }
@@ -107,12 +112,14 @@ class PosixFile final : public File {
     return now.size;
   }
   Result<FileStamp> stamp() override {
+    on_disk_wait(path_);
     struct stat st{};
     if (::fstat(fd_.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path_));
     return stamp_of(st);
   }
 
   Status truncate(uint64_t size) override {
+    on_disk_wait(path_);
     if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
       return errno_error(fmt::format("cannot truncate {} to {} bytes", path_, size));
     }
@@ -133,6 +140,7 @@ std::string path_of(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.ge
 class PosixFileIo final : public FileIo {
  public:
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    on_disk_wait(path);
     const int flags = mode == OpenMode::kRead ? O_RDONLY | O_NONBLOCK : O_RDWR | O_CREAT;
     Fd fd = open_resolved(path, flags, 0600);
     if (!fd) return errno_error(fmt::format("cannot open {}", path));
@@ -140,6 +148,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Result<FileInfo> stat(const std::string& path) override {
+    on_disk_wait(path);
     struct stat st{};
     const Fd fd = open_resolved(path, O_PATH | O_NOFOLLOW);
     if (!fd || ::fstat(fd.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
@@ -154,6 +163,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
+    on_disk_wait(path);
     const auto failed = [&] { return errno_error(fmt::format("cannot list {}", path)); };
     Fd fd = open_resolved(path, O_RDONLY | O_DIRECTORY);
     if (!fd) return failed();
@@ -173,6 +183,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Status make_directories(const std::string& path) override {
+    on_disk_wait(path);
     if (::mkdir(path.c_str(), 0777) == 0) return ok();
     std::error_code error;
     std::filesystem::create_directories(path, error);
@@ -182,6 +193,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Status set_mode(const std::string& path, uint32_t mode) override {
+    on_disk_wait(path);
     const Fd fd = open_resolved(path, O_PATH);
     if (!fd || ::chmod(path_of(fd).c_str(), mode) != 0)
       return errno_error(fmt::format("cannot change the mode of {}", path));
@@ -189,6 +201,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Status set_owner(const std::string& path, uint32_t uid, uint32_t gid) override {
+    on_disk_wait(path);
     const Fd fd = open_resolved(path, O_PATH);
     if (!fd || ::fchownat(fd.get(), "", uid, gid, AT_EMPTY_PATH) != 0)
       return errno_error(fmt::format("cannot change the owner of {}", path));
@@ -196,6 +209,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Status rename(const std::string& from, const std::string& to) override {
+    on_disk_wait(from);
     const ResolvedName source = resolve_parent(from);
     const ResolvedName target = source.directory ? resolve_parent(to) : ResolvedName{};
     if (!target.directory || ::renameat(source.directory.get(), source.name.c_str(),
@@ -205,6 +219,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Status remove_file(const std::string& path) override {
+    on_disk_wait(path);
     const ResolvedName file = resolve_parent(path);
     if (!file.directory || ::unlinkat(file.directory.get(), file.name.c_str(), 0) != 0)
       return errno_error(fmt::format("cannot remove {}", path));
@@ -212,6 +227,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Status remove_empty_directory(const std::string& path) override {
+    on_disk_wait(path);
     const ResolvedName directory = resolve_parent(path);
     if (!directory.directory ||
         ::unlinkat(directory.directory.get(), directory.name.c_str(), AT_REMOVEDIR) != 0)
@@ -222,6 +238,7 @@ class PosixFileIo final : public FileIo {
   // Below the last component the library goes by descriptors and follows no link; so does this
   // above it.
   Status remove_tree(const std::string& path) override {
+    on_disk_wait(path);
     const ResolvedName tree = resolve_parent(path);
     std::error_code error(tree.directory ? 0 : errno, std::generic_category());
     if (error.value() == ENOENT) return ok();
@@ -233,6 +250,7 @@ class PosixFileIo final : public FileIo {
 
   Result<std::optional<std::string>> extended_attribute(const std::string& path,
                                                         const std::string& name) override {
+    on_disk_wait(path);
     std::string value(4096, '\0');
     const Fd fd = open_resolved(path, O_PATH);
     const ssize_t n =
@@ -245,6 +263,7 @@ class PosixFileIo final : public FileIo {
   }
 
   Result<DiskSpace> space(const std::string& path) override {
+    on_disk_wait(path);
     struct statvfs st{};
     if (::statvfs(path.c_str(), &st) != 0)
       return errno_error(fmt::format("cannot statvfs {}", path));

@@ -4,6 +4,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/system/system_error.hpp>
 
+#include "base/check.h"
 #include "base/log.h"
 
 namespace shufflefs {
@@ -14,7 +15,10 @@ Gate::Gate(Runtime& runtime, std::string name)
   state_->all_left = runtime.make_timer();
 }
 
-Gate::~Gate() { state_->closed = true; }
+Gate::~Gate() {
+  state_->closed = true;
+  DCHECK(state_->inside.empty());  // they refer to what goes now: close() comes first
+}
 
 void Gate::spawn(Task<void> task) {
   // Posted, so that a spawn from another thread is safe and a long task does not run inside its

@@ -5,9 +5,9 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 
 #include "base/journal.h"
+#include "base/mutex.h"
 #include "base/recent_events.h"
 
 namespace shufflefs {
@@ -26,8 +26,8 @@ struct Logging {
   spdlog::logger logger;
   std::atomic<LogLevel> level{LogLevel::kInfo};
   std::atomic<LogFormat> format{LogFormat::kText};
-  std::mutex mu;
-  LogLimiter limiter;  // GUARDED_BY(mu)
+  Mutex mu;
+  LogLimiter limiter GUARDED_BY(mu);
 };
 
 Logging& logging() {
@@ -93,7 +93,7 @@ void log_limited(LogLevel level, std::string_view code, LogFields fields) {
   LogLimiter::Verdict verdict;
   std::optional<std::pair<std::string, uint64_t>> untold;
   {
-    const std::lock_guard lock(log.mu);
+    const MutexLock lock(log.mu);
     verdict = log.limiter.ask(code, now);
     untold = log.limiter.take_untold(now);
   }

@@ -77,7 +77,7 @@ Metrics::Family& Metrics::family(const std::string& name, const std::string& hel
 
 Labelled<Counter>& Metrics::counters(const std::string& name, const std::string& help,
                                      const std::string& label) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   Family& found = family(name, help, "counter", label);
   if (!found.counters) found.counters = std::make_unique<Labelled<Counter>>();
   return *found.counters;
@@ -89,7 +89,7 @@ Counter& Metrics::counter(const std::string& name, const std::string& help) {
 
 Labelled<Histogram>& Metrics::histograms(const std::string& name, const std::string& help,
                                          const std::string& label) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   Family& found = family(name, help, "histogram", label);
   if (!found.histograms) found.histograms = std::make_unique<Labelled<Histogram>>();
   return *found.histograms;
@@ -101,7 +101,7 @@ Histogram& Metrics::histogram(const std::string& name, const std::string& help) 
 
 void Metrics::add_samples(const std::string& name, const std::string& help, const std::string& type,
                           const std::string& label, std::function<Samples()> samples) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   family(name, help, type, label).samples = std::move(samples);
 }
 
@@ -126,7 +126,7 @@ void Metrics::counters_from(const std::string& name, const std::string& help,
 }
 
 std::string Metrics::render() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::string text;
   for (const auto& [name, family] : families_) {
     text += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, metrics_help(family.help), name,
@@ -149,7 +149,7 @@ std::string Metrics::render() const {
 }
 
 uint64_t Metrics::value(const std::string& counter_name) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = families_.find(counter_name);
   if (it == families_.end() || !it->second.counters) return 0;
   uint64_t sum = 0;
@@ -158,7 +158,7 @@ uint64_t Metrics::value(const std::string& counter_name) const {
 }
 
 uint64_t Metrics::value(const std::string& counter_name, const std::string& label_value) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = families_.find(counter_name);
   if (it == families_.end() || !it->second.counters) return 0;
   for (const auto& [value, counter] : it->second.counters->all())

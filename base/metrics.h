@@ -14,10 +14,11 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace shufflefs {
 
@@ -70,7 +71,7 @@ class Labelled {
 
   // Made at the first call with a value, the same one afterwards.
   T& with(const std::string& label_value) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const auto it = series_.find(label_value);
     if (it != series_.end()) return *it->second;
     std::unique_ptr<T>& made = series_[series_.size() < kMostSeries ? label_value : "other"];
@@ -79,7 +80,7 @@ class Labelled {
   }
   // By label value. The pointers stay valid.
   [[nodiscard]] std::vector<std::pair<std::string, const T*>> all() const {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     std::vector<std::pair<std::string, const T*>> list;
     list.reserve(series_.size());
     for (const auto& [value, series] : series_) list.emplace_back(value, series.get());
@@ -87,8 +88,8 @@ class Labelled {
   }
 
  private:
-  mutable std::mutex mu_;
-  std::map<std::string, std::unique_ptr<T>> series_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  std::map<std::string, std::unique_ptr<T>> series_ GUARDED_BY(mu_);
 };
 
 class Metrics {
@@ -130,12 +131,12 @@ class Metrics {
     std::function<Samples()> samples;
   };
   Family& family(const std::string& name, const std::string& help, const std::string& type,
-                 const std::string& label);  // REQUIRES: mu_ held
+                 const std::string& label) REQUIRES(mu_);
   void add_samples(const std::string& name, const std::string& help, const std::string& type,
                    const std::string& label, std::function<Samples()> samples);
 
-  mutable std::mutex mu_;
-  std::map<std::string, Family> families_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  std::map<std::string, Family> families_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs

@@ -14,13 +14,13 @@ std::shared_ptr<TailFile> OpenFiles::find(const std::string& path) {
 
 Result<std::shared_ptr<TailFile>> OpenFiles::open(const std::string& path) {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (auto file = find(path)) return file;
   }
   TRY_ASSIGN(std::unique_ptr<File> opened, io_.open(path, OpenMode::kWriteCreate));
   auto file = std::make_shared<TailFile>(std::move(opened), held_);
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (auto other = find(path)) return other;  // somebody was faster
     if (!holds_) file->stop_holding();          // it is empty-handed: nothing is written
     files_.push_front({path, file});
@@ -34,13 +34,13 @@ void OpenFiles::close_some() {
   while (true) {
     std::shared_ptr<TailFile> leaving;
     {
-      const std::lock_guard lock(mu_);
+      const MutexLock lock(mu_);
       if (files_.size() <= most_) return;
       leaving = files_.back().file;
     }
     // While it can still be found here: whoever opens it anew must see all of it.
     leaving->stop_holding();
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const auto it = std::find_if(files_.rbegin(), files_.rend(),
                                  [&](const Kept& kept) { return kept.file == leaving; });
     if (it == files_.rend()) continue;
@@ -50,7 +50,7 @@ void OpenFiles::close_some() {
 }
 
 std::vector<std::shared_ptr<TailFile>> OpenFiles::all() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::vector<std::shared_ptr<TailFile>> files;
   files.reserve(files_.size());
   for (const Kept& kept : files_) files.push_back(kept.file);
@@ -68,7 +68,7 @@ std::vector<Error> OpenFiles::flush_idle() {
 
 void OpenFiles::stop_holding() {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     holds_ = false;
   }
   for (const auto& file : all()) file->stop_holding();
@@ -76,7 +76,7 @@ void OpenFiles::stop_holding() {
 
 Result<std::shared_ptr<File>> OpenFiles::open_to_read(const std::string& path) {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (auto file = find(path)) return file;
   }
   TRY_ASSIGN(std::unique_ptr<File> opened, io_.open(path, OpenMode::kRead));
@@ -84,7 +84,7 @@ Result<std::shared_ptr<File>> OpenFiles::open_to_read(const std::string& path) {
 }
 
 void OpenFiles::forget(const std::string& path) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_path_.find(path);
   if (it == by_path_.end()) return;
   it->second->file->discard();
@@ -94,7 +94,7 @@ void OpenFiles::forget(const std::string& path) {
 
 void OpenFiles::forget_below(const std::string& directory) {
   const std::string prefix = directory + "/";
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (auto it = files_.begin(); it != files_.end();) {
     if (!it->path.starts_with(prefix)) {
       ++it;
@@ -107,7 +107,7 @@ void OpenFiles::forget_below(const std::string& directory) {
 }
 
 std::size_t OpenFiles::count() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return files_.size();
 }
 

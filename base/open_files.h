@@ -7,12 +7,12 @@
 
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/file_io.h"
+#include "base/mutex.h"
 #include "base/tail_file.h"
 
 namespace shufflefs {
@@ -43,18 +43,18 @@ class OpenFiles {
     std::string path;
     std::shared_ptr<TailFile> file;
   };
-  std::shared_ptr<TailFile> find(const std::string& path);  // REQUIRES: mu_ held
-  // Closes files until there are not too many. REQUIRES: mu_ not held.
-  void close_some();
-  [[nodiscard]] std::vector<std::shared_ptr<TailFile>> all() const;
+  std::shared_ptr<TailFile> find(const std::string& path) REQUIRES(mu_);
+  // Closes files until there are not too many.
+  void close_some() EXCLUDES(mu_);
+  [[nodiscard]] std::vector<std::shared_ptr<TailFile>> all() const EXCLUDES(mu_);
 
   FileIo& io_;
   const std::size_t most_;
   const std::shared_ptr<HeldBytes> held_;
-  mutable std::mutex mu_;
-  bool holds_ = true;      // GUARDED_BY(mu_)
-  std::list<Kept> files_;  // GUARDED_BY(mu_); the most recently used first
-  std::unordered_map<std::string, std::list<Kept>::iterator> by_path_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  bool holds_ GUARDED_BY(mu_) = true;
+  std::list<Kept> files_ GUARDED_BY(mu_);  // the most recently used first
+  std::unordered_map<std::string, std::list<Kept>::iterator> by_path_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs

@@ -13,7 +13,7 @@ void RecentEvents::add(LogLevel level, std::string_view code, LogFields fields) 
     if (event.fields.size() == kMostFields) break;
     event.fields.emplace_back(field.key, text_prefix(field.value, kMostBytes));
   }
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   event.number = ++count_;
   ++counts_.at(static_cast<std::size_t>(level));
   events_.push_back(std::move(event));
@@ -21,13 +21,13 @@ void RecentEvents::add(LogLevel level, std::string_view code, LogFields fields) 
 }
 
 std::vector<RecentEvent> RecentEvents::last(std::size_t most) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const std::size_t skip = events_.size() > most ? events_.size() - most : 0;
   return {events_.begin() + static_cast<std::ptrdiff_t>(skip), events_.end()};
 }
 
 std::array<uint64_t, 4> RecentEvents::counts() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return counts_;
 }
 

@@ -10,13 +10,13 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
+#include "base/mutex.h"
 
 namespace shufflefs {
 
@@ -41,10 +41,10 @@ class RecentEvents {
   [[nodiscard]] std::array<uint64_t, 4> counts() const;
 
  private:
-  mutable std::mutex mu_;
-  std::deque<RecentEvent> events_;    // GUARDED_BY(mu_)
-  uint64_t count_ = 0;                // GUARDED_BY(mu_)
-  std::array<uint64_t, 4> counts_{};  // GUARDED_BY(mu_); by level
+  mutable Mutex mu_;
+  std::deque<RecentEvent> events_ GUARDED_BY(mu_);
+  uint64_t count_ GUARDED_BY(mu_) = 0;
+  std::array<uint64_t, 4> counts_ GUARDED_BY(mu_){};  // by level
 };
 
 // The log's own.

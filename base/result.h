@@ -26,8 +26,12 @@ class BadResult : public std::runtime_error {
   throw BadResult(error);
 }
 
+// Not to be ignored: (void) where nothing can be done about a failure.
 template <class T>
-using Result = boost::system::result<T, Error>;
+class [[nodiscard]] Result : public boost::system::result<T, Error> {
+ public:
+  using boost::system::result<T, Error>::result;
+};
 using Status = Result<void>;
 
 inline Status ok() { return {}; }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/mutex.h"
 
 namespace shufflefs {
 namespace {
@@ -76,11 +77,11 @@ Status TailFile::write_pieces_at(uint64_t offset, Pieces pieces) {
   for (const auto& piece : pieces) bytes += piece.size();
   const uint64_t end = offset + bytes;
 
-  std::unique_lock lock(mu_);
+  MutexLock lock(mu_);
   touched_ = true;
   TRY(find_end());
   // Over what is held: an append that failed is being replaced.
-  if (!held_.bytes.empty() && offset < held_.end() && end > held_.begin) TRY(write_held(lock));
+  if (!held_.bytes.empty() && offset < held_.end() && end > held_.begin) TRY(write_held());
   if (hold_all(offset, pieces, bytes)) return ok();
   const auto taken = take_held(offset);
   if (taken) {
@@ -98,7 +99,7 @@ Status TailFile::write_pieces_at(uint64_t offset, Pieces pieces) {
     if (taken) ranges_.erase(*taken);
     return ok();
   }
-  Status done = flush_first(lock);
+  Status done = flush_first();
   lock.unlock();
   // Without the end that is held.
   uint64_t left = bytes;
@@ -116,17 +117,17 @@ Status TailFile::write_pieces_at(uint64_t offset, Pieces pieces) {
   return done;
 }
 
-Status TailFile::flush_first(std::unique_lock<std::mutex>& lock) {
+Status TailFile::flush_first() {
   if (first_.empty()) return ok();
   const auto first = first_;
   // Whoever comes in here meanwhile flushes them as well.
-  lock.unlock();
+  mu_.unlock();
   Status done = ok();
   for (const auto& file : first) {
     Status one = file->flush();
     if (done) done = std::move(one);
   }
-  lock.lock();
+  mu_.lock();
   if (done) {
     std::erase_if(first_,
                   [&](const auto& file) { return std::ranges::find(first, file) != first.end(); });
@@ -134,10 +135,8 @@ Status TailFile::flush_first(std::unique_lock<std::mutex>& lock) {
   return done;
 }
 
-Status TailFile::write_held(std::unique_lock<std::mutex>& lock) {
-  written_.wait(lock, [this] {
-    return std::ranges::none_of(ranges_, [](const Range& range) { return range.being_written; });
-  });
+Status TailFile::write_held() {
+  while (std::ranges::any_of(ranges_, &Range::being_written)) written_.wait(mu_);
   if (!held_.bytes.empty()) ranges_.push_front(take());
   while (!ranges_.empty()) {
     TRY(below_->write_at(ranges_.back().begin, ranges_.back().bytes));
@@ -149,20 +148,20 @@ Status TailFile::write_held(std::unique_lock<std::mutex>& lock) {
 // ---- flushing ------------------------------------------------------------------------------------------------------
 
 Status TailFile::flush() {
-  std::unique_lock lock(mu_);
+  MutexLock lock(mu_);
   if (held_.bytes.empty() && ranges_.empty()) return ok();
-  TRY(flush_first(lock));
-  return write_held(lock);
+  TRY(flush_first());
+  return write_held();
 }
 
 void TailFile::flush_after(std::shared_ptr<TailFile> first) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (std::ranges::find(first_, first) == first_.end()) first_.push_back(std::move(first));
 }
 
 void TailFile::stop_holding() {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     holds_ = false;
   }
   const Status flushed = flush();
@@ -171,7 +170,7 @@ void TailFile::stop_holding() {
 }
 
 void TailFile::discard() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   holds_ = false;
   (void)take();
   std::erase_if(ranges_, [](const Range& range) { return !range.being_written; });
@@ -180,7 +179,7 @@ void TailFile::discard() {
 
 Status TailFile::flush_if_idle() {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (std::exchange(touched_, false) && (held_.bytes.empty() || ++rounds_ < kMostRounds))
       return ok();
   }
@@ -193,7 +192,7 @@ Result<std::size_t> TailFile::read_at(uint64_t offset, std::span<std::byte> into
   // First what is in memory: what is written meanwhile is in the file then.
   std::vector<std::pair<uint64_t, Bytes>> over;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const auto add = [&](const Range& range) {
       const uint64_t from = std::max(range.begin, offset);
       const uint64_t to = std::min(range.end(), offset + into.size());
@@ -215,15 +214,15 @@ Result<std::size_t> TailFile::read_at(uint64_t offset, std::span<std::byte> into
 }
 
 Result<uint64_t> TailFile::size() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   TRY_ASSIGN(uint64_t size, below_->size());
   for (const Range& range : ranges_) size = std::max(size, range.end());
   return held_.bytes.empty() ? size : std::max(size, held_.end());
 }
 
 Status TailFile::truncate(uint64_t size) {
-  std::unique_lock lock(mu_);
-  TRY(write_held(lock));
+  MutexLock lock(mu_);
+  TRY(write_held());
   TRY(below_->truncate(size));
   end_ = size;
   return ok();

@@ -15,7 +15,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -23,6 +22,7 @@
 #include <vector>
 
 #include "base/file_io.h"
+#include "base/mutex.h"
 
 namespace shufflefs {
 
@@ -91,32 +91,32 @@ class TailFile : public File {
   };
   using Ranges = std::list<Range>;
   using Pieces = std::span<const std::span<const std::byte>>;
-  // All REQUIRE mu_ held:
-  [[nodiscard]] Status find_end();
+  [[nodiscard]] Status find_end() REQUIRES(mu_);
   // Takes all of the write into what is held, if there is room.
-  [[nodiscard]] bool hold_all(uint64_t offset, Pieces pieces, uint64_t bytes);
+  [[nodiscard]] bool hold_all(uint64_t offset, Pieces pieces, uint64_t bytes) REQUIRES(mu_);
   // What is held, which is nothing then.
-  [[nodiscard]] Range take();
+  [[nodiscard]] Range take() REQUIRES(mu_);
   // Moves what is held to ranges_, if the write continues it.
-  std::optional<Ranges::iterator> take_held(uint64_t offset);
-  void hold_end_of(Pieces pieces, uint64_t end, uint64_t bytes);
-  [[nodiscard]] Status write_held(std::unique_lock<std::mutex>& lock);
-  [[nodiscard]] Status flush_first(std::unique_lock<std::mutex>& lock);
+  std::optional<Ranges::iterator> take_held(uint64_t offset) REQUIRES(mu_);
+  void hold_end_of(Pieces pieces, uint64_t end, uint64_t bytes) REQUIRES(mu_);
+  // Both give mu_ up meanwhile.
+  [[nodiscard]] Status write_held() REQUIRES(mu_);
+  [[nodiscard]] Status flush_first() REQUIRES(mu_);
 
   static constexpr int kMostRounds = 10;
   const std::unique_ptr<File> below_;
   const std::shared_ptr<HeldBytes> budget_;
-  std::mutex mu_;
-  std::condition_variable written_;
-  // All GUARDED_BY(mu_):
-  bool holds_ = true;
-  bool touched_ = false;         // since flush_if_idle()
-  std::optional<uint64_t> end_;  // the highest one that was ever written
-  Range held_;
-  uint64_t taken_ = 0;  // of budget_, for held_
-  int rounds_ = 0;      // calls of flush_if_idle() that left something held
-  Ranges ranges_;       // were held: being written with what continues them, or could not be
-  std::vector<std::shared_ptr<TailFile>> first_;
+  Mutex mu_;
+  CondVar written_;
+  bool holds_ GUARDED_BY(mu_) = true;
+  bool touched_ GUARDED_BY(mu_) = false;         // since flush_if_idle()
+  std::optional<uint64_t> end_ GUARDED_BY(mu_);  // the highest one that was ever written
+  Range held_ GUARDED_BY(mu_);
+  uint64_t taken_ GUARDED_BY(mu_) = 0;  // of budget_, for held_
+  int rounds_ GUARDED_BY(mu_) = 0;      // calls of flush_if_idle() that left something held
+  Ranges ranges_
+      GUARDED_BY(mu_);  // were held: being written with what continues them, or could not be
+  std::vector<std::shared_ptr<TailFile>> first_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs

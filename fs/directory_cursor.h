@@ -2,7 +2,7 @@
 // handed out: an entry's d_off means the same as telldir's value, for as long as the directory is
 // open.
 //
-// Threads: lock `mu` around next() and seek(). Ownership: uses the OpenFile's descriptor. Failure:
+// Threads: any, `mu` held. Ownership: uses the OpenFile's descriptor. Failure:
 // errno passed on. Cost: 32 KiB while the directory is open and being read; a seek to where it
 // already is costs nothing.
 #pragma once
@@ -11,8 +11,8 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "fs/os_result.h"
 
 namespace shufflefs::fs {
@@ -28,19 +28,19 @@ class DirectoryCursor {
 
   explicit DirectoryCursor(int fd) : fd_(fd) {}
 
-  std::mutex mu;
+  Mutex mu;
 
   // Goes to `offset`: 0, or a next_offset. 0 reads the directory afresh, as rewinddir does.
-  OsResult<void> seek(off_t offset);
-  OsResult<Entry> next();
+  OsResult<void> seek(off_t offset) REQUIRES(mu);
+  OsResult<Entry> next() REQUIRES(mu);
 
  private:
   static constexpr std::size_t kBufferBytes = 32 * 1024;
   int fd_;
-  off_t position_ = 0;  // of the next entry
-  std::size_t used_ = 0;
-  std::size_t filled_ = 0;
-  std::unique_ptr<std::byte[]> buffer_;
+  off_t position_ GUARDED_BY(mu) = 0;  // of the next entry
+  std::size_t used_ GUARDED_BY(mu) = 0;
+  std::size_t filled_ GUARDED_BY(mu) = 0;
+  std::unique_ptr<std::byte[]> buffer_ GUARDED_BY(mu);
 };
 
 }  // namespace shufflefs::fs

@@ -8,7 +8,7 @@ ExchangeJournal::ExchangeJournal(Fd saved) : saved_(std::move(saved), "exchanges
 
 ExchangeJournal::Begun ExchangeJournal::begin(const RequestId& request, const struct stat& first) {
   if (request.resent) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const auto it = before_.find(request.number);
     if (it != before_.end()) {
       const Record& record = saved_[it->second];

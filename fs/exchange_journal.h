@@ -9,8 +9,8 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "fs/request.h"
 #include "fs/saved_memory.h"
 
@@ -36,8 +36,8 @@ class ExchangeJournal {
     uint64_t inode = 0;
   };
   SavedTable<Record> saved_;
-  std::mutex mu_;
-  std::map<uint64_t, uint32_t> before_;  // GUARDED_BY(mu_): of a worker that died, by request
+  Mutex mu_;
+  std::map<uint64_t, uint32_t> before_ GUARDED_BY(mu_);  // of a worker that died, by request
 };
 
 }  // namespace shufflefs::fs

@@ -17,19 +17,19 @@ bool OpenFile::writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
 HandleTable::HandleTable(Fd saved) : opens_(std::move(saved), "open-files") {}
 
 std::vector<OpenRecord> HandleTable::saved() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return opens_.saved();
 }
 
 void HandleTable::restore(const OpenRecord& record, const std::shared_ptr<OpenFile>& file) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   file->key = record.key;
   opens_.restore(record, file);
   count_locked(*file);
 }
 
 uint64_t HandleTable::add(const std::shared_ptr<OpenFile>& file, uint64_t request) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   file->key = opens_.next_key();
   opens_.add({.key = file->key,
               .nodeid = file->nodeid,
@@ -54,30 +54,30 @@ bool HandleTable::is_ordinary(const OpenFile& file) {
 }
 
 std::shared_ptr<OpenFile> HandleTable::find(uint64_t key) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto* const file = opens_.find(key);
   return file == nullptr ? nullptr : *file;
 }
 
 uint64_t HandleTable::key_of_request(uint64_t request) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return opens_.key_of_request(request);
 }
 
 std::shared_ptr<OpenFile> HandleTable::any_of(uint64_t nodeid) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_node_.find(nodeid);
   return it == by_node_.end() ? nullptr : *opens_.find(it->second.keys.front());
 }
 
 bool HandleTable::has_writer(uint64_t nodeid) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_node_.find(nodeid);
   return it != by_node_.end() && it->second.writers != 0;
 }
 
 HandleTable::Removed HandleTable::remove(uint64_t key) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   auto file = opens_.remove(key);
   if (!file) return {};
   Removed removed{std::move(*file), false};
@@ -90,7 +90,7 @@ HandleTable::Removed HandleTable::remove(uint64_t key) {
 }
 
 std::size_t HandleTable::size() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return opens_.size();
 }
 

@@ -11,11 +11,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "fs/saved_opens.h"
 
 namespace shufflefs::fs {
@@ -90,13 +90,12 @@ class HandleTable {
     uint32_t writers = 0;
   };
   static bool is_ordinary(const OpenFile& file);
-  void count_locked(const OpenFile& file);
+  void count_locked(const OpenFile& file) REQUIRES(mu_);
 
   std::atomic<uint64_t> ordinary_ = 0;
-  mutable std::mutex mu_;
-  // All GUARDED_BY(mu_):
-  SavedOpens<OpenRecord, std::shared_ptr<OpenFile>> opens_;
-  std::unordered_map<uint64_t, Opens> by_node_;
+  mutable Mutex mu_;
+  SavedOpens<OpenRecord, std::shared_ptr<OpenFile>> opens_ GUARDED_BY(mu_);
+  std::unordered_map<uint64_t, Opens> by_node_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

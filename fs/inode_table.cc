@@ -33,7 +33,7 @@ InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd)
   const Key key{seen.device, seen.inode};
   const uint64_t number = shard_number(key);
   Shard& shard = shards_[number];
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto known = shard.by_key.find(key);
   if (known != shard.by_key.end()) {
     InodeRecord& record = saved_[shard.by_nodeid.at(known->second)];
@@ -55,7 +55,7 @@ InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd)
 
 std::optional<InodeRecord> InodeTable::find(uint64_t nodeid) const {
   const Shard& shard = shard_of(nodeid);
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto it = shard.by_nodeid.find(nodeid);
   if (it == shard.by_nodeid.end()) return std::nullopt;
   return saved_[it->second];
@@ -69,7 +69,7 @@ void InodeTable::keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd) {
 void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
   const Key key{device, inode};
   Shard& shard = shards_[shard_number(key)];
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto known = shard.by_key.find(key);
   if (known == shard.by_key.end() || shard.pinned.contains(known->second)) return;
   keep_pinned_locked(shard, known->second, std::move(path_fd));
@@ -77,7 +77,7 @@ void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
 
 void InodeTable::restore_pinned(uint64_t nodeid, Fd path_fd) {
   Shard& shard = shard_of(nodeid);
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   if (shard.by_nodeid.contains(nodeid)) {
     shard.pinned.insert_or_assign(nodeid, std::move(path_fd));
   } else if (kept_ != nullptr) {
@@ -88,14 +88,14 @@ void InodeTable::restore_pinned(uint64_t nodeid, Fd path_fd) {
 uint64_t InodeTable::nodeid_of(uint64_t device, uint64_t inode) const {
   const Key key{device, inode};
   const Shard& shard = shards_[shard_number(key)];
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto known = shard.by_key.find(key);
   return known == shard.by_key.end() ? 0 : known->second;
 }
 
 Fd InodeTable::duplicate_pinned(uint64_t nodeid) const {
   const Shard& shard = shard_of(nodeid);
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto it = shard.pinned.find(nodeid);
   if (it == shard.pinned.end()) return Fd();
   return Fd(::fcntl(it->second.get(), F_DUPFD_CLOEXEC, 3));
@@ -103,7 +103,7 @@ Fd InodeTable::duplicate_pinned(uint64_t nodeid) const {
 
 std::optional<InodeRecord> InodeTable::forget(uint64_t nodeid, uint64_t count) {
   Shard& shard = shard_of(nodeid);
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto it = shard.by_nodeid.find(nodeid);
   if (it == shard.by_nodeid.end()) return std::nullopt;
   InodeRecord& record = saved_[it->second];
@@ -129,7 +129,7 @@ std::map<TreeId, uint64_t> InodeTable::count_by_tree() const {
 std::size_t InodeTable::size() const {
   std::size_t size = 0;
   for (const Shard& shard : shards_) {
-    const std::lock_guard lock(shard.mu);
+    const MutexLock lock(shard.mu);
     size += shard.by_nodeid.size();
   }
   return size;

@@ -23,12 +23,12 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <type_traits>
 #include <unordered_map>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "fs/saved_memory.h"
 #include "fs/saved_state.h"
 
@@ -110,11 +110,12 @@ class InodeTable {
     std::size_t operator()(const Key& key) const { return mix(key); }
   };
   struct Shard {
-    mutable std::mutex mu;
-    // All GUARDED_BY(mu), the records that they lead to as well.
-    std::unordered_map<uint64_t, uint32_t> by_nodeid;   // the record's number
-    std::unordered_map<Key, uint64_t, KeyHash> by_key;  // the latest nodeid of a file
-    std::unordered_map<uint64_t, Fd> pinned;
+    mutable Mutex mu;
+    // It guards the records that they lead to as well.
+    std::unordered_map<uint64_t, uint32_t> by_nodeid GUARDED_BY(mu);  // the record's number
+    std::unordered_map<Key, uint64_t, KeyHash> by_key
+        GUARDED_BY(mu);  // the latest nodeid of a file
+    std::unordered_map<uint64_t, Fd> pinned GUARDED_BY(mu);
   };
   static constexpr std::size_t kShards = std::size_t{1} << kShardBits;
 
@@ -129,7 +130,7 @@ class InodeTable {
 
   static constexpr std::size_t kMostBytes = std::size_t{8} << 30U;  // some 70 million inodes
 
-  void keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd);
+  void keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd) REQUIRES(shard.mu);
 
   KeptFiles* const kept_;
   // Counter i: the next number of shard i, none ever used twice.

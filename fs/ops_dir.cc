@@ -60,7 +60,7 @@ void read_directory(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offs
                  .nodeid = ino};
   DirectoryReply reply(req, size, plus && directory.fd);
 
-  std::unique_lock lock(file->cursor->mu);
+  MutexLock lock(file->cursor->mu);
   if (const OsResult<void> moved = file->cursor->seek(offset); !moved) {
     lock.unlock();
     return void(fuse_reply_err(req, moved.error().value));

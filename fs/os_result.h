@@ -20,7 +20,10 @@ struct Errno {
 }
 
 template <class T>
-using OsResult = boost::system::result<T, Errno>;
+class [[nodiscard]] OsResult : public boost::system::result<T, Errno> {
+ public:
+  using boost::system::result<T, Errno>::result;
+};
 
 [[nodiscard]] inline Errno last_errno() { return Errno{errno}; }
 

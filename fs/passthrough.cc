@@ -74,7 +74,7 @@ void Passthrough::attach(int session_fd, bool negotiated) {
 
 bool Passthrough::open(uint64_t nodeid, int fd, fuse_file_info& info) {
   info.keep_cache = 0;
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   Inode& inode = inodes_[nodeid];
   if (inode.opens++ == 0) register_backing(nodeid, inode, fd);
   info.backing_id = inode.backing_id;
@@ -83,7 +83,7 @@ bool Passthrough::open(uint64_t nodeid, int fd, fuse_file_info& info) {
 }
 
 void Passthrough::close(uint64_t nodeid) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = inodes_.find(nodeid);
   if (it == inodes_.end() || --it->second.opens != 0) return;
   close_backing(it->second);
@@ -98,7 +98,7 @@ void Passthrough::close_backing(const Inode& inode) {
 }
 
 void Passthrough::restore(uint64_t nodeid, int32_t backing_id) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   Inode& inode = inodes_[nodeid];
   if (inode.opens++ == 0 && inode.backing_id != backing_id) {
     log_error("passthrough.state_disagrees",
@@ -107,12 +107,13 @@ void Passthrough::restore(uint64_t nodeid, int32_t backing_id) {
 }
 
 void Passthrough::close_unused() {
-  const std::lock_guard lock(mu_);
-  std::erase_if(inodes_, [this](const auto& entry) {
-    if (entry.second.opens != 0) return false;
-    close_backing(entry.second);
-    return true;
-  });
+  const MutexLock lock(mu_);
+  for (auto it = inodes_.begin(); it != inodes_.end();) {
+    const auto entry = it++;
+    if (entry->second.opens != 0) continue;
+    close_backing(entry->second);
+    inodes_.erase(entry);
+  }
   // Registered by a worker that died before it could save the number: ids go up by one.
   const auto next = static_cast<uint32_t>(saved_.counter(kHighest) + 1);
   ::ioctl(session_fd_, kBackingClose, &next);
@@ -138,7 +139,7 @@ void Passthrough::count_refusal(int error) {
 }
 
 std::size_t Passthrough::open_inodes() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return inodes_.size();
 }
 

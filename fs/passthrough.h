@@ -14,12 +14,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <set>
 #include <unordered_map>
 
 #include "base/fd.h"
 #include "base/metrics.h"
+#include "base/mutex.h"
 #include "fs/saved_memory.h"
 
 struct fuse_file_info;
@@ -63,10 +63,9 @@ class Passthrough {
     int32_t backing_id = 0;  // 0: ordinary
     uint32_t record = 0;     // in saved_, if there is an id
   };
-  // Both GUARDED_BY(mu_).
-  void register_backing(uint64_t nodeid, Inode& inode, int fd);  // none if refused
-  void close_backing(const Inode& inode);
-  void count_refusal(int error);
+  void register_backing(uint64_t nodeid, Inode& inode, int fd) REQUIRES(mu_);  // none if refused
+  void close_backing(const Inode& inode) REQUIRES(mu_);
+  void count_refusal(int error) REQUIRES(mu_);
 
   // Constant after construction.
   const bool wanted_;
@@ -76,10 +75,10 @@ class Passthrough {
 
   std::atomic<int> session_fd_{-1};
   std::atomic<bool> negotiated_{false};
-  mutable std::mutex mu_;
-  SavedTable<Saved> saved_;                     // GUARDED_BY(mu_)
-  std::unordered_map<uint64_t, Inode> inodes_;  // GUARDED_BY(mu_)
-  std::set<int> reported_;                      // GUARDED_BY(mu_): errnos that have been logged
+  mutable Mutex mu_;
+  SavedTable<Saved> saved_ GUARDED_BY(mu_);
+  std::unordered_map<uint64_t, Inode> inodes_ GUARDED_BY(mu_);
+  std::set<int> reported_ GUARDED_BY(mu_);  // errnos that have been logged
 };
 
 }  // namespace shufflefs::fs

@@ -73,6 +73,7 @@ void SavedMemory::initialise(uint32_t slot_bytes) {
     errno = EPROTO;
     fail(name_, "has the layout of another version: stop the node and start it again");
   }
+  const MutexLock lock(mu_);
   slots_ = static_cast<uint32_t>((bytes - kHeaderBytes) / slot_bytes_);
 }
 
@@ -99,7 +100,7 @@ void SavedMemory::grow() {
 }
 
 uint32_t SavedMemory::take() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (free_.empty()) grow();
   const uint32_t number = free_.back();
   free_.pop_back();
@@ -107,7 +108,7 @@ uint32_t SavedMemory::take() {
 }
 
 void SavedMemory::give_back(uint32_t number) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   free_.push_back(number);
 }
 

@@ -20,11 +20,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <type_traits>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 
 namespace shufflefs::fs {
 
@@ -45,18 +45,24 @@ class SavedMemory {
   // The number of a free slot; the caller marks it.
   uint32_t take();
   void give_back(uint32_t number);
-  [[nodiscard]] uint32_t slots() const { return slots_; }
+  [[nodiscard]] uint32_t slots() const {
+    const MutexLock lock(mu_);
+    return slots_;
+  }
   // Numbers that the table's owner keeps with it, such as the next id to give out.
   [[nodiscard]] uint64_t& counter(unsigned number) const;
   // Called once, before the first take(), with the slots that are free below slots().
-  void set_free(std::vector<uint32_t> free) { free_ = std::move(free); }
+  void set_free(std::vector<uint32_t> free) {
+    const MutexLock lock(mu_);
+    free_ = std::move(free);
+  }
   // Says that so many records were left out.
   void log_lost(std::size_t records) const;
 
  private:
   struct Header;
   void initialise(uint32_t slot_bytes);
-  void grow();
+  void grow() REQUIRES(mu_);
   [[nodiscard]] Header& header() const { return *reinterpret_cast<Header*>(base_); }
 
   const Fd file_;
@@ -64,9 +70,9 @@ class SavedMemory {
   const uint32_t slot_bytes_;
   const std::size_t most_bytes_;
   std::byte* base_ = nullptr;
-  uint32_t slots_ = 0;  // GUARDED_BY(mu_) after construction
-  std::mutex mu_;
-  std::vector<uint32_t> free_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  uint32_t slots_ GUARDED_BY(mu_) = 0;
+  std::vector<uint32_t> free_ GUARDED_BY(mu_);
 };
 
 // Record: trivially copyable, without bool (whose other values are undefined); if it has an

@@ -9,15 +9,14 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
-#include <mutex>
 #include <span>
 #include <thread>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "fs/caller.h"
 #include "fs/init_message.h"
 #include "fs/request.h"
@@ -102,20 +101,26 @@ struct Session::State {
   SessionOptions options;
   fuse_session* session = nullptr;
 
-  std::mutex mu;
-  std::condition_variable changed;
-  bool initialised = false;  // GUARDED_BY(mu)
-  bool stopping = false;     // GUARDED_BY(mu)
-  bool detached = false;     // GUARDED_BY(mu)
-  bool ended = false;        // GUARDED_BY(mu)
-  int result = 0;            // GUARDED_BY(mu)
+  Mutex mu;
+  CondVar changed;
+  bool initialised GUARDED_BY(mu) = false;
+  bool stopping GUARDED_BY(mu) = false;
+  bool detached GUARDED_BY(mu) = false;
+  bool ended GUARDED_BY(mu) = false;
+  int result GUARDED_BY(mu) = 0;
   std::thread loop;
   std::thread unmounter;
 
-  void set(bool& flag) {
-    const std::lock_guard lock(mu);
-    flag = true;
+  void set(bool State::* flag) {
+    const MutexLock lock(mu);
+    this->*flag = true;
     changed.notify_all();
+  }
+  [[nodiscard]] bool finished() const REQUIRES(mu) { return detached && ended; }
+  void wait_until_finished(MutexLock& lock, std::chrono::steady_clock::time_point deadline)
+      REQUIRES(mu) {
+    while (!finished() && changed.wait_until(lock, deadline)) {
+    }
   }
 };
 
@@ -237,7 +242,7 @@ void run_loop(const std::shared_ptr<Session::State>& state) {
   fuse_loop_cfg_destroy(config);
   bool by_itself = false;
   {
-    const std::lock_guard lock(state->mu);
+    const MutexLock lock(state->mu);
     state->result = result;
     state->ended = true;
     by_itself = !state->stopping && state->initialised;
@@ -288,7 +293,7 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
          {"killpriv_v2", (negotiated.want_ext & FUSE_CAP_HANDLE_KILLPRIV_V2) != 0},
          {"io_uring", (negotiated.want_ext & FUSE_CAP_OVER_IO_URING) != 0},
          {"threads", started->options.max_threads}});
-    started->set(started->initialised);
+    started->set(&State::initialised);
   };
   if (!state->options.init_message.empty()) {
     process_init(*state);
@@ -298,8 +303,10 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
   if (state->options.resend) ask_again(fuse_session_fd(state->session));
 
   std::unique_ptr<Session> session(new Session(state));
-  std::unique_lock lock(state->mu);
-  state->changed.wait_for(lock, kInitTime, [&] { return state->initialised || state->ended; });
+  MutexLock lock(state->mu);
+  const auto deadline = std::chrono::steady_clock::now() + kInitTime;
+  while (!state->initialised && !state->ended && state->changed.wait_until(lock, deadline)) {
+  }
   if (state->initialised && !state->ended) return session;
   const int result = state->result;
   lock.unlock();
@@ -315,26 +322,26 @@ void Session::stop(std::chrono::milliseconds patience) {
   const auto begin = std::chrono::steady_clock::now();
   const auto deadline = begin + patience;
   const std::size_t open_files = state_->operations.handles.size();
-  state_->set(state_->stopping);
+  state_->set(&State::stopping);
   // Unmounting may have to write back pages through us, so the loop still runs; and it may hang
   // where a disk does.
   state_->unmounter = std::thread([state = state_] {
     block_all_signals();
     state->mount.detach();
-    state->set(state->detached);
+    state->set(&State::detached);
   });
-  std::unique_lock lock(state_->mu);
-  state_->changed.wait_until(lock, begin + patience / 2,
-                             [this] { return state_->detached || state_->ended; });
+  MutexLock lock(state_->mu);
+  while (!state_->detached && !state_->ended &&
+         state_->changed.wait_until(lock, begin + patience / 2)) {
+  }
   fuse_session_exit(state_->session);
-  const auto finished = [this] { return state_->detached && state_->ended; };
-  bool aborted = false;
-  if (!state_->changed.wait_until(lock, deadline, finished)) {
-    aborted = true;
+  state_->wait_until_finished(lock, deadline);
+  const bool aborted = !state_->finished();
+  if (aborted) {
     lock.unlock();
     state_->mount.abort_connection();
     lock.lock();
-    state_->changed.wait_for(lock, kAfterAbort, finished);
+    state_->wait_until_finished(lock, std::chrono::steady_clock::now() + kAfterAbort);
   }
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - begin);
@@ -346,10 +353,12 @@ void Session::stop(std::chrono::milliseconds patience) {
 
 void Session::hand_over(std::chrono::milliseconds patience) {
   if (std::exchange(stopped_, true)) return;
-  state_->set(state_->stopping);
+  state_->set(&State::stopping);
   fuse_session_exit(state_->session);
-  std::unique_lock lock(state_->mu);
-  state_->changed.wait_for(lock, patience, [this] { return state_->ended; });
+  MutexLock lock(state_->mu);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!state_->ended && state_->changed.wait_until(lock, deadline)) {
+  }
   state_->operations.silent = true;
   state_->mount.leave();
   state_->detached = true;
@@ -362,8 +371,8 @@ Session::~Session() {
   stop();
   bool finished = false;
   {
-    const std::lock_guard lock(state_->mu);
-    finished = state_->detached && state_->ended;
+    const MutexLock lock(state_->mu);
+    finished = state_->finished();
   }
   if (!finished) {
     // A thread hangs, on a disk most likely. Its state stays, and the process can still end.

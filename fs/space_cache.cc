@@ -24,8 +24,12 @@ void add(struct statvfs& sum, const struct statvfs& disk) {
 SpaceCache::SpaceCache(const NativeFs& native) : native_(native) {
   refresh();
   thread_ = std::thread([this] {
-    std::unique_lock lock(mu_);
-    while (!wake_.wait_for(lock, std::chrono::seconds(1), [this] { return stopping_; })) {
+    MutexLock lock(mu_);
+    while (true) {
+      const auto next = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+      while (!stopping_ && wake_.wait_until(lock, next)) {
+      }
+      if (stopping_) return;
       lock.unlock();
       refresh();
       lock.lock();
@@ -35,7 +39,7 @@ SpaceCache::SpaceCache(const NativeFs& native) : native_(native) {
 
 SpaceCache::~SpaceCache() {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -50,12 +54,12 @@ void SpaceCache::refresh() {
     struct statvfs disk{};
     if (::fstatvfs(tree->mount_fd.get(), &disk) == 0) add(sum, disk);
   }
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   numbers_ = sum;
 }
 
 struct statvfs SpaceCache::snapshot() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return numbers_;
 }
 

@@ -8,10 +8,9 @@
 
 #include <sys/statvfs.h>
 
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
 #include "fs/native_trees.h"
 
 namespace shufflefs::fs {
@@ -24,17 +23,17 @@ class SpaceCache {
   SpaceCache& operator=(const SpaceCache&) = delete;
 
   // The sum over the devices that the trees are on, as of the last refresh.
-  [[nodiscard]] struct statvfs snapshot() const;
+  [[nodiscard]] struct statvfs snapshot() const EXCLUDES(mu_);
   // Asks the disks now; may block on them. Called once the trees are there, so that the first
   // answer is right.
-  void refresh();
+  void refresh() EXCLUDES(mu_);
 
  private:
   const NativeFs& native_;
-  mutable std::mutex mu_;
-  std::condition_variable wake_;
-  bool stopping_ = false;     // GUARDED_BY(mu_)
-  struct statvfs numbers_{};  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  CondVar wake_;
+  bool stopping_ GUARDED_BY(mu_) = false;
+  struct statvfs numbers_ GUARDED_BY(mu_) {};
   std::thread thread_;
 };
 

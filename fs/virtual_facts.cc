@@ -3,7 +3,7 @@
 namespace shufflefs::fs {
 
 std::optional<Facts> RecentFacts::find(const std::string& path, Clock::time_point now) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = entries_.find(path);
   if (it == entries_.end() || now - it->second.learnt >= kFresh) return std::nullopt;
   return it->second.facts;
@@ -11,7 +11,7 @@ std::optional<Facts> RecentFacts::find(const std::string& path, Clock::time_poin
 
 void RecentFacts::put(const std::string& path, Facts facts, Clock::time_point now) {
   if (facts.text && facts.text->size() > kTextBytes) facts.text.reset();
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (entries_.size() >= kCapacity && !entries_.contains(path)) make_room(now);
   entries_.insert_or_assign(path, Entry{std::move(facts), now});
 }
@@ -22,7 +22,7 @@ void RecentFacts::make_room(Clock::time_point now) {
 }
 
 void RecentFacts::forget_below(std::string_view directory) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   auto it = entries_.lower_bound(directory);
   while (it != entries_.end() && it->first.starts_with(directory)) {
     const bool below = it->first.size() == directory.size() || it->first[directory.size()] == '/';
@@ -31,7 +31,7 @@ void RecentFacts::forget_below(std::string_view directory) {
 }
 
 std::size_t RecentFacts::size() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return entries_.size();
 }
 

@@ -11,12 +11,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace shufflefs::fs {
 
@@ -45,10 +46,10 @@ class RecentFacts {
     Facts facts;
     Clock::time_point learnt;
   };
-  void make_room(Clock::time_point now);
+  void make_room(Clock::time_point now) REQUIRES(mu_);
 
-  mutable std::mutex mu_;
-  std::map<std::string, Entry, std::less<>> entries_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  std::map<std::string, Entry, std::less<>> entries_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

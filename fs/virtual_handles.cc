@@ -48,7 +48,7 @@ VirtualHandles::VirtualHandles(Fd saved, KeptFiles* kept)
 uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
   VirtualOpenRecord record{.nodeid = open.nodeid, .request = request};
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     record.key = opens_.next_key();
   }
   record.backing_id = open.backing_id;
@@ -60,7 +60,7 @@ uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
     record.partitions = open.listing ? open.listing->partitions() : 0;
     keep_snapshot(snapshot, record.key);
   }
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   opens_.add(record, std::move(open));
   return record.key;
 }
@@ -86,28 +86,28 @@ void VirtualHandles::keep_snapshot(const Snapshot& snapshot, uint64_t key) const
 }
 
 std::vector<VirtualOpenRecord> VirtualHandles::saved() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return opens_.saved();
 }
 
 void VirtualHandles::restore(const VirtualOpenRecord& record, VirtualOpen open) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   opens_.restore(record, std::move(open));
 }
 
 uint64_t VirtualHandles::key_of_request(uint64_t request) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return opens_.key_of_request(request);
 }
 
 VirtualOpen VirtualHandles::find(uint64_t key) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const VirtualOpen* const open = opens_.find(key);
   return open == nullptr ? VirtualOpen{} : *open;
 }
 
 VirtualOpen VirtualHandles::remove(uint64_t key) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   auto open = opens_.remove(key);
   if (!open) return VirtualOpen{};
   if (kept_ != nullptr) kept_->drop(KeptKind::kVirtualOpen, key);
@@ -115,7 +115,7 @@ VirtualOpen VirtualHandles::remove(uint64_t key) {
 }
 
 std::vector<VirtualOpen> VirtualHandles::remove_all() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return opens_.remove_all();
 }
 

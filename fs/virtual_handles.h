@@ -12,11 +12,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/mutex.h"
 #include "fs/namespace.h"
 #include "fs/saved_opens.h"
 #include "fs/saved_state.h"
@@ -96,8 +96,8 @@ class VirtualHandles {
   void keep_snapshot(const Snapshot& snapshot, uint64_t key) const;
 
   KeptFiles* const kept_;
-  mutable std::mutex mu_;
-  SavedOpens<VirtualOpenRecord, VirtualOpen> opens_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  SavedOpens<VirtualOpenRecord, VirtualOpen> opens_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

@@ -39,7 +39,7 @@ VirtualInodes::VirtualInodes(Fd saved_short, Fd saved_long)
 fuse_ino_t VirtualInodes::remember(const VirtualNode& node) {
   if (node.kind == NodeKind::kRoot) return FUSE_ROOT_ID;
   std::string path = path_of(node);
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   auto it = by_path_.find(path);
   if (it == by_path_.end()) {
     const fuse_ino_t ino = ++saved_.highest();
@@ -52,14 +52,14 @@ fuse_ino_t VirtualInodes::remember(const VirtualNode& node) {
 
 std::optional<VirtualNode> VirtualInodes::find(fuse_ino_t ino) const {
   if (ino == FUSE_ROOT_ID) return VirtualNode{};
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = known_.find(ino);
   if (it == known_.end()) return std::nullopt;
   return it->second.node;
 }
 
 void VirtualInodes::forget(fuse_ino_t ino, uint64_t count) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = known_.find(ino);
   if (it == known_.end()) return;
   uint64_t& lookups = saved_.lookups(it->second.place);
@@ -77,7 +77,7 @@ void VirtualInodes::retire_locked(ByPath::iterator path) {
 }
 
 void VirtualInodes::retire(fuse_ino_t ino) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = known_.find(ino);
   if (it == known_.end()) return;
   const auto path = by_path_.find(path_of(it->second.node));
@@ -85,13 +85,13 @@ void VirtualInodes::retire(fuse_ino_t ino) {
 }
 
 void VirtualInodes::retire(const VirtualNode& node) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto path = by_path_.find(path_of(node));
   if (path != by_path_.end()) retire_locked(path);
 }
 
 std::size_t VirtualInodes::size() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return known_.size();
 }
 

@@ -13,11 +13,11 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 
+#include "base/mutex.h"
 #include "base/seeded_hash.h"
 #include "fs/namespace.h"
 #include "fs/saved_names.h"
@@ -46,12 +46,12 @@ class VirtualInodes {
     SavedNames::Place place;
   };
   using ByPath = std::unordered_map<std::string, fuse_ino_t, SeededHash>;
-  void retire_locked(ByPath::iterator path);
+  void retire_locked(ByPath::iterator path) REQUIRES(mu_);
 
-  mutable std::mutex mu_;
-  SavedNames saved_;                             // GUARDED_BY(mu_)
-  std::unordered_map<fuse_ino_t, Known> known_;  // GUARDED_BY(mu_)
-  ByPath by_path_;                               // GUARDED_BY(mu_); only current ones
+  mutable Mutex mu_;
+  SavedNames saved_ GUARDED_BY(mu_);
+  std::unordered_map<fuse_ino_t, Known> known_ GUARDED_BY(mu_);
+  ByPath by_path_ GUARDED_BY(mu_);  // only current ones
 };
 
 }  // namespace shufflefs::fs

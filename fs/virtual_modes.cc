@@ -3,7 +3,7 @@
 namespace shufflefs::fs {
 
 OpenModes::Verdict OpenModes::begin(uint64_t nodeid, uint64_t bytes, bool whole) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_nodeid_.find(nodeid);
   const bool open = it != by_nodeid_.end();
   if (open && it->second.passthrough) {
@@ -17,7 +17,7 @@ OpenModes::Verdict OpenModes::begin(uint64_t nodeid, uint64_t bytes, bool whole)
 }
 
 void OpenModes::opened(uint64_t nodeid, uint64_t bytes) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   Opens& opens = by_nodeid_[nodeid];
   ++opens.users;
   opens.bytes = bytes;
@@ -25,13 +25,13 @@ void OpenModes::opened(uint64_t nodeid, uint64_t bytes) {
 }
 
 void OpenModes::released(uint64_t nodeid) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_nodeid_.find(nodeid);
   if (it != by_nodeid_.end() && --it->second.users == 0) by_nodeid_.erase(it);
 }
 
 std::optional<uint64_t> OpenModes::bytes(uint64_t nodeid) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_nodeid_.find(nodeid);
   if (it == by_nodeid_.end()) return std::nullopt;
   return it->second.bytes;

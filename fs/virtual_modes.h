@@ -9,9 +9,10 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <unordered_map>
+
+#include "base/mutex.h"
 
 namespace shufflefs::fs {
 
@@ -38,8 +39,8 @@ class OpenModes {
     uint64_t bytes = 0;
     bool passthrough = false;
   };
-  mutable std::mutex mu_;
-  std::unordered_map<uint64_t, Opens> by_nodeid_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  std::unordered_map<uint64_t, Opens> by_nodeid_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

@@ -59,7 +59,7 @@ void VirtualPlaces::erase_app_locked(const AppId& app) {
 
 bool VirtualPlaces::has_app(const AppId& app) {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (apps_.contains(app)) return true;
   }
   return !shuffles(app).empty();
@@ -74,7 +74,7 @@ bool VirtualPlaces::has_shuffle(const ShuffleKey& key) {
 std::vector<AppId> VirtualPlaces::apps() {
   std::set<AppId> all;
   for (const ShuffleKey& key : engine_.local_shuffles()) all.insert(key.app);
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (const auto& [app, owner] : apps_) all.insert(app);
   return {all.begin(), all.end()};
 }
@@ -91,7 +91,7 @@ Status VirtualPlaces::make_app(const AppId& app, Owner creator) {
   if (has_app(app))
     return make_error(Code::kExists, fmt::format("the application {} is there already", app.str()));
   TRY(claim(engine_, app, creator));
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (apps_.size() >= kMostApps) {
     return Error{Code::kTooLarge, ENOSPC,
                  fmt::format("there are {} empty applications: remove some", apps_.size())};
@@ -114,20 +114,20 @@ Status VirtualPlaces::make_shuffle(const ShuffleKey& key, Owner creator) {
 Result<std::string> VirtualPlaces::generic_directory(const ShuffleKey& key) {
   if (auto path = existing_directory(key)) return std::move(*path);
   TRY_ASSIGN(std::string path, engine_.commits().generic_directory(key, true));
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   erase_app_locked(key.app);  // no longer empty; from now on it exists as long as its shuffles do
   return path;
 }
 
 void VirtualPlaces::forget_app(const AppId& app) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   erase_app_locked(app);
   std::erase_if(listings_, [&](const auto& listing) { return listing.first.app == app; });
 }
 
 void VirtualPlaces::forget_shuffle(const ShuffleKey& key, Owner app_owner) {
   const bool was_last = shuffles(key.app).empty();
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (was_last && apps_.size() < kMostApps) add_app_locked(key.app, app_owner);
   listings_.erase(key);
 }
@@ -135,7 +135,7 @@ void VirtualPlaces::forget_shuffle(const ShuffleKey& key, Owner app_owner) {
 std::optional<Owner> VirtualPlaces::owner_if_known(const AppId& app) {
   if (auto known = engine_.owners().find(app)) return known;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (const auto it = apps_.find(app); it != apps_.end()) return it->second.first;
   }
   // Made here, before a restart, and still empty.
@@ -179,7 +179,7 @@ std::shared_ptr<const VirtualPlaces::MapOutputs> VirtualPlaces::listed(const Shu
                                                                        bool fresh) {
   const auto now = std::chrono::steady_clock::now();
   if (!fresh) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const auto it = listings_.find(key);
     if (it != listings_.end() && now - it->second.when < std::chrono::seconds(1))
       return it->second.outputs;
@@ -189,7 +189,7 @@ std::shared_ptr<const VirtualPlaces::MapOutputs> VirtualPlaces::listed(const Shu
     if (output.form == merge::MapOutput::Form::kFiles)
       outputs->emplace(output.map, std::move(output));
   }
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (listings_.size() >= kMostListings) listings_.clear();
   listings_.insert_or_assign(key, Listed{now, outputs});
   return outputs;

@@ -13,12 +13,12 @@
 #include <chrono>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/mutex.h"
 #include "fs/saved_memory.h"
 #include "merge/engine.h"
 
@@ -71,19 +71,19 @@ class VirtualPlaces {
     std::array<char, 204> name{};  // ends in a zero
     Owner owner;
   };
-  void add_app_locked(const merge::AppId& app, Owner owner);
-  void erase_app_locked(const merge::AppId& app);
+  void add_app_locked(const merge::AppId& app, Owner owner) REQUIRES(mu_);
+  void erase_app_locked(const merge::AppId& app) REQUIRES(mu_);
 
   [[nodiscard]] std::shared_ptr<const MapOutputs> listed(const merge::ShuffleKey& key, bool fresh);
   [[nodiscard]] std::optional<std::string> existing_directory(const merge::ShuffleKey& key);
   [[nodiscard]] std::optional<Owner> owner_if_known(const merge::AppId& app);
 
   merge::Engine& engine_;
-  std::mutex mu_;
-  // Both GUARDED_BY(mu_): the empty ones, and where each is saved.
-  SavedTable<SavedApp> saved_apps_;
-  std::map<merge::AppId, std::pair<Owner, uint32_t>> apps_;
-  std::map<merge::ShuffleKey, Listed> listings_;  // GUARDED_BY(mu_)
+  Mutex mu_;
+  // The empty ones, and where each is saved.
+  SavedTable<SavedApp> saved_apps_ GUARDED_BY(mu_);
+  std::map<merge::AppId, std::pair<Owner, uint32_t>> apps_ GUARDED_BY(mu_);
+  std::map<merge::ShuffleKey, Listed> listings_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

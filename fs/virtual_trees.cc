@@ -24,7 +24,7 @@ Status VirtualTrees::add_disks() {
 }
 
 void VirtualTrees::restore() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (const TreeRecord& record : native_.saved_trees()) {
     const auto key = merge::parse_shuffle_key(record.label.data());
     if (!key) continue;
@@ -52,15 +52,16 @@ bool VirtualTrees::Shown::is_still_there() const {
 }
 
 void VirtualTrees::forget_dropped_locked() {
-  std::erase_if(shown_, [this](const auto& shown) {
-    if (shown.second.is_still_there()) return false;
-    native_.remove_tree(shown.second.tree);
-    return true;
-  });
+  for (auto it = shown_.begin(); it != shown_.end();) {
+    const auto shown = it++;
+    if (shown->second.is_still_there()) continue;
+    native_.remove_tree(shown->second.tree);
+    shown_.erase(shown);
+  }
 }
 
 Result<TreeId> VirtualTrees::shown_tree(const ShuffleKey& key, const std::string& directory) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = shown_.find(key);
   if (it != shown_.end() && it->second.is_still_there()) return it->second.tree;
   forget_dropped_locked();
@@ -86,7 +87,7 @@ Result<fuse_entry_param> VirtualTrees::maps(const ShuffleKey& key, const std::st
 }
 
 void VirtualTrees::remove_app(const merge::AppId& app) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (auto it = shown_.lower_bound({app, merge::ShuffleId{}});
        it != shown_.end() && it->first.app == app;) {
     native_.remove_tree(it->second.tree);
@@ -95,7 +96,7 @@ void VirtualTrees::remove_app(const merge::AppId& app) {
 }
 
 void VirtualTrees::remove_shuffle(const ShuffleKey& key) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = shown_.find(key);
   if (it == shown_.end()) return;
   native_.remove_tree(it->second.tree);

@@ -12,10 +12,10 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "fs/commit_watch.h"
 #include "fs/generic_maps.h"
 #include "fs/native_trees.h"
@@ -56,7 +56,7 @@ class VirtualTrees {
     [[nodiscard]] bool is_still_there() const;
   };
   // Lets go of what was dropped from another node.
-  void forget_dropped_locked();
+  void forget_dropped_locked() REQUIRES(mu_);
   [[nodiscard]] Result<TreeId> shown_tree(const merge::ShuffleKey& key,
                                           const std::string& directory);
 
@@ -65,10 +65,10 @@ class VirtualTrees {
   const std::function<void(const merge::ShuffleKey&)> changed_;
   CommitWatch commit_watch_;
   std::vector<TreeId> disks_;  // constant after add_disks()
-  std::mutex mu_;
-  std::map<merge::ShuffleKey, Shown> shown_;  // GUARDED_BY(mu_)
-  std::vector<std::unique_ptr<GenericMaps>>
-      hooks_;  // GUARDED_BY(mu_); about 300 bytes each, kept to the end
+  Mutex mu_;
+  std::map<merge::ShuffleKey, Shown> shown_ GUARDED_BY(mu_);
+  // About 300 bytes each, kept to the end.
+  std::vector<std::unique_ptr<GenericMaps>> hooks_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

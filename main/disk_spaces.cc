@@ -18,15 +18,17 @@ DiskSpaces::DiskSpaces(Runtime& runtime, FileIo& io, const std::vector<std::stri
 }
 
 void DiskSpaces::ask(const std::shared_ptr<Disk>& disk) {
+  std::string path;
   {
-    const std::lock_guard lock(disk->mu);
+    const MutexLock lock(disk->mu);
     if (disk->asking) return;
+    path = disk->space.path;
     disk->asking = true;
     disk->asked_at = runtime_.now();
   }
-  runtime_.post_blocking([disk, &io = io_] {
-    const auto space = io.space(disk->space.path);  // the path is constant
-    const std::lock_guard lock(disk->mu);
+  runtime_.post_blocking([disk, path = std::move(path), &io = io_] {
+    const auto space = io.space(path);
+    const MutexLock lock(disk->mu);
     disk->asking = false;
     disk->space.reason = space ? std::string() : space.error().message;
     if (!space) return;
@@ -37,7 +39,7 @@ void DiskSpaces::ask(const std::shared_ptr<Disk>& disk) {
 
 bool DiskSpaces::is_asking() const {
   return std::ranges::any_of(disks_, [](const std::shared_ptr<Disk>& disk) {
-    const std::lock_guard lock(disk->mu);
+    const MutexLock lock(disk->mu);
     return disk->asking;
   });
 }
@@ -54,7 +56,7 @@ std::vector<DataDisk> DiskSpaces::last() const {
   constexpr auto kLate = std::chrono::seconds(1);
   std::vector<DataDisk> spaces;
   for (const auto& disk : disks_) {
-    const std::lock_guard lock(disk->mu);
+    const MutexLock lock(disk->mu);
     DataDisk space = disk->space;
     const auto waited = runtime_.now() - disk->asked_at;
     if (disk->asking && waited >= kLate) {

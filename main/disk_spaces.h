@@ -7,11 +7,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/file_io.h"
+#include "base/mutex.h"
 #include "base/runtime.h"
 
 namespace shufflefs {
@@ -34,10 +34,10 @@ class DiskSpaces {
 
  private:
   struct Disk {
-    std::mutex mu;
-    DataDisk space;        // GUARDED_BY(mu)
-    bool asking = false;   // GUARDED_BY(mu)
-    TimePoint asked_at{};  // GUARDED_BY(mu)
+    Mutex mu;
+    DataDisk space GUARDED_BY(mu);
+    bool asking GUARDED_BY(mu) = false;
+    TimePoint asked_at GUARDED_BY(mu){};
   };
   void ask(const std::shared_ptr<Disk>& disk);
   [[nodiscard]] bool is_asking() const;

@@ -203,6 +203,8 @@ const std::array kEvents = {
               "A map output cannot be read from its own disk, so it is not pushed."},
     EventInfo{"read.fallback", kWarning,
               "A merged block was damaged, short or gone, and was read from its origin instead."},
+    EventInfo{"reactor.disk_wait", kError,
+              "The thread that answers everybody has waited for a disk: a fault of ours."},
     EventInfo{"serve.ended_by_force", kError, "A stop took too long and the worker was killed."},
     EventInfo{"serve.failed", kError, "The node could not start."},
     EventInfo{"serve.gave_up", kError,

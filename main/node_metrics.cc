@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/reactor_mark.h"
 #include "base/recent_events.h"
 #include "main/version.h"
 
@@ -53,6 +54,10 @@ void register_process(Metrics& metrics) {
   metrics.gauge("process_max_fds", "How many descriptors the worker may have.", most_descriptors);
   metrics.gauges("shufflefs_build_info", "1, with the version as a label.", "version",
                  [] { return Samples{{kVersion, 1.0}}; });
+  metrics.counter_from("shufflefs_reactor_disk_waits_total",
+                       "How often the thread that answers everybody has waited for a disk: 0, "
+                       "unless there is a fault of ours.",
+                       [] { return static_cast<double>(reactor_disk_waits()); });
   metrics.counters_from(
       "shufflefs_log_events_total",
       "Events at each level since the worker started, not counting what was rate-limited.", "level",

@@ -50,7 +50,7 @@ Task<void> DiskKeeper::look_at_shuffles() {
     untrimmed.push_back(shuffle);
   }
   if (untrimmed.empty()) co_return;
-  co_await offload(runtime_, [&]() -> Status {
+  (void)co_await offload(runtime_, [&]() -> Status {
     for (const ShuffleKey& shuffle : untrimmed) store_.trim(shuffle);
     return ok();
   });
@@ -97,7 +97,7 @@ Task<void> DiskKeeper::try_failed_disks() {
     const auto [it, is_new] = failed_.try_emplace(disk, runtime_.now());
     if (is_new || runtime_.now() - it->second < options_.try_again_after) continue;
     it->second = runtime_.now();
-    co_await offload(runtime_, [&]() -> Status {
+    (void)co_await offload(runtime_, [&]() -> Status {
       if (!disks_.works_again(disk)) return ok();
       // Before anything new can be put there. What fails again is tried again with the disk.
       const Status finished = store_.finish_drops(disk);
@@ -113,7 +113,7 @@ Task<void> DiskKeeper::try_failed_disks() {
 Task<void> DiskKeeper::run() {
   while (true) {
     co_await try_failed_disks();
-    co_await offload(runtime_, [this]() -> Status {
+    (void)co_await offload(runtime_, [this]() -> Status {
       disks_.refresh();
       store_.flush_idle();
       store_.drop_again();

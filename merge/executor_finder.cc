@@ -29,7 +29,7 @@ Task<void> ExecutorFinder::run() {
   }
   while (true) {
     while (pending_.empty()) co_await news_->wait_for(std::chrono::hours(1));
-    co_await offload(runtime_, [this, names = std::exchange(pending_, {})]() -> Status {
+    (void)co_await offload(runtime_, [this, names = std::exchange(pending_, {})]() -> Status {
       search(names);
       return ok();
     });

@@ -26,7 +26,7 @@ SparkReaper::SparkReaper(Parts parts, ReaperOptions options)
 Task<void> SparkReaper::run() {
   while (true) {
     co_await sleep_for(parts_.runtime, options_.interval);
-    co_await offload(parts_.runtime, [this]() -> Status {
+    (void)co_await offload(parts_.runtime, [this]() -> Status {
       sweep(to_ms(parts_.runtime.wall_clock().time_since_epoch()));
       return ok();
     });

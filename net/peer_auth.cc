@@ -37,7 +37,7 @@ Status PeerAuth::load() {
     TRY_ASSIGN(tls, make_tls_context(files_.tls));
   }
   loaded_ = std::move(print);
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   secrets_ = std::move(secrets);
   tls_ = std::move(tls);
   return ok();
@@ -70,12 +70,12 @@ Task<void> PeerAuth::watch(Duration interval) {
 }
 
 std::shared_ptr<const PeerSecrets> PeerAuth::secrets() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return secrets_;
 }
 
 std::shared_ptr<TlsContext> PeerAuth::tls() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return tls_;
 }
 

@@ -10,10 +10,10 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "base/gate.h"
+#include "base/mutex.h"
 #include "net/peer_secrets.h"
 #include "net/tls.h"
 
@@ -52,9 +52,9 @@ class PeerAuth {
   const PeerAuthFiles files_;
   Gate gate_;
   Fingerprint loaded_;  // by load() and the watch, never at the same time
-  mutable std::mutex mu_;
-  std::shared_ptr<const PeerSecrets> secrets_;  // GUARDED_BY(mu_)
-  std::shared_ptr<TlsContext> tls_;             // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  std::shared_ptr<const PeerSecrets> secrets_ GUARDED_BY(mu_);
+  std::shared_ptr<TlsContext> tls_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::net

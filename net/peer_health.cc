@@ -3,18 +3,18 @@
 namespace shufflefs::net {
 
 PeerHealth::View PeerHealth::view() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return {up_, up_ ? std::string() : reason_, round_trip_ms_};
 }
 
 std::optional<std::string> PeerHealth::refusal(TimePoint now) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (!down_ || now >= retry_at_) return std::nullopt;
   return reason_;
 }
 
 bool PeerHealth::succeeded() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const bool changed = !up_;
   up_ = true;
   down_ = false;
@@ -23,7 +23,7 @@ bool PeerHealth::succeeded() {
 }
 
 bool PeerHealth::failed(const std::string& reason, TimePoint started, TimePoint now) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (down_ && started < failed_at_) return false;
   const bool changed = up_;
   pause_ = down_ ? std::min(pause_ * 2, backoff_limit_) : backoff_first_;
@@ -36,7 +36,7 @@ bool PeerHealth::failed(const std::string& reason, TimePoint started, TimePoint 
 }
 
 void PeerHealth::set_round_trip(Duration duration) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   round_trip_ms_ = std::chrono::duration<double, std::milli>(duration).count();
 }
 

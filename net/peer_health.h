@@ -5,10 +5,10 @@
 // that comes back is noticed.
 #pragma once
 
-#include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/mutex.h"
 #include "net/context.h"
 
 namespace shufflefs::net {
@@ -39,14 +39,14 @@ class PeerHealth {
  private:
   const Duration backoff_first_;
   const Duration backoff_limit_;
-  mutable std::mutex mu_;
-  bool up_ = false;                           // GUARDED_BY(mu_)
-  bool down_ = false;                         // GUARDED_BY(mu_); neither up nor down: not tried yet
-  std::string reason_ = "not contacted yet";  // GUARDED_BY(mu_)
-  double round_trip_ms_ = 0;                  // GUARDED_BY(mu_)
-  Duration pause_;                            // GUARDED_BY(mu_); before the next try
-  TimePoint failed_at_{};                     // GUARDED_BY(mu_)
-  TimePoint retry_at_{};                      // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  bool up_ GUARDED_BY(mu_) = false;
+  bool down_ GUARDED_BY(mu_) = false;  // neither up nor down: not tried yet
+  std::string reason_ GUARDED_BY(mu_) = "not contacted yet";
+  double round_trip_ms_ GUARDED_BY(mu_) = 0;
+  Duration pause_ GUARDED_BY(mu_);  // before the next try
+  TimePoint failed_at_ GUARDED_BY(mu_){};
+  TimePoint retry_at_ GUARDED_BY(mu_){};
 };
 
 }  // namespace shufflefs::net

@@ -128,7 +128,7 @@ std::optional<Result<std::shared_ptr<OpenOutput>>> BlockFiles::output_of(Stream&
   const TimePoint now = runtime_.now();
   std::shared_ptr<OpenOutput> stale;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (const auto it = by_key_.find(key); it != by_key_.end()) {
       entries_.splice(entries_.begin(), entries_, it->second);
       Entry& entry = *it->second;
@@ -150,7 +150,7 @@ std::optional<Result<std::shared_ptr<OpenOutput>>> BlockFiles::output_of(Stream&
 void BlockFiles::remember(const Key& key, const merge::ExecutorRef& executor,
                           const std::shared_ptr<OpenOutput>& output) {
   const TimePoint now = runtime_.now();
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (const auto it = by_key_.find(key); it != by_key_.end()) {
     it->second->output = output;
     it->second->checked = it->second->used = now;
@@ -194,7 +194,7 @@ void BlockFiles::close_idle() {
   const TimePoint now = runtime_.now();
   Entries idle;  // closed outside of the lock
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     while (!entries_.empty() && now - entries_.back().used > kKeepOpen) {
       by_key_.erase(entries_.back().key);
       idle.splice(idle.begin(), entries_, std::prev(entries_.end()));
@@ -204,7 +204,7 @@ void BlockFiles::close_idle() {
 
 void BlockFiles::close_files_of(const merge::Executor& executor) {
   Entries closed;
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (auto it = entries_.begin(); it != entries_.end();) {
     const auto entry = it++;
     if (entry->executor.get() != &executor) continue;
@@ -214,7 +214,7 @@ void BlockFiles::close_files_of(const merge::Executor& executor) {
 }
 
 std::size_t BlockFiles::open_files() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return entries_.size();
 }
 

@@ -9,12 +9,12 @@
 
 #include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/mutex.h"
 #include "merge/spark_apps.h"
 #include "net/ess/stream.h"
 
@@ -87,9 +87,9 @@ class BlockFiles {
   const merge::SparkApps& apps_;
   const std::size_t most_open_;
   std::vector<Fd> roots_;  // constant after open_roots()
-  mutable std::mutex mu_;
-  Entries entries_;                                             // GUARDED_BY(mu_), last used first
-  std::unordered_map<Key, Entries::iterator, KeyHash> by_key_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  Entries entries_ GUARDED_BY(mu_);  // last used first
+  std::unordered_map<Key, Entries::iterator, KeyHash> by_key_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::net::ess

@@ -134,7 +134,7 @@ std::optional<Result<OpenOutput::Range>> OpenOutput::range(uint32_t begin, uint3
         Code::kInvalidArgument, fmt::format("it is beyond end {} of {}",
                                             entries == 0 ? 0 : entries - 1, index_->place.shown)));
   }
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   uint64_t first = 0;
   uint64_t last = 0;
   const auto read = read_offsets(begin, end, wait, first, last);

@@ -10,12 +10,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "base/result.h"
 
 namespace shufflefs::net::ess {
@@ -71,15 +71,15 @@ class OpenOutput {
   [[nodiscard]] static bool same(const Part& part);
   // Offsets [begin, end] into `offsets`.
   [[nodiscard]] std::optional<Status> read_offsets(uint32_t begin, uint32_t end, Wait wait,
-                                                   uint64_t& first, uint64_t& last);
-  [[nodiscard]] std::optional<Status> load_window(uint32_t begin, Wait wait);
+                                                   uint64_t& first, uint64_t& last) REQUIRES(mu_);
+  [[nodiscard]] std::optional<Status> load_window(uint32_t begin, Wait wait) REQUIRES(mu_);
 
   const Part data_;
   const std::optional<Part> index_;
   const std::size_t lane_;
-  std::mutex mu_;
-  std::vector<uint64_t> window_;  // GUARDED_BY(mu_)
-  uint32_t window_begin_ = 0;     // GUARDED_BY(mu_)
+  Mutex mu_;
+  std::vector<uint64_t> window_ GUARDED_BY(mu_);
+  uint32_t window_begin_ GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace shufflefs::net::ess

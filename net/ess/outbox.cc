@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "net/ess/auth/cipher.h"
 
 namespace shufflefs::net::ess {
@@ -43,20 +44,20 @@ void Outbox::note_work() {
 }
 
 void Outbox::push(Bytes frame) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   note_work();
   queued_bytes_ += frame.size();
   answers_.push_back(std::move(frame));
 }
 
 void Outbox::push_chunk(std::shared_ptr<Stream> stream, uint32_t chunk, bool as_stream) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   note_work();
   items_.push_back({std::move(stream), nullptr, chunk, as_stream, parts_.runtime.now()});
 }
 
 void Outbox::push_in_order(Bytes frame) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   note_work();
   queued_bytes_ += frame.size();
   items_.push_back({nullptr, std::make_unique<Bytes>(std::move(frame)), 0, false, {}});
@@ -64,21 +65,21 @@ void Outbox::push_in_order(Bytes frame) {
 
 bool Outbox::has_work() const {
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (!answers_.empty() || !items_.empty()) return true;
   }
-  const std::lock_guard wire(wire_mu_);
+  const MutexLock wire(wire_mu_);
   return !out_.empty() || body_.length > 0;
 }
 
 bool Outbox::has_room() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return items_.size() <= parts_.limits.queued_chunks && queued_bytes_ <= kMostQueuedBytes;
 }
 
 void Outbox::drop_first() {
   Item dropped;  // destroyed outside of the lock
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   dropped = std::move(items_.front());
   items_.pop_front();
 }
@@ -182,16 +183,15 @@ Outbox::Step Outbox::seal_body(uint64_t most) {
   return Step::kDone;
 }
 
-std::optional<Result<Block>> Outbox::find(Item& item, std::size_t lane,
-                                          std::unique_lock<std::mutex>& wire) {
+std::optional<Result<Block>> Outbox::find(Item& item, std::size_t lane) {
   Stream& stream = *item.stream;
   auto found = parts_.files.find(stream, item.chunk, Wait::kNo);
   if (!found) {
     lane_wanted_ = parts_.files.lane_of(stream, item.chunk);
     if (lane != lane_wanted_) return std::nullopt;
-    wire.unlock();
+    wire_mu_.unlock();
     found = parts_.files.find(stream, item.chunk, Wait::kYes);
-    wire.lock();
+    wire_mu_.lock();
   }
   if (!*found) return found;
   const Block& block = **found;
@@ -199,9 +199,9 @@ std::optional<Result<Block>> Outbox::find(Item& item, std::size_t lane,
   if (ReadAhead::in_memory(*block.output, block.offset, slice)) return found;
   lane_wanted_ = block.output->lane();
   if (lane != lane_wanted_) return std::nullopt;
-  wire.unlock();
+  wire_mu_.unlock();
   parts_.read_ahead.fetch(stream, *block.output, block.offset, slice);
-  wire.lock();
+  wire_mu_.lock();
   return found;
 }
 
@@ -217,17 +217,17 @@ void Outbox::fail(const Item& item, const Error& error) {
   (void)put_out(std::move(frame));
 }
 
-Outbox::Step Outbox::begin(Item& item, std::size_t lane, std::unique_lock<std::mutex>& wire) {
+Outbox::Step Outbox::begin(Item& item, std::size_t lane) {
   if (item.frame) {
     {
-      const std::lock_guard lock(mu_);
+      const MutexLock lock(mu_);
       queued_bytes_ -= item.frame->size();
     }
     const Step put = put_out(std::move(*item.frame));
     drop_first();
     return put;
   }
-  const auto found = find(item, lane, wire);
+  const auto found = find(item, lane);
   if (!found) return Step::kElsewhere;
   Step put = Step::kDone;
   if (!*found) {
@@ -253,11 +253,11 @@ Outbox::Step Outbox::begin(Item& item, std::size_t lane, std::unique_lock<std::m
   return put;
 }
 
-Outbox::Step Outbox::next(std::size_t lane, std::unique_lock<std::mutex>& wire) {
+Outbox::Step Outbox::next(std::size_t lane) {
   Item* item = nullptr;
   std::vector<Bytes> answers;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     std::size_t bytes = 0;
     while (!answers_.empty() && bytes < kMostAnswersAtOnce) {
       bytes += answers_.front().size();
@@ -271,14 +271,14 @@ Outbox::Step Outbox::next(std::size_t lane, std::unique_lock<std::mutex>& wire) 
   for (Bytes& answer : answers) {
     if (put_out(std::move(answer)) != Step::kDone) return Step::kFailed;
   }
-  return item != nullptr ? begin(*item, lane, wire) : Step::kDone;
+  return item != nullptr ? begin(*item, lane) : Step::kDone;
 }
 
 Outbox::Turn Outbox::pump(std::size_t lane) {
-  std::unique_lock wire(wire_mu_);
+  const MutexLock wire(wire_mu_);
   std::optional<Corked> corked;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (items_.size() > 1) corked.emplace(socket_);
   }
   sent_ = 0;
@@ -290,7 +290,7 @@ Outbox::Turn Outbox::pump(std::size_t lane) {
       } else if (sent_ >= kTurnBytes) {
         return {Turn::Kind::kAgain, lane};
       } else {
-        step = next(lane, wire);
+        step = next(lane);
         if (step == Step::kDone && out_.empty() && body_.length == 0) return {};
       }
     }
@@ -304,11 +304,11 @@ Outbox::Turn Outbox::pump(std::size_t lane) {
 }
 
 bool Outbox::send_now() {
-  const std::lock_guard wire(wire_mu_);
+  const MutexLock wire(wire_mu_);
   if (!out_.empty() || body_.length > 0) return true;
   std::deque<Bytes> answers;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     answers.swap(answers_);
     for (const Bytes& answer : answers) queued_bytes_ -= answer.size();
   }
@@ -325,10 +325,10 @@ Outbox::Health Outbox::watch(TimePoint now, Waits waits) {
   if (waits == Waits::kForNothing) return Health::kGood;
   if (waits == Waits::kForClient)
     return still > limits.client_patience ? Health::kSlowClient : Health::kGood;
-  const std::unique_lock wire(wire_mu_, std::try_to_lock);
-  const bool between_frames = wire.owns_lock() && out_.empty() && body_.length == 0;
-  if (!between_frames)
-    return still > limits.disk_patience_in_frame ? Health::kSlowDisk : Health::kGood;
+  const Health in_frame = still > limits.disk_patience_in_frame ? Health::kSlowDisk : Health::kGood;
+  if (!wire_mu_.try_lock()) return in_frame;
+  const MutexLock wire(wire_mu_, std::adopt_lock);
+  if (!out_.empty() || body_.length > 0) return in_frame;
   if (still > limits.disk_patience) return Health::kSlowDisk;
   if (now - std::max(progress, life_signed_) < limits.disk_sign_of_life) return Health::kGood;
   life_signed_ = now;

@@ -15,9 +15,9 @@
 #include <atomic>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 
+#include "base/mutex.h"
 #include "net/ess/block_files.h"
 #include "net/ess/frames.h"
 #include "net/ess/read_ahead.h"
@@ -79,38 +79,36 @@ class Outbox {
   };
   enum class Step { kDone, kBlocked, kElsewhere, kFailed };
 
-  [[nodiscard]] Step flush();
-  [[nodiscard]] Step send_body(std::size_t lane);
-  [[nodiscard]] Step seal_body(uint64_t most);
+  [[nodiscard]] Step flush() REQUIRES(wire_mu_);
+  [[nodiscard]] Step send_body(std::size_t lane) REQUIRES(wire_mu_);
+  [[nodiscard]] Step seal_body(uint64_t most) REQUIRES(wire_mu_);
   // Takes the next thing to send. kDone with nothing in out_ and body_ means that there is none.
-  [[nodiscard]] Step next(std::size_t lane, std::unique_lock<std::mutex>& wire);
-  [[nodiscard]] Step begin(Item& item, std::size_t lane, std::unique_lock<std::mutex>& wire);
-  [[nodiscard]] Step put_out(Bytes frame);
-  [[nodiscard]] std::optional<Result<Block>> find(Item& item, std::size_t lane,
-                                                  std::unique_lock<std::mutex>& wire);
-  void note_work();  // REQUIRES: mu_ is held
-  void fail(const Item& item, const Error& error);
-  void drop_first();
+  [[nodiscard]] Step next(std::size_t lane) REQUIRES(wire_mu_);
+  [[nodiscard]] Step begin(Item& item, std::size_t lane) REQUIRES(wire_mu_);
+  [[nodiscard]] Step put_out(Bytes frame) REQUIRES(wire_mu_);
+  [[nodiscard]] std::optional<Result<Block>> find(Item& item, std::size_t lane) REQUIRES(wire_mu_);
+  void note_work() REQUIRES(mu_);
+  void fail(const Item& item, const Error& error) REQUIRES(wire_mu_);
+  void drop_first() EXCLUDES(mu_);
   void made_progress() { progress_ = parts_.runtime.now(); }
 
   Parts parts_;
   const int socket_;
   Cipher* cipher_ = nullptr;
 
-  mutable std::mutex mu_;
-  std::deque<Bytes> answers_;     // GUARDED_BY(mu_)
-  std::size_t queued_bytes_ = 0;  // GUARDED_BY(mu_); of answers and of frames among the items
-  std::deque<Item> items_;  // GUARDED_BY(mu_); the first is taken out when its frame has begun
+  mutable Mutex mu_ ACQUIRED_AFTER(wire_mu_);
+  std::deque<Bytes> answers_ GUARDED_BY(mu_);
+  std::size_t queued_bytes_ GUARDED_BY(mu_) = 0;  // of answers and of frames among the items
+  std::deque<Item> items_ GUARDED_BY(mu_);        // the first is taken out when its frame has begun
 
   // Whoever writes to the socket. Given up while a pump waits for a disk between two frames.
-  mutable std::mutex wire_mu_;
-  // All GUARDED_BY(wire_mu_):
-  Bytes out_;
-  std::size_t out_done_ = 0;
-  Block body_;            // what is left of the frame that has begun
-  uint64_t warm_to_ = 0;  // bytes of the body below this offset are in memory
-  std::size_t lane_wanted_ = 0;
-  uint64_t sent_ = 0;  // in this pump
+  mutable Mutex wire_mu_;
+  Bytes out_ GUARDED_BY(wire_mu_);
+  std::size_t out_done_ GUARDED_BY(wire_mu_) = 0;
+  Block body_ GUARDED_BY(wire_mu_);            // what is left of the frame that has begun
+  uint64_t warm_to_ GUARDED_BY(wire_mu_) = 0;  // bytes of the body below this offset are in memory
+  std::size_t lane_wanted_ GUARDED_BY(wire_mu_) = 0;
+  uint64_t sent_ GUARDED_BY(wire_mu_) = 0;  // in this pump
 
   std::atomic<TimePoint> progress_{};  // when a byte was last sent, or there was first one to send
   TimePoint life_signed_{};            // the reactor's

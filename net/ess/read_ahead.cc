@@ -54,7 +54,7 @@ std::optional<uint64_t> cached_pages(int fd, uint64_t offset, uint64_t length) {
 
 void ReadAhead::add(const std::shared_ptr<Stream>& stream) {
   if (stream->blocks.kind == BlockList::Kind::kRdd) return;
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   auto& streams = streams_[{stream->blocks.app, stream->blocks.executor, stream->blocks.shuffle}];
   if (streams.size() >= kMostStreams)
     std::erase_if(streams, [](const auto& held) { return held.expired(); });
@@ -62,7 +62,7 @@ void ReadAhead::add(const std::shared_ptr<Stream>& stream) {
 }
 
 void ReadAhead::clean_up() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (auto it = streams_.begin(); it != streams_.end();) {
     std::erase_if(it->second, [](const auto& held) { return held.expired(); });
     it = it->second.empty() ? streams_.erase(it) : std::next(it);
@@ -86,7 +86,7 @@ bool ReadAhead::in_memory(const OpenOutput& output, uint64_t offset, uint64_t le
 
 std::vector<std::shared_ptr<Stream>> ReadAhead::readers_of(const BlockList& blocks) {
   std::vector<std::shared_ptr<Stream>> readers;
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = streams_.find({blocks.app, blocks.executor, blocks.shuffle});
   if (it == streams_.end()) return readers;
   for (const auto& held : it->second) {
@@ -97,7 +97,7 @@ std::vector<std::shared_ptr<Stream>> ReadAhead::readers_of(const BlockList& bloc
 
 void ReadAhead::collect(Stream& stream, int64_t map, OpenOutput& output, std::vector<Span>& spans) {
   const BlockList& blocks = stream.blocks;
-  const std::lock_guard lock(stream.mu);
+  const MutexLock lock(stream.mu);
   std::vector<uint32_t>& order = stream.by_map;
   if (order.empty()) {
     order.resize(blocks.maps.size());

@@ -11,11 +11,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "base/mutex.h"
 #include "net/ess/block_files.h"
 
 namespace shufflefs::net::ess {
@@ -52,8 +52,8 @@ class ReadAhead {
   static void collect(Stream& stream, int64_t map, OpenOutput& output, std::vector<Span>& spans);
 
   EssMetrics& metrics_;
-  std::mutex mu_;
-  std::map<Key, std::vector<std::weak_ptr<Stream>>> streams_;  // GUARDED_BY(mu_)
+  Mutex mu_;
+  std::map<Key, std::vector<std::weak_ptr<Stream>>> streams_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::net::ess

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
 #include "merge/executors.h"
 #include "net/ess/limits.h"
 #include "net/ess/open_output.h"
@@ -33,8 +33,8 @@ struct Stream {
 
   // ---- any thread ----
   // The numbers of the maps in the order of their ids; made when somebody first looks for one.
-  std::mutex mu;
-  std::vector<uint32_t> by_map;  // GUARDED_BY(mu)
+  Mutex mu;
+  std::vector<uint32_t> by_map GUARDED_BY(mu);
 };
 
 }  // namespace shufflefs::net::ess

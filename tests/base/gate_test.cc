@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <thread>
 
+#include "support/dies.h"
 #include "support/run_task.h"
 
 namespace shufflefs {
@@ -66,5 +67,18 @@ TEST_CASE("offloaded work runs on another thread and comes back") {
       runtime, offload(runtime, [here] { return std::this_thread::get_id() != here; }));
   CHECK(other);
 }
+
+#ifndef NDEBUG
+TEST_CASE("a gate that goes with somebody inside is found") {
+  CHECK(testing::dies([] {
+    AsioRuntime runtime(1);
+    int entered = 0;
+    int left = 0;
+    Gate gate(runtime, "test");
+    gate.spawn(wait_for_ever(runtime, entered, left));
+    testing::run_until(runtime, [&] { return entered == 1; });
+  }));
+}
+#endif
 
 }  // namespace shufflefs

@@ -106,6 +106,7 @@ class Metrics(unittest.TestCase):
         with self.assertRaises(OSError):
             os.mkdir(self.cluster.path(0, "nodes", "no"))
         self.assertEqual(value('shufflefs_mount_errors_total{errno="EROFS"}'), before + 1)
+        self.assertEqual(value("shufflefs_reactor_disk_waits_total"), 0)
         # The worker dies: another one serves the same mount.
         [worker] = self.cluster.workers(0)
         os.kill(worker, 9)

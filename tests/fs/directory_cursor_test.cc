@@ -19,6 +19,7 @@ TEST_CASE("a directory is read to its end, and again from any offset that was gi
   for (int i = 0; i < 2000; ++i) std::ofstream(directory.path() + "/file" + std::to_string(i));
   const Fd fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   DirectoryCursor cursor(fd.get());
+  const MutexLock lock(cursor.mu);
   REQUIRE(cursor.seek(0).has_value());
   std::map<std::string, off_t> next_of;
   std::vector<std::string> order;
@@ -45,6 +46,7 @@ TEST_CASE("going back to the start shows what was made meanwhile") {
   const Fd fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   DirectoryCursor cursor(fd.get());
   const auto count = [&] {
+    const MutexLock lock(cursor.mu);
     REQUIRE(cursor.seek(0).has_value());
     int names = 0;
     while (true) {
@@ -62,6 +64,7 @@ TEST_CASE("going back to the start shows what was made meanwhile") {
 TEST_CASE("a descriptor that is no directory gives its errno") {
   const Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   DirectoryCursor cursor(fd.get());
+  const MutexLock lock(cursor.mu);
   const auto entry = cursor.next();
   REQUIRE_FALSE(entry.has_value());
   CHECK(entry.error().value == ENOTDIR);

@@ -5,6 +5,8 @@
 #include <boost/asio/execution.hpp>
 #include <boost/asio/execution_context.hpp>
 
+#include "base/reactor_mark.h"
+
 namespace shufflefs::sim {
 namespace {
 
@@ -118,7 +120,10 @@ bool SimRuntime::run_one() {
   Action action = std::move(ready_.front());
   // It stays in the queue while it runs, so that what it posts does not announce us a second time.
   running_ = true;
-  action.run();
+  {
+    const ReactorMark mark;
+    action.run();
+  }
   running_ = false;
   if (!alive_) return false;
   ready_.pop_front();

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "base/asio_runtime.h"
+#include "base/reactor_mark.h"
 
 namespace shufflefs::testing {
 
@@ -26,7 +27,10 @@ void run_until(AsioRuntime& runtime, Condition condition, std::chrono::seconds b
   for (auto last = Clock::now(); !condition();) {
     if (waited > bound)
       throw std::runtime_error("waited in vain for " + std::to_string(bound.count()) + " s");
-    runtime.context().run_one_for(std::chrono::milliseconds(5));
+    {
+      const ReactorMark mark;
+      runtime.context().run_one_for(std::chrono::milliseconds(5));
+    }
     const auto now = Clock::now();
     waited += std::min(now - last, kMostOfATurn);
     last = now;
