@@ -18,6 +18,7 @@ class Guarded {
   CondVar changed_;
   int count_ GUARDED_BY(mu_) = 0;
   int* far_ PT_GUARDED_BY(mu_) = &count_;
+  Mutex first_ ACQUIRED_BEFORE(mu_);
   SharedMutex shared_;
   int value_ GUARDED_BY(shared_) = 0;
   FUNCTIONS
@@ -38,8 +39,8 @@ def refusals(source, functions):
     """The warning that each function gave, or nothing."""
     first = source[:source.index("FUNCTIONS")].count("\n") + 1
     run = subprocess.run(
-        [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wthread-safety", "-Werror", "-ferror-limit=0",
-         "-I", SOURCE, "-x", "c++", "-"],
+        [COMPILER, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wthread-safety", "-Wthread-safety-beta", "-Werror",
+         "-ferror-limit=0", "-I", SOURCE, "-x", "c++", "-"],
         input=source.replace("FUNCTIONS", "\n".join(functions)), capture_output=True, text=True, timeout=300)
     said = {}
     for line, warning in re.findall(r"^<stdin>:(\d+):\d+: error: .*\[-Werror,-W([\w-]+)\]$", run.stderr, re.MULTILINE):
@@ -69,6 +70,7 @@ class Refused(unittest.TestCase):
                     "MutexLock lock(mu_); while (count_ == 0) changed_.wait(lock); return count_;",
                     "const MutexLock lock(mu_); while (count_ == 0) changed_.wait(mu_); return count_;",
                     "if (!mu_.try_lock()) return 0; const MutexLock lock(mu_, std::adopt_lock); return count_;",
+                    "const MutexLock first(first_); const MutexLock lock(mu_); return count_;",
                     "const ExclusiveLock lock(shared_); value_ = 1; return 0;",
                     "const SharedLock lock(shared_); return value_;"), "")
 
@@ -85,6 +87,7 @@ class Refused(unittest.TestCase):
                     "changed_.wait(mu_); return 0;",
                     "const MutexLock lock(mu_, std::adopt_lock); return count_;",
                     "const MutexLock lock(mu_); auto get = [&] { return count_; }; return get();",
+                    "const MutexLock lock(mu_); const MutexLock second(first_); return count_;",
                     "const SharedLock lock(shared_); value_ = 1; return 0;"), "thread-safety")
 
     def results(self, bodies, wanted):

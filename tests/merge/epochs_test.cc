@@ -16,11 +16,11 @@ TEST_CASE(
   {
     Epochs epochs(*io, dir / "epochs");
     CHECK(epochs.of(one) == 0);
-    epochs.raise(one.app, one.shuffle, 50);
-    epochs.raise(one.app, one.shuffle, 40);
+    CHECK(epochs.raise(one.app, one.shuffle, 50));
+    CHECK(epochs.raise(one.app, one.shuffle, 40));
     CHECK(epochs.of(one) == 50);
     CHECK(epochs.of(two) == 0);
-    epochs.raise(one.app, std::nullopt, 70);
+    CHECK(epochs.raise(one.app, std::nullopt, 70));
   }
   Epochs epochs(*io, dir / "epochs");
   REQUIRE(epochs.load());
