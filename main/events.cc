@@ -113,6 +113,9 @@ const std::array kEvents = {
     EventInfo{"merge.index_unreadable", kWarning,
               "The index of a merged partition is no index: it was put aside, and its blocks are "
               "read from their origin."},
+    EventInfo{"merge.not_dropped", kWarning,
+              "Merged data of a shuffle that was dropped could not be moved into the trash: it is "
+              "not read, and moved later."},
     EventInfo{"merge.not_forgotten", kWarning,
               "A removed map output could not be taken out of a merged partition's index."},
     EventInfo{"merge.refused", kWarning, "A pushed chunk was not merged here."},

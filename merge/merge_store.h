@@ -112,7 +112,7 @@ class MergeStore {
   // partitions that were begun anew elsewhere. If load() could not look: removes earlier lives,
   // and takes up what is of the current one. It is not to be used before this has worked.
   [[nodiscard]] Status finish_drops(std::size_t disk);
-  // Tries once more what could not be removed from disks that are well.
+  // Tries once more what drops could not move on disks that are well.
   void drop_again();
   // Gives back what was preallocated for the shuffle and not used.
   void trim(const ShuffleKey& key);
@@ -208,7 +208,7 @@ class MergeStore {
   [[nodiscard]] static Error over_error(const ShuffleKey& key, const ShuffleCommits& commits,
                                         const std::vector<Block>& blocks);
   void drop_later(std::size_t disk, std::string place);
-  [[nodiscard]] Status finish_undone(std::size_t disk);
+  [[nodiscard]] Status discard_undone(std::size_t disk);
   void remove_later(const std::string& base, std::size_t disk);
   // Takes the partitions out that an eviction from the disk concerns, and adds their files on other
   // disks. Whether there were any.

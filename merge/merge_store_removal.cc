@@ -84,37 +84,43 @@ void MergeStore::remove_later(const std::string& base, std::size_t disk) {
 
 Status MergeStore::finish_drops(std::size_t disk) {
   bool unlisted = false;
+  std::vector<std::string> files;
   {
     const MutexLock lock(undone_mu_);
     unlisted = undone_[disk].unlisted;
+    files.swap(undone_[disk].files);
   }
+  Status all = ok();
+  for (std::string& path : files) {
+    files_.forget(path);
+    const Status removed = io_.remove_file(path);
+    if (removed || removed.error().code == Code::kNotFound) continue;
+    all = removed;
+    const MutexLock lock(undone_mu_);
+    undone_[disk].files.push_back(std::move(path));
+  }
+  TRY(all);
   // It may have been away for that as well.
   if (unlisted) TRY(trash_.add_disk(disks_.path(disk)));
-  TRY(finish_undone(disk));
+  TRY(discard_undone(disk));
   return unlisted ? finish_load(disk) : ok();
 }
 
 void MergeStore::drop_again() {
   for (std::size_t disk = 0; disk < disks_.size(); ++disk) {
     if (!disks_.is_well(disk)) continue;
-    const Status done = finish_undone(disk);
-    if (done) continue;
-    disks_.note(disk, done.error());
-    log_limited(LogLevel::kWarning, "merge.not_dropped",
-                {{"directory", disks_.path(disk)}, {"reason", done.error().message}});
+    const Status done = discard_undone(disk);
+    if (!done) disks_.note(disk, done.error());
   }
 }
 
-Status MergeStore::finish_undone(std::size_t disk) {
-  Status all = ok();
+Status MergeStore::discard_undone(std::size_t disk) {
   std::vector<std::string> directories;
-  std::vector<std::string> files;
   {
     const MutexLock lock(undone_mu_);
-    Undone& undone = undone_[disk];
-    directories.swap(undone.directories);
-    files.swap(undone.files);
+    directories.swap(undone_[disk].directories);
   }
+  Status all = ok();
   for (std::string& place : directories) {
     const Status discarded = trash_.discard(place);
     // A reader of then may still have had them open.
@@ -123,16 +129,10 @@ Status MergeStore::finish_undone(std::size_t disk) {
       (void)io_.remove_empty_directory(place.substr(0, place.rfind('/')));
       continue;
     }
+    log_limited(LogLevel::kWarning, "merge.not_dropped",
+                {{"directory", place}, {"reason", discarded.error().message}});
     all = discarded;
     drop_later(disk, std::move(place));
-  }
-  for (std::string& path : files) {
-    files_.forget(path);
-    const Status removed = io_.remove_file(path);
-    if (removed || removed.error().code == Code::kNotFound) continue;
-    all = removed;
-    const MutexLock lock(undone_mu_);
-    undone_[disk].files.push_back(std::move(path));
   }
   return all;
 }

@@ -45,7 +45,7 @@ class Commands(unittest.TestCase):
 
     def merged_file(self, partition):
         """The merged file of a partition, on whichever node's disk it is."""
-        found = glob.glob(f"{self.cluster.directory}/node*/data/merged/{self.shuffle}/{partition}.data")
+        found = glob.glob(f"{self.cluster.directory}/node*/data/merged/{self.shuffle}-*/{partition}.data")
         self.assertEqual(len(found), 1)
         return found[0]
 

@@ -134,7 +134,7 @@ class PushFaults(unittest.TestCase):
             shuffle = next(name for name in (f"app-{i}/0" for i in range(100)) if self.lies_on_first_disk(cluster, name, data))
             self.write_maps(cluster, [0], range(1, 4), shuffle=shuffle)
             cluster.wait_for_maps(0, shuffle, 4)
-            self.assertTrue(glob.glob(f"{data}/merged/{shuffle}/*.data"), "nothing was merged onto the second disk")
+            self.assertTrue(glob.glob(f"{data}/merged/{shuffle}-*/*.data"), "nothing was merged onto the second disk")
             directory = os.open(data, os.O_RDONLY)
             try:
                 fcntl.ioctl(directory, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_GOING_FLAGS_NOLOGFLUSH))

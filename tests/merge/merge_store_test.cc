@@ -300,8 +300,9 @@ TEST_CASE_METHOD(Fixture, "what is over is known although its partition was evic
 TEST_CASE_METHOD(Fixture, "a read makes nothing on the disk") {
   REQUIRE(append(0, 0, commit_of(1), "first"));   // disk a
   REQUIRE(append(0, 0, commit_of(2), "second"));  // segment 1, on b
-  restart();
+  store->stop_holding();
   REQUIRE(io.remove_tree(paths[1] + "/merged/app"));
+  restart();
   CHECK(read(0) == "first");
   CHECK(store->totals(kShuffle).partitions == 1);
   CHECK_FALSE(is_there(1, "app"));
