@@ -79,8 +79,8 @@ std::vector<MapCommit> commits_that_count(const CurrentAnswers& answers) {
       ended.listed();  // it shows that their origins' earlier ones are over
   for (const auto* answer : answers.list) {
     const auto& [name, info] = *answer;
-    for (const OwnBlock& block : info.own)
-      named.push_back({block.map, {block.commit, tag_of(name)}});
+    const NodeTag own = tag_of(name);
+    for (const OwnBlock& block : info.own) named.push_back({block.map, {block.commit, own}});
     for (const HeardBlock& block : info.heard)
       named.push_back({block.map, {block.commit, tag_of(block.origin)}});
     for (const MergedBlock& block : info.merged) named.push_back({block.map, block.id});
