@@ -132,8 +132,10 @@ struct BlockFacts {
 class PlanMaker {
  public:
   PlanMaker(const CurrentAnswers& current, PartitionPlan plan)
-      : current_(current), counting_(commits_that_count(current)), facts_(counting_.size()) {
-    plan_ = std::move(plan);
+      : current_(current),
+        counting_(commits_that_count(current)),
+        facts_(counting_.size()),
+        plan_(std::move(plan)) {
     plan_.life = current.life;
     plan_.maps = counting_.size();
     for (const NodeAnswer* answer : current_.list) {
