@@ -79,8 +79,8 @@ std::vector<MapCommit> commits_that_count(const CurrentAnswers& answers) {
       ended.listed();  // it shows that their origins' earlier ones are over
   for (const auto* answer : answers.list) {
     const auto& [name, info] = *answer;
-    for (const OwnBlock& block : info.own)
-      named.push_back({block.map, {block.commit, tag_of(name)}});
+    const NodeTag own = tag_of(name);
+    for (const OwnBlock& block : info.own) named.push_back({block.map, {block.commit, own}});
     for (const HeardBlock& block : info.heard)
       named.push_back({block.map, {block.commit, tag_of(block.origin)}});
     for (const MergedBlock& block : info.merged) named.push_back({block.map, block.id});
@@ -132,8 +132,10 @@ struct BlockFacts {
 class PlanMaker {
  public:
   PlanMaker(const CurrentAnswers& current, PartitionPlan plan)
-      : current_(current), counting_(commits_that_count(current)), facts_(counting_.size()) {
-    plan_ = std::move(plan);
+      : current_(current),
+        counting_(commits_that_count(current)),
+        facts_(counting_.size()),
+        plan_(std::move(plan)) {
     plan_.life = current.life;
     plan_.maps = counting_.size();
     for (const NodeAnswer* answer : current_.list) {

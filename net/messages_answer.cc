@@ -3,10 +3,11 @@
 
 namespace shufflefs::net {
 
-// Found by argument-dependent lookup from net/message_fields.h, so in no unnamed namespace.
+// Found by argument-dependent lookup from net/message_fields.h, which does not
+// look into unnamed namespaces.
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::OwnBlock> block) {
+static void fields(A& a, typename A::template Of<merge::OwnBlock> block) {
   a.tuple("own block", 4);
   a.map(block.map);
   a.clock_number("commit", block.commit);
@@ -15,7 +16,7 @@ void fields(A& a, typename A::template Of<merge::OwnBlock> block) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::MergedBlock> block) {
+static void fields(A& a, typename A::template Of<merge::MergedBlock> block) {
   a.tuple("merged block", 6);
   a.map(block.map);
   a.commit_id(block.id);
@@ -25,7 +26,7 @@ void fields(A& a, typename A::template Of<merge::MergedBlock> block) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::HeardBlock> block) {
+static void fields(A& a, typename A::template Of<merge::HeardBlock> block) {
   a.tuple("heard block", 4);
   a.map(block.map);
   a.node("origin", block.origin);
@@ -34,7 +35,7 @@ void fields(A& a, typename A::template Of<merge::HeardBlock> block) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::EndedAt> ended) {
+static void fields(A& a, typename A::template Of<merge::EndedAt> ended) {
   a.tuple("ended commits", 3);
   a.number("origin", ended.origin, 0, UINT64_MAX);
   a.clock_number("through", ended.through);
@@ -42,7 +43,7 @@ void fields(A& a, typename A::template Of<merge::EndedAt> ended) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::PartitionInfo> info) {
+static void fields(A& a, typename A::template Of<merge::PartitionInfo> info) {
   a.tuple("fields", 10);
   a.clock_number("life", info.life);
   a.boolean("known", info.known);
@@ -57,7 +58,7 @@ void fields(A& a, typename A::template Of<merge::PartitionInfo> info) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::GivenUp> given_up) {
+static void fields(A& a, typename A::template Of<merge::GivenUp> given_up) {
   a.tuple("given up", 4);
   a.text("reason", given_up.reason, kMaxTextBytes);
   a.size("chunks", given_up.chunks);
@@ -66,7 +67,7 @@ void fields(A& a, typename A::template Of<merge::GivenUp> given_up) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::ShuffleInfo> info) {
+static void fields(A& a, typename A::template Of<merge::ShuffleInfo> info) {
   a.tuple("fields", 16);
   a.size("maps", info.maps);
   a.size("maps lost", info.maps_lost);
@@ -88,7 +89,7 @@ void fields(A& a, typename A::template Of<merge::ShuffleInfo> info) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<std::vector<merge::ShuffleKey>> shuffles) {
+static void fields(A& a, typename A::template Of<std::vector<merge::ShuffleKey>> shuffles) {
   a.tuple("fields", 1);
   a.list("shuffles", 4, shuffles, [](A& each, auto& shuffle) {
     each.tuple("shuffle", 2);
@@ -97,14 +98,14 @@ void fields(A& a, typename A::template Of<std::vector<merge::ShuffleKey>> shuffl
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::OwnMap> own) {
+static void fields(A& a, typename A::template Of<merge::OwnMap> own) {
   a.tuple("map", 2);
   a.map(own.map);
   a.clock_number("commit", own.commit);
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::ShuffleListing> listing) {
+static void fields(A& a, typename A::template Of<merge::ShuffleListing> listing) {
   a.tuple("fields", 4);
   a.shuffle_key(listing.shuffle);
   a.list("maps", 3, listing.maps);

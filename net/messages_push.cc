@@ -5,11 +5,12 @@
 
 namespace shufflefs::net {
 
-// Found by argument-dependent lookup from net/message_fields.h, so in no unnamed namespace.
+// Found by argument-dependent lookup from net/message_fields.h, which does not
+// look into unnamed namespaces.
 
 // All of a request but the blocks: how the parts are read depends on the payload.
 template <class A>
-void fields_before_parts(A& a, typename A::template Of<merge::PushRequest> request) {
+static void fields_before_parts(A& a, typename A::template Of<merge::PushRequest> request) {
   a.tuple("fields", 7);
   a.shuffle_key(request.shuffle);
   a.node("sender", request.sender);
@@ -19,7 +20,7 @@ void fields_before_parts(A& a, typename A::template Of<merge::PushRequest> reque
 }
 
 template <class A>
-void fields_before_blocks(A& a, typename A::template Of<merge::PushPart> part) {
+static void fields_before_blocks(A& a, typename A::template Of<merge::PushPart> part) {
   a.tuple("part", 4);
   a.map(part.map);
   a.commit_id(part.id);
@@ -27,7 +28,7 @@ void fields_before_blocks(A& a, typename A::template Of<merge::PushPart> part) {
 
 // `most`: what the block may take of the payload.
 template <class A>
-void block_fields(A& a, typename A::template Of<merge::PushBlock> block, uint64_t most) {
+static void block_fields(A& a, typename A::template Of<merge::PushBlock> block, uint64_t most) {
   a.tuple("block", 3);
   a.partition("partition", block.partition);
   a.number("crc", block.crc);
@@ -35,7 +36,7 @@ void block_fields(A& a, typename A::template Of<merge::PushBlock> block, uint64_
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::PushReply> reply) {
+static void fields(A& a, typename A::template Of<merge::PushReply> reply) {
   a.tuple("fields", 5);
   a.number("merged", reply.merged);
   a.number("duplicates", reply.duplicates);
@@ -45,7 +46,7 @@ void fields(A& a, typename A::template Of<merge::PushReply> reply) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::EndedMaps> ended) {
+static void fields(A& a, typename A::template Of<merge::EndedMaps> ended) {
   a.tuple("ended map outputs", 5);
   a.shuffle_key(ended.shuffle);
   a.clock_number("life", ended.life);
@@ -54,7 +55,7 @@ void fields(A& a, typename A::template Of<merge::EndedMaps> ended) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::DroppedName> dropped) {
+static void fields(A& a, typename A::template Of<merge::DroppedName> dropped) {
   a.tuple("dropped name", 3);
   a.app(dropped.app);
   a.shuffle_or_nil(dropped.shuffle);
@@ -96,7 +97,7 @@ void read_bits(FieldReader& a, merge::PartitionBits& bits, uint32_t partition_co
 }  // namespace
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::AnnouncedMap> announced) {
+static void fields(A& a, typename A::template Of<merge::AnnouncedMap> announced) {
   constexpr std::size_t kLeastRangeBytes = 6;
   a.tuple("map output", 8);
   a.shuffle_key(announced.shuffle);
@@ -114,7 +115,7 @@ void fields(A& a, typename A::template Of<merge::AnnouncedMap> announced) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::AnnounceRequest> request) {
+static void fields(A& a, typename A::template Of<merge::AnnounceRequest> request) {
   a.tuple("fields", 4);
   a.node("origin", request.origin);
   a.list("committed", 10, request.committed);  // the names have at least one character

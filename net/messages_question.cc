@@ -3,36 +3,37 @@
 
 namespace shufflefs::net {
 
-// Found by argument-dependent lookup from net/message_fields.h, so in no unnamed namespace.
+// Found by argument-dependent lookup from net/message_fields.h, which does not
+// look into unnamed namespaces.
 
 template <class A, class Offset, class Length>
-void range_fields(A& a, Offset& offset, Length& length) {
+static void range_fields(A& a, Offset& offset, Length& length) {
   a.number("offset", offset, 0, kMaxLength - merge::kMaxReadBytes);
   a.number("length", length, 1, merge::kMaxReadBytes);
 }
 
 template <class A>
-void file_fields(A& a, typename A::template Of<MapFileQuestion> question) {
+static void file_fields(A& a, typename A::template Of<MapFileQuestion> question) {
   a.shuffle_key(question.shuffle);
   a.map(question.map);
   a.number("file", question.file, 0, static_cast<uint64_t>(merge::MapFile::kIndex));
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<PartitionQuestion> question) {
+static void fields(A& a, typename A::template Of<PartitionQuestion> question) {
   a.tuple("fields", 3);
   a.shuffle_key(question.shuffle);
   a.partition("partition", question.partition);
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<ShuffleQuestion> question) {
+static void fields(A& a, typename A::template Of<ShuffleQuestion> question) {
   a.tuple("fields", 2);
   a.shuffle_key(question.shuffle);
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<ReadMergedQuestion> question) {
+static void fields(A& a, typename A::template Of<ReadMergedQuestion> question) {
   a.tuple("fields", 5);
   a.shuffle_key(question.shuffle);
   a.partition("partition", question.partition);
@@ -40,7 +41,7 @@ void fields(A& a, typename A::template Of<ReadMergedQuestion> question) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<ReadBlockQuestion> question) {
+static void fields(A& a, typename A::template Of<ReadBlockQuestion> question) {
   a.tuple("fields", 7);
   a.shuffle_key(question.shuffle);
   a.map(question.map);
@@ -50,20 +51,20 @@ void fields(A& a, typename A::template Of<ReadBlockQuestion> question) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<MapFileQuestion> question) {
+static void fields(A& a, typename A::template Of<MapFileQuestion> question) {
   a.tuple("fields", 4);
   file_fields(a, question);
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<ReadMapFileQuestion> question) {
+static void fields(A& a, typename A::template Of<ReadMapFileQuestion> question) {
   a.tuple("fields", 6);
   file_fields(a, question.file);
   range_fields(a, question.offset, question.length);
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<DropRequest> request) {
+static void fields(A& a, typename A::template Of<DropRequest> request) {
   a.tuple("fields", 3);
   a.app(request.app);
   a.shuffle_or_nil(request.shuffle);
@@ -71,7 +72,7 @@ void fields(A& a, typename A::template Of<DropRequest> request) {
 }
 
 template <class A>
-void fields(A& a, typename A::template Of<ReportQuestion> question) {
+static void fields(A& a, typename A::template Of<ReportQuestion> question) {
   a.tuple("fields", 1);
   a.text("about", question.about, merge::kMaxReportNameBytes);
 }

@@ -94,7 +94,7 @@ Bytes request(Script& script) {
       return head(net::encode(
           net::ReadMergedQuestion{shuffle, partition, 0, static_cast<uint32_t>(script.number(3))}));
     case MessageType::kReadBlock:
-      return head(net::encode(net::ReadBlockQuestion{shuffle, map, partition, 0,
+      return head(net::encode(net::ReadBlockQuestion{shuffle, map, 1, partition, 0,
                                                      static_cast<uint32_t>(script.number(3))}));
     case MessageType::kMapFileSize:
       return head(net::encode(net::MapFileQuestion{shuffle, map, merge::MapFile::kData}));

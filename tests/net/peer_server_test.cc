@@ -64,7 +64,7 @@ TEST_CASE("the hello decides before anything else is read", "[peer_server]") {
   future.number(9);
   const Error version = refusal_of(frame_of(MessageType::kHello, future.take()), false);
   CHECK(version.code == Code::kVersion);
-  CHECK(version.message == "peer speaks protocol 9, this node speaks 3: upgrade the older one");
+  CHECK(version.message == "peer speaks protocol 9, this node speaks 4: upgrade the older one");
 
   const Error wrong = refusal_of(hello_frame("node2"), false);
   CHECK(wrong.code == Code::kWrongPeer);
