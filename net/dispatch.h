@@ -20,8 +20,8 @@ struct Reply {
 
 [[nodiscard]] Bytes encode_error_head(const Error& error);
 
-// REQUIRES: `local` outlives the call; the frame's type is one of kRequestTypes.
+// REQUIRES: `local` and the context outlive the call; the frame's type is one of kRequestTypes.
 [[nodiscard]] Task<Reply> dispatch(std::reference_wrapper<merge::NodeApi> local,
-                                   uint64_t incarnation, Frame request);
+                                   std::reference_wrapper<const Context> context, Frame request);
 
 }  // namespace shufflefs::net
