@@ -28,6 +28,7 @@ std::string settings_as_toml(const Settings& settings) {
       {"http-listen", to_string(settings.http_listen)},
       {"spark-listen",
        settings.spark.listen.host.empty() ? std::string() : to_string(settings.spark.listen)},
+      {"member-ttl", duration_text(settings.member_ttl)},
       {"app-ttl", duration_text(settings.spark.app_ttl)},
       {"app-quota", std::to_string(settings.app_quota_bytes)},
       {"memory", std::to_string(settings.memory_bytes)},

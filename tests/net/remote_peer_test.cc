@@ -245,7 +245,7 @@ TEST_CASE("peers that are no peers are told apart", "[remote_peer]") {
   const Error version =
       answer_to_hello(encode_frame_head(answer_number(MessageType::kHello), future.take(), {}));
   CHECK(version.code == Code::kVersion);
-  CHECK_THAT(version.message, ContainsSubstring("peer speaks protocol 9, this node speaks 3"));
+  CHECK_THAT(version.message, ContainsSubstring("peer speaks protocol 9, this node speaks 4"));
 
   const Error wrong = answer_to_hello(encode_frame_head(
       answer_number(MessageType::kHello), encode(HelloAnswer{0, {node_name("node4"), 1}, {}}), {}));
