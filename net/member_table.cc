@@ -207,13 +207,13 @@ bool MemberTable::hear_of_self(const MemberRecord& record) {
   }
   if (!rival_ || rival_->incarnation != record.incarnation)
     rival_ = Rival{record.incarnation, 0, {}};
+  if (runtime_.now() < rival_->again_at) return false;
   if (rival_->answers >= kPatience) {
     log_limited(LogLevel::kError, "membership.name_taken",
                 {{"node", record.name.str()},
                  {"address", to_string(record.address)},
                  {"remedy", "give each node its own --node"}});
   }
-  if (runtime_.now() < rival_->again_at) return false;
   const Duration pause = std::chrono::seconds(1) * (1U << std::min(rival_->answers, 6U));
   if (++rival_->answers >= kPatience)
     rival_->again_at = runtime_.now() + std::min<Duration>(pause, kLongestPause);

@@ -64,10 +64,10 @@ struct MemberDigest {
 class MemberTable {
  public:
   struct Options {
-    NodeIdentity self;
+    NodeIdentity self{};
     // Where peers reach this node. No host: other nodes say from where they see it. No port: it
     // only asks, and is no member for others.
-    HostPort address;
+    HostPort address{};
     // Nodes have no way to prove who they are: only addresses of this machine are taken.
     bool this_machine_only = false;
     std::size_t most = kMostMembers;

@@ -28,13 +28,13 @@
 namespace shufflefs::net {
 
 struct MembershipOptions {
-  HostPort address;  // where peers reach this node (MemberTable::Options::address)
+  HostPort address{};  // where peers reach this node (MemberTable::Options::address)
   bool this_machine_only = false;
   std::size_t most = kMostMembers;
   // With DNS: how long a member that is not listed may be down.
   Duration lost_patience = std::chrono::minutes(10);
   FileIo* io = nullptr;
-  std::string file;  // where the members are kept over a restart; empty: nowhere
+  std::string file{};  // where the members are kept over a restart; empty: nowhere
 };
 
 class Membership final : public merge::Cluster {
