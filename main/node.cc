@@ -183,8 +183,6 @@ struct Node::Parts {
   Status start(Listeners listeners);
   void stop();
   void hand_over();
-  // Before a stop: with everything that it has on other nodes too, it leaves for good.
-  void leave_if_drained();
   void stop_parts();
   // Runs the task on the reactor and waits for it.
   void on_reactor(Task<void> task) {
@@ -206,6 +204,10 @@ struct Node::Parts {
   Task<void> listen_http(Status& result) {
     result = http.listen(settings.http_listen);
     co_return;
+  }
+  // Before a stop: with everything that it has on other nodes too, it leaves for good.
+  Task<void> leave_if_drained() {
+    if (engine.drain_status().safe_to_stop) co_await membership.leave();
   }
   Task<void> stop_network() {
     // First whoever asks peers, then the peers, then who answers them.
@@ -291,13 +293,6 @@ void Node::Parts::stop() {
   stop_parts();
 }
 
-void Node::Parts::leave_if_drained() {
-  const auto leave = [this]() -> Task<void> {
-    if (engine.drain_status().safe_to_stop) co_await membership.leave();
-  };
-  if (reactor.joinable()) on_reactor(leave());
-}
-
 void Node::Parts::hand_over() {
   if (session) session->hand_over();
   stop_parts();
@@ -326,7 +321,7 @@ Result<std::unique_ptr<Node>> Node::start(const Settings& settings, MountState s
 }
 
 void Node::stop() {
-  parts_->leave_if_drained();
+  if (parts_->reactor.joinable()) parts_->on_reactor(parts_->leave_if_drained());
   parts_->stop();
 }
 

@@ -20,6 +20,12 @@ std::string names_text(const std::vector<merge::NodeName>& names) {
   return fmt::format("{}", fmt::join(texts, ","));
 }
 
+// One less is `open` when the peer has been told.
+Task<void> tell(std::shared_ptr<RemotePeer> remote, std::reference_wrapper<std::size_t> open) {
+  static_cast<void>(co_await remote->tell_of_members());
+  --open.get();
+}
+
 }  // namespace
 
 Membership::Membership(Context context, MemberSpec spec, std::shared_ptr<merge::NodeApi> local,
@@ -213,14 +219,10 @@ Task<void> Membership::leave() {
   log_info("membership.leaving", {{"node", context_.self.name.str()}});
   Gate telling(context_.runtime, "membership.leave");
   std::size_t open = 0;
-  const auto tell = [&open](std::shared_ptr<RemotePeer> remote) -> Task<void> {
-    static_cast<void>(co_await remote->tell_of_members());
-    --open;
-  };
   for (const auto& [name, peer] : peers_) {
     if (!peer->remote->health().up) continue;
     ++open;
-    telling.spawn(tell(peer->remote));
+    telling.spawn(tell(peer->remote, open));
   }
   constexpr auto kLook = std::chrono::milliseconds(5);
   const TimePoint deadline = context_.runtime.now() + context_.options.heartbeat_timeout;
