@@ -22,7 +22,16 @@ using net::MessageType;
 
 struct Peer {
   explicit Peer(Loop& loop, const net::PeerAuth* auth)
-      : server({loop.runtime, budget, metrics, {net::testing::node_name("fuzzed"), 7}, {}, auth},
+      : server({loop.runtime,
+                budget,
+                metrics,
+                self(),
+                {},
+                auth,
+                nullptr,
+                std::make_shared<net::MemberTable>(
+                    loop.runtime,
+                    net::MemberTable::Options{.self = self(), .address = {"127.0.0.1", 7338}})},
                node),
         loop_(loop),
         budget(loop.runtime, kBudget) {
@@ -32,6 +41,8 @@ struct Peer {
   ~Peer() { loop_.run(server.stop()); }
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
+
+  static net::NodeIdentity self() { return {net::testing::node_name("fuzzed"), 7}; }
 
   static constexpr uint64_t kBudget = 1 << 20;
   Metrics metrics;
