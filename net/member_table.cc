@@ -40,7 +40,7 @@ std::optional<MemberRecord> record_of(std::string_view line) {
   const auto name = merge::NodeName::parse(fields[0]);
   auto address = parse_host_port(fields[1]);
   const auto incarnation = parse_decimal(fields[2]);
-  const auto clock = parse_decimal(fields[3]);
+  const auto clock = parse_decimal(fields[3], kMostClock);
   const bool left = fields[4] == kLeft;
   if (!name || !address || !incarnation || !clock || (!left && fields[4] != kHere))
     return std::nullopt;
@@ -53,6 +53,19 @@ uint64_t hash_of(const MemberRecord& record) { return mixed(hash_text(line_of(re
 std::size_t bucket_of(const merge::NodeName& name) {
   return mixed(hash_text(name.str())) % MemberExchange::kBuckets;
 }
+
+// A name or a numeric address: what peers say goes into a file of lines.
+bool is_host(std::string_view host) {
+  return host.size() <= kMaxHostBytes && std::ranges::all_of(host, [](char letter) {
+           const bool letter_or_digit = (letter >= 'a' && letter <= 'z') ||
+                                        (letter >= 'A' && letter <= 'Z') ||
+                                        (letter >= '0' && letter <= '9');
+           return letter_or_digit ||
+                  std::string_view(".:-_%").find(letter) != std::string_view::npos;
+         });
+}
+
+uint64_t after(uint64_t clock) { return std::min(clock + 1, kMostClock); }
 
 bool is_loopback_host(const std::string& host) {
   if (host == "localhost") return true;
@@ -170,13 +183,13 @@ void MemberTable::set_own_address(HostPort address) {
   if (is_unspecified(address.host)) address.host.clear();
   if (record.address == address) return;
   record.address = std::move(address);
-  ++record.clock;
+  record.clock = after(record.clock);
   put(std::move(record));
 }
 
 void MemberTable::seen_from(const std::string& host) {
   const HostPort known = own().address;
-  if (host.empty() || known.host == host) return;
+  if (host.empty() || host == "-" || !is_host(host) || known.host == host) return;
   // What was configured stays; of what others say the first counts, but for a better one.
   const bool configured = !options_.address.host.empty() && !is_unspecified(options_.address.host);
   if (configured) return;
@@ -187,7 +200,7 @@ void MemberTable::seen_from(const std::string& host) {
 void MemberTable::leave() {
   MemberRecord record = own();
   record.left = true;
-  ++record.clock;
+  record.clock = after(record.clock);
   put(std::move(record));
 }
 
@@ -202,7 +215,7 @@ bool MemberTable::hear_of_self(const MemberRecord& record) {
     if (record.left)
       log_warning("membership.returned",
                   {{"node", record.name.str()}, {"reason", "other nodes take it for gone"}});
-    say_again(record.clock + 1);
+    say_again(after(record.clock));
     return true;
   }
   if (!rival_ || rival_->incarnation != record.incarnation)
@@ -217,7 +230,7 @@ bool MemberTable::hear_of_self(const MemberRecord& record) {
   const Duration pause = std::chrono::seconds(1) * (1U << std::min(rival_->answers, 6U));
   if (++rival_->answers >= kPatience)
     rival_->again_at = runtime_.now() + std::min<Duration>(pause, kLongestPause);
-  say_again(record.clock + 1);
+  say_again(after(record.clock));
   return true;
 }
 
@@ -256,6 +269,10 @@ bool MemberTable::learn(const MemberRecord& record) {
            "machine only");
     return false;
   }
+  if (!is_host(record.address.host)) {
+    refuse(record, "its address is none");
+    return false;
+  }
   if (!record.left && !was_member && records_.size() - left_ >= options_.most) {
     refuse(record, fmt::format("there are {} members, and no more are possible", options_.most));
     return false;
@@ -289,7 +306,7 @@ void MemberTable::remove(const merge::NodeName& name) {
   auto record = find(name);
   if (!record) return;
   record->left = true;
-  ++record->clock;
+  record->clock = after(record->clock);
   learn(*record);
 }
 
@@ -335,7 +352,7 @@ std::size_t MemberTable::restore(std::string_view text) {
       ++bad;
     } else if (record->name == options_.self.name) {
       // An earlier process of ours, which may have left: we are back.
-      if (record->clock >= own().clock) say_again(record->clock + 1);
+      if (record->clock >= own().clock) say_again(after(record->clock));
     } else {
       learn(*record);
     }

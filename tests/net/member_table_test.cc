@@ -121,6 +121,15 @@ TEST_CASE("members are restored from the text of an earlier process", "[member_t
     CHECK(table.restore(bad) == 1);
 }
 
+TEST_CASE("an address that is none is not taken", "[member_table]") {
+  Reactor reactor;
+  MemberTable table(reactor.runtime, of("a"));
+  CHECK(!table.learn({node_name("b"), {"1.2.3.4:1 1 1 member\nc 1.2.3.4", 7338}, 1, 1, false}));
+  CHECK(table.learn({node_name("c"), {"fe80::1%eth0", 7338}, 1, kMostClock, false}));
+  table.remove(node_name("c"));
+  CHECK(table.text().find("c [fe80::1%eth0]:7338 1 4611686018427387904 left") != std::string::npos);
+}
+
 TEST_CASE("without a secret only nodes of this machine are taken", "[member_table]") {
   Reactor reactor;
   MemberTable::Options options = of("a");
