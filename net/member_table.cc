@@ -56,7 +56,7 @@ std::size_t bucket_of(const merge::NodeName& name) {
 
 // A name or a numeric address: what peers say goes into a file of lines.
 bool is_host(std::string_view host) {
-  return host.size() <= kMaxHostBytes && std::ranges::all_of(host, [](char letter) {
+  return host.size() <= kMaxHostBytes && host != "-" && std::ranges::all_of(host, [](char letter) {
            const bool letter_or_digit = (letter >= 'a' && letter <= 'z') ||
                                         (letter >= 'A' && letter <= 'Z') ||
                                         (letter >= '0' && letter <= '9');
@@ -189,7 +189,7 @@ void MemberTable::set_own_address(HostPort address) {
 
 void MemberTable::seen_from(const std::string& host) {
   const HostPort known = own().address;
-  if (host.empty() || host == "-" || !is_host(host) || known.host == host) return;
+  if (host.empty() || !is_host(host) || known.host == host) return;
   // What was configured stays; of what others say the first counts, but for a better one.
   const bool configured = !options_.address.host.empty() && !is_unspecified(options_.address.host);
   if (configured) return;

@@ -204,7 +204,8 @@ void kept_files(Input input) {
     require(again.load().has_value() && again.size() == found);
   }
   static AsioRuntime runtime(1);
-  const net::MemberTable::Options self{.self = {*merge::NodeName::parse("n1"), 7}};
+  const net::MemberTable::Options self{.self = {*merge::NodeName::parse("n1"), 7},
+                                       .address = {"127.0.0.1", 7338}};
   net::MemberTable members(runtime, self);
   (void)members.restore({reinterpret_cast<const char*>(input.data()), input.size()});
   net::MemberTable members_again(runtime, self);
