@@ -155,7 +155,8 @@ Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> conn
     Reply reply;
     if (frame) {
       metrics_.answered(static_cast<MessageType>(frame->type)).add();
-      reply = co_await dispatch(local_, context_, *std::move(frame));
+      reply = co_await dispatch(local_, context_.self.incarnation, *std::move(frame),
+                                context_.members.get());
     } else if (connection.get().usable()) {
       reply.head = refusal_head(frame.error(), connection.get().refused_type());
     } else {
