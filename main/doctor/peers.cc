@@ -81,8 +81,7 @@ Result<int64_t> skew_of(const HostPort& http) {
 std::string remedy_for(const Answer& answer) {
   switch (answer.status.error().code) {
     case Code::kVersion: return "run the same version everywhere: upgrade the older one";
-    case Code::kWrongPeer:
-      return "correct the addresses in --members";
+    case Code::kWrongPeer: return "correct the addresses in --members";
     default:
       return "is the daemon running there, and is the port open between the nodes "
              "(NetworkPolicy, firewall)?";
