@@ -16,6 +16,7 @@ constexpr uint64_t kMostFileBytes = 64U << 20U;
 
 std::string names_text(const std::vector<merge::NodeName>& names) {
   std::vector<std::string_view> texts;
+  texts.reserve(names.size());
   for (const merge::NodeName& name : names) texts.push_back(name.str());
   return fmt::format("{}", fmt::join(texts, ","));
 }
