@@ -69,6 +69,7 @@ Task<json::value> Api::status() {
   status["disks"] = report_.disks();
   status["memory"] = {{"budget_bytes", parts_.settings.memory_bytes},
                       {"used_bytes", report_.used_bytes()}};
+  status["members"] = members_json(parts_.cluster);
   status["peers"] = std::move(peers);
   status["spark"] = report_.spark();
   status["shuffles"] = std::move(shuffles);

@@ -86,6 +86,7 @@ void add_all_commands(CLI::App& app, CommandContext& context) {
   add_verify_command(app, context);
   add_wait_command(app, context);
   add_drain_command(app, context);
+  add_forget_command(app, context);
   add_drop_command(app, context);
   add_log_level_command(app, context);
   add_small_commands(app, context);

@@ -38,6 +38,7 @@ void add_show_command(CLI::App& app, CommandContext& context);
 void add_verify_command(CLI::App& app, CommandContext& context);
 void add_wait_command(CLI::App& app, CommandContext& context);
 void add_drain_command(CLI::App& app, CommandContext& context);
+void add_forget_command(CLI::App& app, CommandContext& context);
 void add_drop_command(CLI::App& app, CommandContext& context);
 void add_log_level_command(CLI::App& app, CommandContext& context);
 // version, help, generate-docs

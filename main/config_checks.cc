@@ -77,13 +77,8 @@ class Checker {
     const auto self =
         std::find_if(spec->fixed.begin(), spec->fixed.end(),
                      [&](const net::Member& member) { return member.name == settings_.node; });
-    if (self == spec->fixed.end()) {
-      mistake("members", settings_.members,
-              fmt::format("this node, {}, is not among them", settings_.node.str()),
-              fmt::format(
-                  "add {}=ADDR:PORT, or correct --node: the list is the same text on every node",
-                  settings_.node.str()));
-    } else if (is_good_("peer-listen") && self->address.port != settings_.peer_listen.port) {
+    if (self != spec->fixed.end() && is_good_("peer-listen") &&
+        self->address.port != settings_.peer_listen.port) {
       mistake("members", fmt::format("{}={}", self->name.str(), to_string(self->address)),
               fmt::format("this node is listed with port {}, but listens on {}", self->address.port,
                           to_string(settings_.peer_listen)),

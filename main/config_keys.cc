@@ -87,13 +87,24 @@ const std::array kKeys = {
     ConfigKey{
         .name = "members",
         .kind = ValueKind::kMembers,
-        .default_note = "this node alone",
-        .help = "All nodes, this one included and the same text on each: NAME=ADDR:PORT,... or "
-                "dns:HOST:PORT (a name "
-                "whose addresses are the members, looked up again every few seconds).",
-        .price =
-            "Nodes that disagree about it merge in different places: correct, but slower to read.",
+        .default_note = "nobody",
+        .help = "Where to begin: NAME=ADDR:PORT,... or dns:HOST:PORT (a name whose addresses are "
+                "nodes, looked up again every few seconds). One node that is up is enough: nodes "
+                "tell each other of all others. If this node is listed, its address there is the "
+                "one that the others are told.",
+        .price = "A node that is listed is a member from then on, also if it is never started: "
+                 "its map outputs are waited for until 'shufflefs forget'.",
         .target = SHUFFLEFS_TARGET(std::string, members)},
+    ConfigKey{.name = "member-ttl",
+              .kind = ValueKind::kDuration,
+              .default_text = "10m",
+              .least = 1000,
+              .most = 365 * 24 * kHour,
+              .help = "With members from DNS: a node that DNS does not list any more and that has "
+                      "been down for so long has left for good.",
+              .price = "Until then partitions with map outputs that are only there cannot be "
+                       "read; too short loses those of a node that is only being restarted.",
+              .target = SHUFFLEFS_TARGET(std::chrono::milliseconds, member_ttl)},
     ConfigKey{
         .name = "http-listen",
         .kind = ValueKind::kAddress,

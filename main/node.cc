@@ -16,6 +16,7 @@
 #include "main/api_clock.h"
 #include "main/api_drain.h"
 #include "main/api_log.h"
+#include "main/api_members.h"
 #include "main/api_shuffles.h"
 #include "main/boot_mark.h"
 #include "main/mount_names.h"
@@ -106,10 +107,15 @@ uint64_t random_incarnation() {
   return (uint64_t{random()} << 32U) | random();
 }
 
-// The member list: as configured, or this node alone.
-Result<net::MemberSpec> members_of(const Settings& settings) {
-  if (!settings.members.empty()) return net::parse_members(settings.members);
-  return net::MemberSpec{{{settings.node, settings.peer_listen}}, std::nullopt};
+net::MembershipOptions membership_options(const Settings& settings, FileIo& io) {
+  net::MembershipOptions options;
+  options.address = settings.peer_listen;
+  options.this_machine_only =
+      !settings.peer_security.authenticates() && !settings.peer_security.insecure;
+  options.lost_patience = settings.member_ttl;
+  options.io = &io;
+  options.file = settings.data.front() + "/members";
+  return options;
 }
 
 // The directory with the Spark client's jars: as configured, or where a build or an installation
@@ -155,8 +161,9 @@ struct Node::Parts {
                 net_options(settings),
                 &auth,
                 &memory.of(MemoryPurpose::kAnswer)},
-        membership(context, std::move(spec), engine.local_node()),
-        server(context, *engine.local_node()),
+        membership(context, std::move(spec), engine.local_node(),
+                   membership_options(settings, *io)),
+        server(membership.context(), *engine.local_node()),
         http(runtime),
         handles(saved.take(fs::SavedPart::kOpenFiles)),
         passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
@@ -197,6 +204,10 @@ struct Node::Parts {
   Task<void> listen_http(Status& result) {
     result = http.listen(settings.http_listen);
     co_return;
+  }
+  // Before a stop: with everything that it has on other nodes too, it leaves for good.
+  Task<void> leave_if_drained() {
+    if (engine.drain_status().safe_to_stop) co_await membership.leave();
   }
   Task<void> stop_network() {
     // First whoever asks peers, then the peers, then who answers them.
@@ -240,6 +251,7 @@ struct Node::Parts {
 Status Node::Parts::start(Listeners listeners) {
   fs::raise_file_limit();
   TRY(engine.prepare());
+  membership.load();
   TRY(tree.prepare());
   TRY(auth.load());
   TRY(server.listen(settings.peer_listen));
@@ -249,6 +261,7 @@ Status Node::Parts::start(Listeners listeners) {
   }
   TRY(api.add_routes(http));
   add_drain_routes(http, engine);
+  add_members_route(http, membership);
   shuffle_api.add_routes(http);
   add_clock_route(http);
   add_log_level_route(http, std::move(listeners.on_log_level));
@@ -301,13 +314,16 @@ Node::~Node() = default;
 
 Result<std::unique_ptr<Node>> Node::start(const Settings& settings, MountState state,
                                           fs::KeptFiles& kept, Listeners listeners) {
-  TRY_ASSIGN(net::MemberSpec spec, members_of(settings));
+  TRY_ASSIGN(net::MemberSpec spec, net::parse_members(settings.members));
   auto parts = std::make_unique<Parts>(settings, std::move(spec), std::move(state), kept);
   TRY(parts->start(std::move(listeners)));
   return std::unique_ptr<Node>(new Node(std::move(parts)));
 }
 
-void Node::stop() { parts_->stop(); }
+void Node::stop() {
+  if (parts_->reactor.joinable()) parts_->on_reactor(parts_->leave_if_drained());
+  parts_->stop();
+}
 
 void Node::hand_over() { parts_->hand_over(); }
 

@@ -99,6 +99,12 @@ void register_peers(Metrics& metrics, merge::Cluster& cluster) {
                      if (!peer.self) ++(peer.up ? up : down);
                    return Samples{{"down", down}, {"up", up}};
                  });
+  metrics.gauge("shufflefs_members", "The members that this node knows, itself included.",
+                [&cluster] { return static_cast<double>(cluster.names().size()); });
+  metrics.gauge(
+      "shufflefs_members_views_differ",
+      "Members whose list of members has been another than ours for more than a few seconds.",
+      [&cluster] { return static_cast<double>(cluster.differences().size()); });
   const auto gauge = [&](const char* name, const char* help, auto value) {
     metrics.gauges(name, help, "peer", [&cluster, value] {
       Samples samples;

@@ -63,7 +63,8 @@ struct Settings {
   std::vector<std::string> data;  // absolute, at least one, none within another
   HostPort peer_listen;
   PeerSecuritySettings peer_security;
-  std::string members;  // for net::parse_members; empty: this node alone
+  std::string members;                     // for net::parse_members; empty: nobody to begin with
+  std::chrono::milliseconds member_ttl{};  // with DNS
   HostPort http_listen;
   std::string http_token_file;  // absolute; empty: no token
   uint64_t memory_bytes = 0;

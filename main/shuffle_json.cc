@@ -64,6 +64,21 @@ json::value shuffle_json(const merge::ShuffleKey& key, const merge::ShuffleInfo&
   return shuffle;
 }
 
+json::value members_json(const merge::Cluster& cluster) {
+  const auto texts = [](const std::vector<merge::NodeName>& names) {
+    json::array list;
+    for (const merge::NodeName& name : names) list.push_back(json::string(name.str()));
+    return list;
+  };
+  json::array differences;
+  for (const merge::ViewDifference& difference : cluster.differences()) {
+    differences.push_back({{"node", difference.node.str()},
+                           {"missing_here", texts(difference.missing_here)},
+                           {"missing_there", texts(difference.missing_there)}});
+  }
+  return json::object{{"count", cluster.names().size()}, {"differences", std::move(differences)}};
+}
+
 json::value peer_json(const merge::PeerHealth& peer) {
   return json::object{{"name", peer.name.str()}, {"address", peer.address},
                       {"self", peer.self},       {"up", peer.up},

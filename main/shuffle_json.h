@@ -14,6 +14,8 @@ namespace shufflefs {
 // Of one node: the same without "unreachable", and given_up without "node".
 [[nodiscard]] boost::json::value shuffle_json(const merge::ShuffleKey& shuffle,
                                               const merge::ShuffleInfo& info);
+// How many there are, and whose lists have been others for more than a few seconds.
+[[nodiscard]] boost::json::value members_json(const merge::Cluster& cluster);
 [[nodiscard]] boost::json::value peer_json(const merge::PeerHealth& peer);
 // Texts are cut at `most_bytes`.
 [[nodiscard]] boost::json::value event_json(const RecentEvent& event, std::size_t most_bytes);

@@ -25,7 +25,12 @@ std::string peers_text(const StatusView& status, const Terminal& terminal) {
     if (peer.self) note = "this node";
     rows.push_back({peer.name, peer.address, state, note});
   }
-  return terminal.paint(Colour::kBold, "Peers") + "\n" + (rows.empty() ? "  none\n" : align(rows));
+  std::string text =
+      terminal.paint(Colour::kBold, "Peers") + "\n" + (rows.empty() ? "  none\n" : align(rows));
+  for (const DifferenceView& difference : status.differences)
+    text += fmt::format("  {} {}\n", terminal.paint(Colour::kRed, "lists differ:"),
+                        to_string(difference));
+  return text;
 }
 
 std::string disks_text(const StatusView& status, const Terminal& terminal) {

@@ -1,6 +1,7 @@
 #include "main/status_view.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "main/json_read.h"
 
@@ -15,6 +16,17 @@ using namespace json_read;  // NOLINT(google-build-using-namespace)
 std::string to_string(const UnreachableView& node) {
   if (node.reason.starts_with(node.node)) return node.reason;
   return fmt::format("{} ({})", node.node, node.reason);
+}
+
+std::string to_string(const DifferenceView& difference) {
+  std::vector<std::string> parts;
+  if (!difference.missing_there.empty())
+    parts.push_back(fmt::format("{} does not know {}", difference.node,
+                                fmt::join(difference.missing_there, ", ")));
+  if (!difference.missing_here.empty())
+    parts.push_back(fmt::format("this node does not know {}, which {} knows",
+                                fmt::join(difference.missing_here, ", "), difference.node));
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 ShuffleView shuffle_view(const json::value& value) {
@@ -55,6 +67,12 @@ StatusView status_view(const json::value& value) {
   view.disks = list(value, "disks", [](const json::value& item) {
     return DiskView{text(item, "name"), text(item, "path"), number(item, "total_bytes"),
                     number(item, "free_bytes")};
+  });
+  const json::value& members = member(value, "members");
+  view.members = number(members, "count");
+  view.differences = list(members, "differences", [](const json::value& item) {
+    return DifferenceView{text(item, "node"), texts(item, "missing_here"),
+                          texts(item, "missing_there")};
   });
   view.peers = list(value, "peers", [](const json::value& item) {
     return PeerView{text(item, "name"), text(item, "address"), flag(item, "self"),

@@ -52,6 +52,13 @@ struct PeerView {
   double round_trip_ms = 0;
 };
 
+// A node that has another list of members.
+struct DifferenceView {
+  std::string node;
+  std::vector<std::string> missing_here;
+  std::vector<std::string> missing_there;
+};
+
 struct DiskView {
   std::string name;
   std::string path;
@@ -76,6 +83,8 @@ struct StatusView {
   uint64_t memory_budget_bytes = 0;
   uint64_t memory_used_bytes = 0;
   std::vector<DiskView> disks;
+  uint64_t members = 0;
+  std::vector<DifferenceView> differences;
   std::vector<PeerView> peers;
   SparkView spark;
   std::vector<ShuffleView> shuffles;
@@ -83,6 +92,8 @@ struct StatusView {
 
 [[nodiscard]] ShuffleView shuffle_view(const boost::json::value& value);
 [[nodiscard]] StatusView status_view(const boost::json::value& value);
+// "n2 does not know n5 and n6; this node does not know n7".
+[[nodiscard]] std::string to_string(const DifferenceView& difference);
 // "node3 (connection refused)"; the reason alone if it names the node itself.
 [[nodiscard]] std::string to_string(const UnreachableView& node);
 

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 
 #include "base/asio_runtime.h"
 #include "base/byte_budget.h"
@@ -34,8 +35,10 @@ struct NetOptions {
   Duration heartbeat_interval = std::chrono::seconds(1);
   Duration heartbeat_timeout = std::chrono::seconds(2);
   Duration lookup_interval = std::chrono::seconds(5);  // of the members by DNS
-  std::size_t push_connections = 2;                    // per peer; bulk must not block questions
-  std::size_t question_connections = 4;                // per peer
+  // How long the list of a peer may be another one before it is told.
+  Duration view_patience = std::chrono::seconds(5);
+  std::size_t push_connections = 2;      // per peer; bulk must not block questions
+  std::size_t question_connections = 4;  // per peer
   // Answering.
   Duration server_idle = std::chrono::minutes(5);
   Duration frame_timeout =
@@ -60,6 +63,7 @@ struct NodeIdentity {
   uint64_t incarnation = 0;
 };
 
+class MemberTable;
 class PeerAuth;
 
 struct Context {
@@ -72,6 +76,8 @@ struct Context {
   // For their answers to ours; `budget` if there is none. Where both come from one budget, nodes
   // that push to each other could wait for each other (base/memory_budget.h).
   ByteBudget* answers = nullptr;
+  // Who says hello becomes a member in it. None: this side only asks, and is no member for others.
+  std::shared_ptr<MemberTable> members = nullptr;
 };
 
 }  // namespace shufflefs::net

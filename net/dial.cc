@@ -22,6 +22,10 @@ Task<Result<Dialed>> dial(const Context& context, PeerMetrics& metrics, HostPort
 
   CO_TRY_ASSIGN(dialed.hello,
                 co_await greet_callee(context, connection, std::move(expected), hello_by));
+  if (context.members) {
+    context.members->seen_from(dialed.hello.caller_host);
+    context.members->met(record_of(dialed.hello), address.host);
+  }
   co_return dialed;
 }
 

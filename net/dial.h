@@ -1,4 +1,5 @@
-// Makes a connection to a peer: name lookup, connect, handshake.
+// Makes a connection to a peer: name lookup, connect, handshake. Who answers is a member from then
+// on (Context::members).
 //
 // Threads: reactor. Failure: kTimeout, kPeerUnreachable, and what the hello says (kVersion,
 // kWrongPeer, kProtocol, kPermission). Cost: three round trips, one more with a secret, two more

@@ -47,6 +47,21 @@ Reply reply_bytes(MessageType request, Result<Buffer> bytes, uint32_t length) {
   return {std::move(head), *std::move(bytes), {}};
 }
 
+// What nodes ask to know who is there; not for the node behind.
+Reply answer_member(uint64_t incarnation, MemberTable* members, MessageType type,
+                    const Frame& request) {
+  if (type == MessageType::kPing) {
+    const auto ping = decode_ping(request.header);
+    if (!ping) return reply_malformed(ping.error());
+    return reply_header(
+        type, encode(Pong{incarnation, members != nullptr ? members->digest() : MemberDigest()}));
+  }
+  const auto question = decode_members(request.header);
+  if (!question) return reply_malformed(question.error());
+  return reply_header(type,
+                      encode(members != nullptr ? members->answer(*question) : MemberExchange()));
+}
+
 Task<Reply> answer_writing(Local local, MessageType type, Frame request) {
   if (type == MessageType::kPush) {
     auto push = decode_push(request.header, std::move(request.payload));
@@ -139,14 +154,11 @@ Bytes encode_error_head(const Error& error) {
   return encode_frame_head(request_number(MessageType::kError), encode(error), {});
 }
 
-Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request) {
+Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request, MemberTable* members) {
   const auto type = static_cast<MessageType>(request.type);
   switch (type) {
-    case MessageType::kPing: {
-      if (auto nothing = decode_nothing(request.header); !nothing)
-        co_return reply_malformed(std::move(nothing).error());
-      co_return reply_header(type, encode_number(incarnation));
-    }
+    case MessageType::kPing:
+    case MessageType::kMembers: co_return answer_member(incarnation, members, type, request);
     case MessageType::kPush:
     case MessageType::kAnnounce:
     case MessageType::kDrop: co_return co_await answer_writing(local, type, std::move(request));

@@ -20,8 +20,10 @@ struct Reply {
 
 [[nodiscard]] Bytes encode_error_head(const Error& error);
 
-// REQUIRES: `local` outlives the call; the frame's type is one of kRequestTypes.
+// REQUIRES: `local` and `members` outlive the call; the frame's type is one of kRequestTypes.
+// Without members, the answers to those who ask for them are empty.
 [[nodiscard]] Task<Reply> dispatch(std::reference_wrapper<merge::NodeApi> local,
-                                   uint64_t incarnation, Frame request);
+                                   uint64_t incarnation, Frame request,
+                                   MemberTable* members = nullptr);
 
 }  // namespace shufflefs::net

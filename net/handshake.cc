@@ -16,6 +16,13 @@ std::shared_ptr<TlsContext> tls_of(const Context& context) {
   return context.auth != nullptr ? context.auth->tls() : nullptr;
 }
 
+void introduce(const Context& context, auto& hello) {
+  if (!context.members) return;
+  const MemberRecord own = context.members->own();
+  hello.address = own.address;
+  hello.clock = own.clock;
+}
+
 ReceiveRules rules_for(uint16_t wanted, bool error_too, TimePoint deadline, Duration within) {
   return {.first_byte_by = deadline,
           .rest_within = within,
@@ -59,6 +66,7 @@ Task<Result<HelloAnswer>> greet_callee(std::reference_wrapper<const Context> con
     CO_TRY(co_await connection.get().start_tls(tls, Role::kCaller, deadline));
   }
   Hello hello{secrets ? kProvesSecret : 0, context.get().self, expected, {}};
+  introduce(context, hello);
   CO_TRY(ess::random_fill(hello.nonce));
   const Bytes said = encode(hello);
   CO_TRY(co_await send(connection, request_number(MessageType::kHello), said, deadline));
@@ -84,9 +92,9 @@ Task<Result<HelloAnswer>> greet_callee(std::reference_wrapper<const Context> con
   co_return answer;
 }
 
-Task<Result<NodeIdentity>> greet_caller(std::reference_wrapper<const Context> context,
-                                        std::reference_wrapper<Connection> connection,
-                                        TimePoint deadline) {
+Task<Result<Hello>> greet_caller(std::reference_wrapper<const Context> context,
+                                 std::reference_wrapper<Connection> connection,
+                                 TimePoint deadline) {
   const auto secrets = secrets_of(context);
   if (const auto tls = tls_of(context)) {
     CO_TRY(co_await connection.get().start_tls(tls, Role::kCallee, deadline));
@@ -106,10 +114,12 @@ Task<Result<NodeIdentity>> greet_caller(std::reference_wrapper<const Context> co
                                    "node the same --secret-file");
   }
   HelloAnswer answer{secrets ? kProvesSecret : 0, context.get().self, {}};
+  introduce(context, answer);
+  answer.caller_host = connection.get().remote_host();
   CO_TRY(ess::random_fill(answer.nonce));
   const Bytes said = encode(answer);
   CO_TRY(co_await send(connection, answer_number(MessageType::kHello), said, deadline));
-  if (!secrets) co_return std::move(hello.sender);
+  if (!secrets) co_return hello;
 
   CO_TRY_ASSIGN(const Frame proven,
                 co_await connection.get().receive(
@@ -122,7 +132,7 @@ Task<Result<NodeIdentity>> greet_caller(std::reference_wrapper<const Context> co
   CO_TRY_ASSIGN(const Bytes own, secrets->prove(Role::kCallee, transcript, secret));
   CO_TRY(
       co_await send(connection, answer_number(MessageType::kProve), encode_proof(own), deadline));
-  co_return std::move(hello.sender);
+  co_return hello;
 }
 
 }  // namespace shufflefs::net

@@ -24,8 +24,8 @@ namespace shufflefs::net {
                                                      std::reference_wrapper<Connection> connection,
                                                      std::string expected, TimePoint deadline);
 // Who calls.
-[[nodiscard]] Task<Result<NodeIdentity>> greet_caller(std::reference_wrapper<const Context> context,
-                                                      std::reference_wrapper<Connection> connection,
-                                                      TimePoint deadline);
+[[nodiscard]] Task<Result<Hello>> greet_caller(std::reference_wrapper<const Context> context,
+                                               std::reference_wrapper<Connection> connection,
+                                               TimePoint deadline);
 
 }  // namespace shufflefs::net

@@ -36,6 +36,18 @@ void read_exact(MessageReader& reader, std::string_view what, std::array<std::by
     reader.refuse(what, fmt::format("{} bytes instead of {}", bytes.size(), Size));
 }
 
+void write_card(MessageWriter& writer, const HostPort& address, uint64_t clock) {
+  writer.text(address.host, kMaxHostBytes);
+  writer.number(address.port);
+  writer.number(clock);
+}
+
+void read_card(MessageReader& reader, HostPort& address, uint64_t& clock) {
+  address.host = reader.text("host", kMaxHostBytes);
+  address.port = static_cast<uint16_t>(reader.number("port", 0, UINT16_MAX));
+  clock = reader.number("clock", 0, kMostClock);
+}
+
 Error wrong_peer(std::string_view found, std::string_view expected, std::string_view found_by) {
   return make_error(
       Code::kWrongPeer,
@@ -46,13 +58,14 @@ Error wrong_peer(std::string_view found, std::string_view expected, std::string_
 
 Bytes encode(const Hello& hello) {
   MessageWriter writer;
-  writer.tuple(6);
+  writer.tuple(9);
   writer.number(kProtocolVersion);
   writer.number(hello.features);
   writer.node(hello.sender.name);
   writer.number(hello.sender.incarnation);
   writer.text(hello.expected, kMaxNameBytes);
   writer.binary(hello.nonce);
+  write_card(writer, hello.address, hello.clock);
   return writer.take();
 }
 
@@ -60,24 +73,27 @@ Result<Hello> decode_hello(std::span<const std::byte> header) {
   TRY(check_version(header));
   MessageReader reader("hello", header);
   Hello hello;
-  reader.tuple("fields", 6);
+  reader.tuple("fields", 9);
   (void)reader.number("protocol version", 0, UINT32_MAX);
   hello.features = reader.number("features", 0, UINT64_MAX);
   hello.sender.name = reader.node("node");
   hello.sender.incarnation = reader.number("incarnation", 0, UINT64_MAX);
   hello.expected = reader.text("expected name", kMaxNameBytes);
   read_exact(reader, "nonce", hello.nonce);
+  read_card(reader, hello.address, hello.clock);
   return reader.finish(std::move(hello));
 }
 
 Bytes encode(const HelloAnswer& answer) {
   MessageWriter writer;
-  writer.tuple(5);
+  writer.tuple(9);
   writer.number(kProtocolVersion);
   writer.number(answer.features);
   writer.node(answer.sender.name);
   writer.number(answer.sender.incarnation);
   writer.binary(answer.nonce);
+  write_card(writer, answer.address, answer.clock);
+  writer.text(answer.caller_host, kMaxHostBytes);
   return writer.take();
 }
 
@@ -85,13 +101,23 @@ Result<HelloAnswer> decode_hello_answer(std::span<const std::byte> header) {
   TRY(check_version(header));
   MessageReader reader("hello answer", header);
   HelloAnswer answer;
-  reader.tuple("fields", 5);
+  reader.tuple("fields", 9);
   (void)reader.number("protocol version", 0, UINT32_MAX);
   answer.features = reader.number("features", 0, UINT64_MAX);
   answer.sender.name = reader.node("node");
   answer.sender.incarnation = reader.number("incarnation", 0, UINT64_MAX);
   read_exact(reader, "nonce", answer.nonce);
+  read_card(reader, answer.address, answer.clock);
+  answer.caller_host = reader.text("caller's host", kMaxHostBytes);
   return reader.finish(std::move(answer));
+}
+
+MemberRecord record_of(const Hello& hello) {
+  return {hello.sender.name, hello.address, hello.sender.incarnation, hello.clock, false};
+}
+
+MemberRecord record_of(const HelloAnswer& answer) {
+  return {answer.sender.name, answer.address, answer.sender.incarnation, answer.clock, false};
 }
 
 Bytes encode_proof(std::span<const std::byte> proof) {

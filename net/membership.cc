@@ -1,5 +1,8 @@
 #include "net/membership.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 
@@ -7,123 +10,307 @@
 #include "net/resolve.h"
 
 namespace shufflefs::net {
+namespace {
 
-Membership::Membership(Context context, MemberSpec spec, std::shared_ptr<merge::NodeApi> local)
+constexpr uint64_t kMostFileBytes = 64U << 20U;
+
+std::string names_text(const std::vector<merge::NodeName>& names) {
+  std::vector<std::string_view> texts;
+  texts.reserve(names.size());
+  for (const merge::NodeName& name : names) texts.push_back(name.str());
+  return fmt::format("{}", fmt::join(texts, ","));
+}
+
+// One less is `open` when the peer has been told.
+Task<void> tell(std::shared_ptr<RemotePeer> remote, std::reference_wrapper<std::size_t> open) {
+  static_cast<void>(co_await remote->tell_of_members());
+  --open.get();
+}
+
+}  // namespace
+
+Membership::Membership(Context context, MemberSpec spec, std::shared_ptr<merge::NodeApi> local,
+                       MembershipOptions options)
     : context_(std::move(context)),
       dns_(std::move(spec.dns)),
       local_(std::move(local)),
+      options_(std::move(options)),
       gate_(context_.runtime, "membership") {
+  HostPort own = options_.address;
+  for (const Member& member : spec.fixed) {
+    if (member.name == context_.self.name) own = member.address;
+  }
+  context_.members = std::make_shared<MemberTable>(
+      context_.runtime,
+      MemberTable::Options{context_.self, own, options_.this_machine_only, options_.most});
+  table().on_change([this](const merge::NodeName& name) { follow(name); });
   for (Member& member : spec.fixed) {
-    const bool is_self = member.name == context_.self.name;
-    const EntryPtr entry = make_entry(std::move(member.address), std::move(member.name));
-    if (is_self) {
-      entry->is_self = true;
-      entry->peer.reset();
-    }
-    entries_.emplace(to_string(entry->address), entry);
+    if (member.name == context_.self.name) continue;
+    table().learn({member.name, member.address, 0, 0, false});
+    SeedPtr seed = make_seed(std::move(member.address), std::move(member.name));
+    seeds_.emplace(to_string(seed->address), std::move(seed));
   }
 }
 
 Membership::~Membership() {
-  for (const auto& [address, entry] : entries_) {
-    if (entry->peer) entry->peer->close();
+  table().on_change({});
+  for (const auto& [name, peer] : peers_) peer->remote->close();
+}
+
+void Membership::load() {
+  if (options_.file.empty()) return;
+  const auto bytes = read_file(*options_.io, options_.file, kMostFileBytes);
+  if (!bytes) {
+    if (bytes.error().code != Code::kNotFound)
+      log_warning("membership.not_read",
+                  {{"file", options_.file}, {"reason", bytes.error().message}});
+    return;
   }
-}
-
-Membership::EntryPtr Membership::make_entry(HostPort address, std::optional<merge::NodeName> name) {
-  auto entry = std::make_shared<Entry>();
-  entry->address = std::move(address);
-  entry->name = std::move(name);
-  entry->next_beat = context_.runtime.make_timer();
-  entry->peer = make_peer(entry, entry->name ? entry->name->str() : std::string());
-  return entry;
-}
-
-// The listener refers to the entry weakly (the entry owns the peer) and to us; it is dropped by
-// RemotePeer::close(), which every peer gets before we are gone.
-std::shared_ptr<RemotePeer> Membership::make_peer(const EntryPtr& entry, std::string expected) {
-  return std::make_shared<RemotePeer>(context_, std::move(expected), entry->address,
-                                      [this, weak = std::weak_ptr(entry)](const NodeIdentity& who) {
-                                        if (const EntryPtr alive = weak.lock())
-                                          heard_from(alive, who);
-                                      });
+  const std::size_t bad =
+      table().restore({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+  if (bad > 0)
+    log_warning("membership.not_read",
+                {{"file", options_.file}, {"reason", fmt::format("{} lines are not right", bad)}});
 }
 
 void Membership::start() {
+  started_ = true;
+  unsaved_ = true;
   if (dns_) gate_.spawn(lookup_loop());
-  for (const auto& [address, entry] : entries_) {
-    if (!entry->is_self) gate_.spawn(beat(entry));
-  }
+  for (const auto& [address, seed] : seeds_) gate_.spawn(try_seed(seed));
+  for (const auto& [name, peer] : peers_) gate_.spawn(beat(peer));
+  if (!options_.file.empty()) gate_.spawn(save_loop());
 }
 
 Task<void> Membership::stop() {
-  for (const auto& [address, entry] : entries_) {
-    if (entry->peer) entry->peer->close();
+  stopped_ = true;
+  for (const auto& [name, peer] : peers_) peer->remote->close();
+  for (const auto& [address, seed] : seeds_) {
+    if (seed->remote) seed->remote->close();
   }
   co_await gate_.close();
+  if (started_ && unsaved_ && !saving_ && !options_.file.empty()) co_await save();
 }
 
 void Membership::on_new_incarnation(std::function<void(merge::NodeName)> listener) {
   listeners_.push_back(std::move(listener));
 }
 
-// ---- heartbeats
-// -----------------------------------------------------------------------------------------------------
+// ---- members
+// ---------------------------------------------------------------------------------------------------------
 
-Task<void> Membership::beat(EntryPtr entry) {
-  while (!entry->removed && !entry->is_self) {
-    const std::shared_ptr<RemotePeer> peer = entry->peer;
-    const Status alive = co_await peer->heartbeat();
-    // A listed address may go to another node: only DNS may learn a new name for it.
-    if (!alive && alive.error().code == Code::kWrongPeer && dns_) forget_stranger(entry);
-    if (entry->removed || entry->is_self) break;
-    co_await entry->next_beat->wait_for(context_.options.heartbeat_interval);
-  }
-  if (entry->peer) entry->peer->close();
+// The listener refers to the peer weakly (the peer owns the remote) and to us; it is dropped by
+// RemotePeer::close(), which every remote gets before we are gone.
+std::shared_ptr<RemotePeer> Membership::make_remote(const PeerPtr& peer, const HostPort& address) {
+  return std::make_shared<RemotePeer>(context_, peer->name.str(), address,
+                                      [this, weak = std::weak_ptr(peer)](const NodeIdentity& who) {
+                                        if (const PeerPtr alive = weak.lock())
+                                          heard_from(*alive, who);
+                                      });
 }
 
-void Membership::heard_from(const EntryPtr& entry, const NodeIdentity& who) {
-  if (entry->removed) return;
-  const bool is_self = dns_ && who.incarnation == context_.self.incarnation;
-  const bool is_new = entry->incarnation != who.incarnation;
-  entry->incarnation = who.incarnation;
-  {
-    const std::lock_guard lock(mu_);
-    entry->is_self = is_self;
-    if (!entry->name) entry->name = who.name;
-  }
-  if (is_self || !is_new) return;
-  if (who.name == context_.self.name) {
-    log_limited(LogLevel::kError, "membership.name_taken",
-                {{"node", who.name.str()},
-                 {"address", to_string(entry->address)},
-                 {"remedy", "give each node its own --node"}});
+void Membership::follow(const merge::NodeName& name) {
+  unsaved_ = true;
+  if (stopped_ || name == context_.self.name) return;
+  const auto record = table().find(name);
+  if (!record) {
+    remove_peer(name);
     return;
   }
+  if (const PeerPtr known = find(name)) {
+    follow_address(known, record->address);
+    return;
+  }
+  auto peer = std::make_shared<Peer>();
+  peer->name = name;
+  peer->address = record->address;
+  peer->next_beat = context_.runtime.make_timer();
+  peer->remote = make_remote(peer, peer->address);
+  {
+    const std::lock_guard lock(mu_);
+    peers_.emplace(name, peer);
+  }
+  if (started_) gate_.spawn(beat(peer));
+}
+
+void Membership::follow_address(const PeerPtr& peer, const HostPort& address) {
+  if (peer->address == address) return;
+  peer->remote->close();
+  auto remote = make_remote(peer, address);
+  {
+    const std::lock_guard lock(mu_);
+    peer->address = address;
+    peer->remote = std::move(remote);
+  }
+  peer->next_beat->wake();
+}
+
+void Membership::remove_peer(const merge::NodeName& name) {
+  const PeerPtr peer = find(name);
+  if (!peer) return;
+  {
+    const std::lock_guard lock(mu_);
+    peers_.erase(name);
+  }
+  peer->removed = true;
+  peer->remote->close();
+  peer->next_beat->wake();
+}
+
+Task<void> Membership::beat(PeerPtr peer) {
+  while (!peer->removed) {
+    const std::shared_ptr<RemotePeer> remote = peer->remote;
+    static_cast<void>(co_await remote->heartbeat());
+    if (peer->removed) break;
+    if (peer->remote == remote) {
+      look_at(*peer);
+      if (peer->removed) break;
+      co_await peer->next_beat->wait_for(context_.options.heartbeat_interval);
+    }
+  }
+}
+
+// After a heartbeat: is its list the same, and is it gone for good?
+void Membership::look_at(Peer& peer) {
+  const TimePoint now = context_.runtime.now();
+  const bool up = peer.remote->health().up;
+  const auto& difference = peer.remote->difference();
+  if (!up || !difference) {
+    if (peer.difference) log_info("membership.views_agree", {{"node", peer.name.str()}});
+    peer.differs_since.reset();
+    const std::lock_guard lock(mu_);
+    peer.difference.reset();
+  } else if (!peer.differs_since) {
+    peer.differs_since = now;
+  } else if (now - *peer.differs_since >= context_.options.view_patience) {
+    if (!peer.difference)
+      log_warning("membership.views_differ",
+                  {{"node", peer.name.str()},
+                   {"missing_here", names_text(difference->missing_here)},
+                   {"missing_there", names_text(difference->missing_there)}});
+    const std::lock_guard lock(mu_);
+    peer.difference = difference;
+  }
+  if (up) {
+    peer.down_since.reset();
+    return;
+  }
+  if (!peer.down_since) peer.down_since = now;
+  if (!dns_ || !looked_up_ || now - *peer.down_since < options_.lost_patience || is_listed(peer))
+    return;
+  log_info("membership.lost", {{"node", peer.name.str()}, {"address", to_string(peer.address)}});
+  table().remove(peer.name);
+}
+
+void Membership::heard_from(Peer& peer, const NodeIdentity& who) {
+  if (peer.removed || peer.incarnation == who.incarnation) return;
+  peer.incarnation = who.incarnation;
   log_info("membership.incarnation",
-           {{"node", who.name.str()}, {"address", to_string(entry->address)}});
+           {{"node", who.name.str()}, {"address", to_string(peer.address)}});
   for (const auto& listener : listeners_) listener(who.name);
 }
 
 void Membership::noticed(const merge::NodeName& name) {
-  for (const auto& [address, entry] : entries_) {
-    if (entry->name == name && !entry->is_self && !entry->peer->health().up)
-      entry->next_beat->wake();
+  const PeerPtr peer = find(name);
+  if (peer && !peer->remote->health().up) peer->next_beat->wake();
+}
+
+Task<void> Membership::leave() {
+  table().leave();
+  log_info("membership.leaving", {{"node", context_.self.name.str()}});
+  Gate telling(context_.runtime, "membership.leave");
+  std::size_t open = 0;
+  for (const auto& [name, peer] : peers_) {
+    if (!peer->remote->health().up) continue;
+    ++open;
+    telling.spawn(tell(peer->remote, open));
+  }
+  constexpr auto kLook = std::chrono::milliseconds(5);
+  const TimePoint deadline = context_.runtime.now() + context_.options.heartbeat_timeout;
+  while (open > 0 && context_.runtime.now() < deadline) co_await sleep_for(context_.runtime, kLook);
+  co_await telling.close();
+}
+
+Task<Status> Membership::forget(merge::NodeName name) {
+  if (name == context_.self.name) {
+    co_return make_error(Code::kInvalidArgument,
+                         fmt::format("this node is {}: 'shufflefs drain' and a stop take it out, "
+                                     "or ask another node to forget it when it is down",
+                                     name.str()));
+  }
+  const PeerPtr peer = find(name);
+  if (!peer) co_return make_error(Code::kNotFound, fmt::format("{} is no member", name.str()));
+  if (co_await peer->remote->heartbeat()) {
+    co_return make_error(Code::kExists,
+                         fmt::format("{} is up at {}: drain and stop it, then it leaves by itself",
+                                     name.str(), to_string(peer->address)));
+  }
+  log_info("membership.forgotten", {{"node", name.str()}, {"address", to_string(peer->address)}});
+  table().remove(name);
+  for (const auto& [other, to] : peers_) to->next_beat->wake();
+  co_return ok();
+}
+
+// ---- where to begin
+// --------------------------------------------------------------------------------------------------
+
+Membership::SeedPtr Membership::make_seed(HostPort address, std::optional<merge::NodeName> name) {
+  auto seed = std::make_shared<Seed>();
+  seed->address = std::move(address);
+  seed->name = std::move(name);
+  seed->reason = "not contacted yet";
+  seed->next_try = context_.runtime.make_timer();
+  return seed;
+}
+
+Task<void> Membership::try_seed(SeedPtr seed) {
+  while (!seed->removed) {
+    if (is_needed(*seed)) co_await ask_seed(seed);
+    if (seed->removed) break;
+    co_await seed->next_try->wait_for(context_.options.heartbeat_interval);
   }
 }
 
-void Membership::forget_stranger(const EntryPtr& entry) {
-  log_info("membership.address_moved", {{"address", to_string(entry->address)},
-                                        {"was", entry->name ? entry->name->str() : ""}});
-  entry->peer->close();
-  entry->incarnation.reset();
-  const std::lock_guard lock(mu_);
-  entry->name.reset();
-  entry->peer = make_peer(entry, {});
+// A listed member is asked by its heartbeat, but for when it is known at another address and does
+// not answer there.
+bool Membership::is_needed(const Seed& seed) const {
+  if (seed.is_self) return false;
+  if (!seed.name) return true;
+  const PeerPtr peer = find(*seed.name);
+  if (!dns_) return peer && !peer->remote->health().up && peer->address != seed.address;
+  return !peer || !peer->remote->health().up;
 }
 
-// ---- DNS
-// ------------------------------------------------------------------------------------------------------------
+Task<void> Membership::ask_seed(SeedPtr seed) {
+  // A listed address may go to another node: only DNS may learn a new name for it.
+  const std::string expected = dns_ ? std::string() : seed->name->str();
+  seed->remote =
+      std::make_shared<RemotePeer>(context_, expected, seed->address,
+                                   [this, weak = std::weak_ptr(seed)](const NodeIdentity& who) {
+                                     if (const SeedPtr alive = weak.lock())
+                                       heard_from_seed(*alive, who);
+                                   });
+  const Status alive = co_await seed->remote->heartbeat();
+  seed->remote->close();
+  seed->remote.reset();
+  const std::lock_guard lock(mu_);
+  seed->reason = alive ? std::string() : alive.error().message;
+}
+
+void Membership::heard_from_seed(Seed& seed, const NodeIdentity& who) {
+  if (seed.removed) return;
+  const bool is_self = dns_ && who.incarnation == context_.self.incarnation;
+  const std::lock_guard lock(mu_);
+  seed.is_self = is_self;
+  seed.name = who.name;
+}
+
+bool Membership::is_listed(const Peer& peer) const {
+  return std::ranges::any_of(seeds_, [&peer](const auto& entry) {
+    const Seed& seed = *entry.second;
+    return seed.name ? *seed.name == peer.name : seed.address == peer.address;
+  });
+}
 
 Task<void> Membership::lookup_loop() {
   const std::unique_ptr<Timer> pause = context_.runtime.make_timer();
@@ -138,6 +325,7 @@ Task<void> Membership::lookup_loop() {
                     {{"host", dns_->host}, {"reason", failure}, {"members", "unchanged"}});
       last_lookup_failure_ = failure;
     }
+    looked_up_ = endpoints.has_value();
     if (endpoints) apply_lookup(*endpoints);
     co_await pause->wait_for(context_.options.lookup_interval);
   }
@@ -145,70 +333,87 @@ Task<void> Membership::lookup_loop() {
 
 void Membership::apply_lookup(const std::vector<asio::ip::tcp::endpoint>& endpoints) {
   std::set<std::string> listed;
-  std::vector<EntryPtr> added;
-  std::vector<EntryPtr> removed;
+  std::vector<SeedPtr> added;
+  std::vector<SeedPtr> removed;
   for (const auto& endpoint : endpoints) {
     const HostPort address{endpoint.address().to_string(), endpoint.port()};
     listed.insert(to_string(address));
-    if (!entries_.contains(to_string(address))) added.push_back(make_entry(address, std::nullopt));
+    if (!seeds_.contains(to_string(address))) added.push_back(make_seed(address, std::nullopt));
   }
   {
     const std::lock_guard lock(mu_);
-    for (auto it = entries_.begin(); it != entries_.end();) {
+    for (auto it = seeds_.begin(); it != seeds_.end();) {
       if (listed.contains(it->first)) {
         ++it;
         continue;
       }
       removed.push_back(it->second);
-      it = entries_.erase(it);
+      it = seeds_.erase(it);
     }
-    for (const EntryPtr& entry : added) entries_.emplace(to_string(entry->address), entry);
+    for (const SeedPtr& seed : added) seeds_.emplace(to_string(seed->address), seed);
   }
-  for (const EntryPtr& entry : removed) {
-    log_info("membership.left", {{"address", to_string(entry->address)}});
-    entry->removed = true;
-    entry->peer->close();
-    entry->next_beat->wake();
+  for (const SeedPtr& seed : removed) {
+    log_info("membership.unlisted", {{"address", to_string(seed->address)}});
+    seed->removed = true;
+    if (seed->remote) seed->remote->close();
+    seed->next_try->wake();
   }
-  for (const EntryPtr& entry : added) {
-    log_info("membership.listed", {{"address", to_string(entry->address)}});
-    gate_.spawn(beat(entry));
+  for (const SeedPtr& seed : added) {
+    log_info("membership.listed", {{"address", to_string(seed->address)}});
+    gate_.spawn(try_seed(seed));
   }
+}
+
+// ---- the file
+// --------------------------------------------------------------------------------------------------------
+
+Task<void> Membership::save_loop() {
+  const std::unique_ptr<Timer> pause = context_.runtime.make_timer();
+  while (true) {
+    if (unsaved_) co_await save();
+    co_await pause->wait_for(context_.options.heartbeat_interval);
+  }
+}
+
+Task<void> Membership::save() {
+  unsaved_ = false;
+  saving_ = true;
+  const Status saved = co_await offload(
+      context_.runtime, [io = options_.io, file = options_.file, text = table().text()] {
+        return replace_file(*io, file, std::as_bytes(std::span(text)));
+      });
+  saving_ = false;
+  if (saved) co_return;
+  unsaved_ = true;
+  log_limited(LogLevel::kWarning, "membership.not_written",
+              {{"file", options_.file}, {"reason", saved.error().message}});
 }
 
 // ---- questions
 // ------------------------------------------------------------------------------------------------------
 
-Membership::EntryPtr Membership::find(const merge::NodeName& name) const {
-  EntryPtr found;
-  for (const auto& [address, entry] : entries_) {
-    if (entry->is_self || entry->name != name) continue;
-    if (!found || entry->peer->health().up) found = entry;
-  }
-  return found;
+Membership::PeerPtr Membership::find(const merge::NodeName& name) const {
+  const std::lock_guard lock(mu_);
+  const auto it = peers_.find(name);
+  return it != peers_.end() ? it->second : nullptr;
 }
 
-std::vector<merge::NodeName> Membership::names() const {
-  std::set<merge::NodeName> names = {context_.self.name};
-  const std::lock_guard lock(mu_);
-  for (const auto& [address, entry] : entries_) {
-    if (entry->name) names.insert(*entry->name);
-  }
-  return {names.begin(), names.end()};
-}
+std::vector<merge::NodeName> Membership::names() const { return context_.members->names(); }
+
+uint64_t Membership::view_hash() const { return context_.members->view_hash(); }
 
 std::shared_ptr<merge::NodeApi> Membership::node(const merge::NodeName& name) {
   if (name == context_.self.name) return local_;
   const std::lock_guard lock(mu_);
-  const EntryPtr entry = find(name);
-  return entry ? entry->peer : nullptr;
+  const auto it = peers_.find(name);
+  return it != peers_.end() ? it->second->remote : nullptr;
 }
 
 bool Membership::is_up(const merge::NodeName& name) const {
   if (name == context_.self.name) return true;
   const std::lock_guard lock(mu_);
-  const EntryPtr entry = find(name);
-  return entry && entry->peer->health().up;
+  const auto it = peers_.find(name);
+  return it != peers_.end() && it->second->remote->health().up;
 }
 
 std::vector<merge::PeerHealth> Membership::health() const {
@@ -216,20 +421,30 @@ std::vector<merge::PeerHealth> Membership::health() const {
   std::vector<merge::PeerHealth> health;
   {
     const std::lock_guard lock(mu_);
-    for (const auto& [address, entry] : entries_) {
-      if (entry->is_self) {
-        own.address = address;
-        continue;
-      }
-      PeerHealth::View view = entry->peer->health();
-      health.push_back({entry->name.value_or(merge::NodeName()), address, false, view.up,
-                        std::move(view.reason), view.round_trip_ms});
+    for (const auto& [name, peer] : peers_) {
+      PeerHealth::View view = peer->remote->health();
+      health.push_back({name, to_string(peer->address), false, view.up, std::move(view.reason),
+                        view.round_trip_ms});
+    }
+    for (const auto& [address, seed] : seeds_) {
+      if (seed->is_self) own.address = address;
+      if (!seed->name) health.push_back({{}, address, false, false, seed->reason, 0});
     }
   }
+  if (own.address.empty()) own.address = context_.members->own_address();
   health.push_back(std::move(own));
   std::ranges::sort(
       health, {}, [](const merge::PeerHealth& peer) { return std::pair(peer.name, peer.address); });
   return health;
+}
+
+std::vector<merge::ViewDifference> Membership::differences() const {
+  std::vector<merge::ViewDifference> differences;
+  const std::lock_guard lock(mu_);
+  for (const auto& [name, peer] : peers_) {
+    if (peer->difference) differences.push_back(*peer->difference);
+  }
+  return differences;
 }
 
 }  // namespace shufflefs::net

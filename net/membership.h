@@ -1,82 +1,143 @@
-// Who is there: merge::Cluster from a static list or from DNS, with a heartbeat to every peer.
+// Who is there: merge::Cluster from what the nodes tell each other (net/member_table.h), begun with
+// a list or a DNS name, with a heartbeat to every member.
 //
-// Static: every name of the list is a member, up or not. DNS: the addresses are looked up every few
-// seconds; a node is a member once it has told its name in a hello, for as long as its address is
-// listed; our own address is recognised by our own incarnation in the answer; a failed lookup keeps
-// the last answer.
+// A list or a DNS name is only where to begin: every member that is met is asked for the ones that
+// it knows. A member that has been listed, met or heard of stays one while it is down. It leaves
+// when it says so itself (leave()), when somebody has it forgotten (forget()), or, where the
+// members come from DNS, when DNS does not list it and it has been down for `lost_patience`.
+// An address of the list or of DNS is asked who it is until a member answers there.
 //
-// Threads: names(), is_up(), health() and self() from any thread (own lock); the rest on the
-// reactor. Ownership: the context's objects outlive the Membership, and stop() has returned before
-// it is destroyed; peers handed out may live longer, their calls end with kCancelled then. Cost:
-// one connection and one ping a second per peer.
+// Threads: names(), view_hash(), is_up(), health(), differences() and self() from any thread (own
+// locks); the rest on the reactor. Ownership: the context's objects outlive the Membership, and
+// stop() has returned before it is destroyed; peers handed out may live longer, their calls end
+// with kCancelled then. Failure: a list that cannot be read or written is logged
+// (membership.not_read, membership.not_written), and learnt again from the others. Cost: one
+// connection and one ping a second per peer; the list is written at most once a heartbeat.
 #pragma once
 
 #include <map>
 #include <mutex>
 
+#include "base/file_io.h"
 #include "base/gate.h"
 #include "merge/cluster.h"
+#include "net/member_table.h"
 #include "net/members.h"
 #include "net/remote_peer.h"
 
 namespace shufflefs::net {
 
+struct MembershipOptions {
+  HostPort address{};  // where peers reach this node (MemberTable::Options::address)
+  bool this_machine_only = false;
+  std::size_t most = kMostMembers;
+  // With DNS: how long a member that is not listed may be down.
+  Duration lost_patience = std::chrono::minutes(10);
+  FileIo* io = nullptr;
+  std::string file{};  // where the members are kept over a restart; empty: nowhere
+};
+
 class Membership final : public merge::Cluster {
  public:
   // `local` answers for node(self).
-  Membership(Context context, MemberSpec spec, std::shared_ptr<merge::NodeApi> local);
+  Membership(Context context, MemberSpec spec, std::shared_ptr<merge::NodeApi> local,
+             MembershipOptions options = {});
   ~Membership() override;
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
 
+  // What the file says. Reads from the disk: before the reactor runs.
+  void load();
   void start();
   // Ends the heartbeats and closes all connections to peers. Idempotent.
   [[nodiscard]] Task<void> stop();
+  // For the server: who says hello to it becomes a member.
+  [[nodiscard]] const Context& context() const { return context_; }
+  [[nodiscard]] MemberTable& table() { return *context_.members; }
+
+  // This node leaves for good; those that are up have been told when it returns.
+  [[nodiscard]] Task<void> leave();
+  // The member is gone for good. kNotFound, and kExists while it answers: it would come back.
+  [[nodiscard]] Task<Status> forget(merge::NodeName name);
 
   [[nodiscard]] merge::NodeName self() const override { return context_.self.name; }
   [[nodiscard]] std::vector<merge::NodeName> names() const override;
+  [[nodiscard]] uint64_t view_hash() const override;
   [[nodiscard]] std::shared_ptr<merge::NodeApi> node(const merge::NodeName& name) override;
   [[nodiscard]] bool is_up(const merge::NodeName& name) const override;
   // A message from this node has just come in: if it was taken for down, it is asked at once.
   void noticed(const merge::NodeName& name);
   // DNS: addresses whose name is not known yet are listed with an empty name.
   [[nodiscard]] std::vector<merge::PeerHealth> health() const override;
+  [[nodiscard]] std::vector<merge::ViewDifference> differences() const override;
   // REQUIRES: before start().
   void on_new_incarnation(std::function<void(merge::NodeName)> listener) override;
 
  private:
-  // One address that is configured, or listed by DNS.
-  struct Entry {
-    HostPort address;
-    std::optional<merge::NodeName> name;  // GUARDED_BY(mu_)
-    bool is_self = false;                 // GUARDED_BY(mu_)
-    std::shared_ptr<RemotePeer> peer;     // GUARDED_BY(mu_); written on the reactor only
+  struct Peer {
+    merge::NodeName name;
+    HostPort address;                    // GUARDED_BY(mu_)
+    std::shared_ptr<RemotePeer> remote;  // GUARDED_BY(mu_); written on the reactor only
+    std::optional<merge::ViewDifference> difference;  // GUARDED_BY(mu_); for longer than patience
     // Reactor only.
     std::optional<uint64_t> incarnation;
     std::unique_ptr<Timer> next_beat;
+    std::optional<TimePoint> down_since;
+    std::optional<TimePoint> differs_since;
     bool removed = false;
   };
-  using EntryPtr = std::shared_ptr<Entry>;
+  using PeerPtr = std::shared_ptr<Peer>;
+  // An address to begin with.
+  struct Seed {
+    HostPort address;
+    std::optional<merge::NodeName> name;  // GUARDED_BY(mu_); as listed, or who answered last
+    bool is_self = false;                 // GUARDED_BY(mu_)
+    std::string reason;                   // GUARDED_BY(mu_); why nobody answers
+    // Reactor only.
+    std::unique_ptr<Timer> next_try;
+    std::shared_ptr<RemotePeer> remote;  // of the try under way
+    bool removed = false;
+  };
+  using SeedPtr = std::shared_ptr<Seed>;
 
-  EntryPtr make_entry(HostPort address, std::optional<merge::NodeName> name);
-  std::shared_ptr<RemotePeer> make_peer(const EntryPtr& entry, std::string expected);
-  [[nodiscard]] Task<void> beat(EntryPtr entry);
+  std::shared_ptr<RemotePeer> make_remote(const PeerPtr& peer, const HostPort& address);
+  [[nodiscard]] Task<void> beat(PeerPtr peer);
+  void look_at(Peer& peer);
+  void heard_from(Peer& peer, const NodeIdentity& who);
+  // The table has changed there.
+  void follow(const merge::NodeName& name);
+  void follow_address(const PeerPtr& peer, const HostPort& address);
+  void remove_peer(const merge::NodeName& name);
+
+  SeedPtr make_seed(HostPort address, std::optional<merge::NodeName> name);
+  [[nodiscard]] Task<void> try_seed(SeedPtr seed);
+  [[nodiscard]] Task<void> ask_seed(SeedPtr seed);
+  [[nodiscard]] bool is_needed(const Seed& seed) const;
+  void heard_from_seed(Seed& seed, const NodeIdentity& who);
+  [[nodiscard]] bool is_listed(const Peer& peer) const;
   [[nodiscard]] Task<void> lookup_loop();
   void apply_lookup(const std::vector<asio::ip::tcp::endpoint>& endpoints);
-  void heard_from(const EntryPtr& entry, const NodeIdentity& who);
-  void forget_stranger(const EntryPtr& entry);
-  // The entry that answers for `name`: one that is up is preferred. REQUIRES: mu_ held.
-  [[nodiscard]] EntryPtr find(const merge::NodeName& name) const;
 
-  const Context context_;
+  [[nodiscard]] Task<void> save_loop();
+  [[nodiscard]] Task<void> save();
+  [[nodiscard]] PeerPtr find(const merge::NodeName& name) const;
+
+  Context context_;
   const std::optional<HostPort> dns_;
   const std::shared_ptr<merge::NodeApi> local_;
+  const MembershipOptions options_;
   Gate gate_;
   std::vector<std::function<void(merge::NodeName)>> listeners_;  // constant after start()
-  std::string last_lookup_failure_;                              // reactor only
+  // Reactor only.
+  std::string last_lookup_failure_;
+  bool looked_up_ = false;
+  bool started_ = false;
+  bool stopped_ = false;
+  bool unsaved_ = false;
+  bool saving_ = false;
   mutable std::mutex mu_;
-  std::map<std::string, EntryPtr>
-      entries_;  // GUARDED_BY(mu_), by address; written on the reactor only
+  std::map<merge::NodeName, PeerPtr> peers_;  // GUARDED_BY(mu_); written on the reactor only
+  std::map<std::string, SeedPtr> seeds_;      // GUARDED_BY(mu_), by address; likewise
 };
 
 }  // namespace shufflefs::net

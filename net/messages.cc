@@ -23,7 +23,8 @@ uint64_t max_answer_header_bytes(MessageType request) {
     case MessageType::kMergedInfo:
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
-    case MessageType::kListShuffle: return kMaxHeaderBytes;
+    case MessageType::kListShuffle:
+    case MessageType::kMembers: return kMaxHeaderBytes;
     case MessageType::kReport: return merge::kMaxReportBytes + kTinyHeaderBytes;
     default: return kTinyHeaderBytes;
   }
@@ -37,6 +38,7 @@ std::string_view name_of(MessageType type) {
     case MessageType::kHello: return "hello";
     case MessageType::kPing: return "ping";
     case MessageType::kProve: return "prove";
+    case MessageType::kMembers: return "members";
     case MessageType::kPush: return "push";
     case MessageType::kAnnounce: return "announce";
     case MessageType::kPartitionInfo: return "partition_info";
@@ -59,7 +61,8 @@ Result<FrameLimits> request_limits(uint16_t type, uint64_t max_push_bytes) {
     return make_error(Code::kProtocol, fmt::format("message type {} is not a request", type));
   switch (static_cast<MessageType>(type)) {
     case MessageType::kPush: return FrameLimits{kMaxHeaderBytes, max_push_bytes};
-    case MessageType::kAnnounce: return FrameLimits{kMaxHeaderBytes, 0};
+    case MessageType::kAnnounce:
+    case MessageType::kMembers: return FrameLimits{kMaxHeaderBytes, 0};
     default: return FrameLimits{kMaxQuestionBytes, 0};
   }
 }

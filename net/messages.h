@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "merge/node_api.h"
+#include "net/member_table.h"
 #include "net/wire.h"
 
 namespace shufflefs::net {
@@ -22,7 +23,8 @@ enum class MessageType : uint16_t {
   kError = 1,  // the answer to any request that failed
   kHello = 2,
   kPing = 4,
-  kProve = 6,  // the end of the handshake, before any other request
+  kProve = 6,    // the end of the handshake, before any other request
+  kMembers = 8,  // two nodes whose lists of members differ
   kPush = 16,
   kAnnounce = 18,
   kPartitionInfo = 20,
@@ -44,7 +46,7 @@ inline constexpr std::array kRequestTypes = {
     MessageType::kPartitionInfo, MessageType::kShuffleInfo, MessageType::kListShuffles,
     MessageType::kListShuffle,   MessageType::kReadMerged,  MessageType::kReadBlock,
     MessageType::kMapFileSize,   MessageType::kReadMapFile, MessageType::kDrop,
-    MessageType::kMergedInfo,    MessageType::kReport};
+    MessageType::kMergedInfo,    MessageType::kReport,      MessageType::kMembers};
 
 [[nodiscard]] std::string_view name_of(
     MessageType type);  // "push"; "unknown" for numbers of no request
@@ -68,6 +70,22 @@ inline constexpr uint64_t kMaxLength =
 // What the asking side takes as the answer to `request`, `payload_bytes` of payload expected.
 [[nodiscard]] Result<FrameLimits> answer_limits(uint16_t type, MessageType request,
                                                 uint64_t payload_bytes);
+
+// ---- members
+// ------------------------------------------------------------------------------------------------------------
+
+struct Pong {
+  uint64_t incarnation = 0;
+  MemberDigest digest;
+};
+
+[[nodiscard]] Bytes encode(const MemberDigest& ping);
+[[nodiscard]] Result<MemberDigest> decode_ping(std::span<const std::byte> header);
+[[nodiscard]] Bytes encode(const Pong& pong);
+[[nodiscard]] Result<Pong> decode_pong(std::span<const std::byte> header);
+// The request and its answer.
+[[nodiscard]] Bytes encode(const MemberExchange& exchange);
+[[nodiscard]] Result<MemberExchange> decode_members(std::span<const std::byte> header);
 
 // ---- push and announce
 // ----------------------------------------------------------------------------------------------
@@ -157,7 +175,7 @@ struct ReportQuestion {
 [[nodiscard]] Bytes encode(const merge::ShuffleInfo& info);
 [[nodiscard]] Bytes encode(const std::vector<merge::ShuffleKey>& shuffles);
 [[nodiscard]] Bytes encode(const merge::ShuffleListing& listing);
-[[nodiscard]] Bytes encode_number(uint64_t value);  // map_file_size; the incarnation of a pong
+[[nodiscard]] Bytes encode_number(uint64_t value);  // map_file_size
 [[nodiscard]] Bytes
 encode_nothing();  // requests without fields; the answers of announce, drop and reads
 [[nodiscard]] Result<merge::PartitionInfo> decode_partition_info(std::span<const std::byte> header);

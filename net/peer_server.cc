@@ -112,7 +112,8 @@ Task<Status> PeerServer::greet(std::reference_wrapper<Connection> connection) {
   const HalfOpen::Entry entry(half_open_, connection, connection.get().remote_host());
   const auto caller = co_await greet_caller(context_, connection, deadline);
   if (caller) {
-    if (on_hello_) on_hello_(caller->name);
+    if (context_.members) context_.members->met(record_of(*caller), connection.get().remote_host());
+    if (on_hello_) on_hello_(caller->sender.name);
     co_return ok();
   }
   Error error = caller.error();
@@ -154,7 +155,8 @@ Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> conn
     Reply reply;
     if (frame) {
       metrics_.answered(static_cast<MessageType>(frame->type)).add();
-      reply = co_await dispatch(local_, context_.self.incarnation, *std::move(frame));
+      reply = co_await dispatch(local_, context_.self.incarnation, *std::move(frame),
+                                context_.members.get());
     } else if (connection.get().usable()) {
       reply.head = refusal_head(frame.error(), connection.get().refused_type());
     } else {

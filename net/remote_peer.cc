@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "base/log.h"
 #include "net/dial.h"
 
@@ -9,7 +11,7 @@ namespace shufflefs::net {
 namespace {
 
 Lane lane_of(MessageType type) {
-  if (type == MessageType::kPing) return Lane::kHeartbeat;
+  if (type == MessageType::kPing || type == MessageType::kMembers) return Lane::kHeartbeat;
   return type == MessageType::kPush ? Lane::kPush : Lane::kQuestions;
 }
 
@@ -212,14 +214,62 @@ Task<Status> RemotePeer::heartbeat() { return heartbeat_from(shared_from_this())
 Task<Status> RemotePeer::heartbeat_from(Self self) {
   const TimePoint started = self->context_.runtime.now();
   self->pool_.close_idle_since(started - self->context_.options.idle_close);
-  CO_TRY_ASSIGN(
-      const uint64_t incarnation,
-      co_await ask_for(self, Call{MessageType::kPing, encode_nothing(), {}, 0}, decode_number));
+  const auto& members = self->context_.members;
+  const MemberDigest ping = members ? members->digest() : MemberDigest();
+  CO_TRY_ASSIGN(const Pong pong,
+                co_await ask_for(self, Call{MessageType::kPing, encode(ping), {}, 0}, decode_pong));
   self->health_.set_round_trip(self->context_.runtime.now() - started);
   CO_TRY_ASSIGN(merge::NodeName name, merge::NodeName::parse(self->expected_));
-  self->heard_from({std::move(name), incarnation});
+  self->heard_from({std::move(name), pong.incarnation});
+  if (!members || pong.digest.records == 0) co_return ok();
+  if (pong.digest.records == members->digest().records) {
+    self->difference_.reset();
+    co_return ok();
+  }
+  co_return co_await compare_members(self);
+}
+
+namespace {
+
+void add_missing(std::vector<merge::NodeName>& missing, const merge::NodeName& name) {
+  if (missing.size() < merge::ViewDifference::kMostNames) missing.push_back(name);
+}
+
+}  // namespace
+
+// First what it knows better, then what it does not know yet. Bound: the records of the buckets
+// that differ, and two questions.
+Task<Status> RemotePeer::compare_members(Self self) {
+  MemberTable& members = *self->context_.members;
+  const auto ask_members = [&self](const MemberExchange& question) {
+    return ask_for(self, Call{MessageType::kMembers, encode(question), {}, 0}, decode_members);
+  };
+  CO_TRY_ASSIGN(const MemberExchange theirs, co_await ask_members({members.digests(), {}}));
+  merge::ViewDifference difference;
+  CO_TRY_ASSIGN(difference.node, merge::NodeName::parse(self->expected_));
+  std::map<merge::NodeName, MemberRecord> there;
+  for (const MemberRecord& record : theirs.records) {
+    members.learn(record);
+    there.emplace(record.name, record);
+    if (!record.left && !members.contains(record.name))
+      add_missing(difference.missing_here, record.name);
+  }
+  std::vector<MemberRecord> news;
+  for (MemberRecord& record : members.differing(theirs.digests)) {
+    const auto known = there.find(record.name);
+    if (known != there.end() && !is_newer(record, known->second)) continue;
+    if (!record.left && (known == there.end() || known->second.left))
+      add_missing(difference.missing_there, record.name);
+    news.push_back(std::move(record));
+  }
+  const bool differs = !difference.missing_here.empty() || !difference.missing_there.empty();
+  self->difference_ = differs ? std::optional(std::move(difference)) : std::nullopt;
+  if (news.empty()) co_return ok();
+  CO_TRY(co_await ask_members({members.digests(), std::move(news)}));
   co_return ok();
 }
+
+Task<Status> RemotePeer::tell_of_members() { return compare_members(shared_from_this()); }
 
 // ---- the messages
 // ---------------------------------------------------------------------------------------------------

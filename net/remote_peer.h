@@ -54,9 +54,16 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
                     uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
-  // Asks for a sign of life whatever the health is, and closes connections that have been idle for
-  // long.
+  // Asks for a sign of life whatever the health is, gives and takes what one of us does not know of
+  // the members, and closes connections that have been idle for long.
   [[nodiscard]] Task<Status> heartbeat();
+  // Brings it our own record, for one.
+  [[nodiscard]] Task<Status> tell_of_members();
+  // Whether the peer had another list of members at the last heartbeat, and then what was missing.
+  // Reactor only.
+  [[nodiscard]] const std::optional<merge::ViewDifference>& difference() const {
+    return difference_;
+  }
   // Closes every connection and forgets the listener; calls in progress and later ones end with
   // kCancelled.
   void close();
@@ -96,6 +103,7 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
   static Task<Result<merge::PushReply>> push_from(Self self, merge::PushRequest request);
   static Task<Status> announce_from(Self self, merge::AnnounceRequest request);
   static Task<Status> heartbeat_from(Self self);
+  static Task<Status> compare_members(Self self);
 
   [[nodiscard]] Duration timeout_of(MessageType type) const;
   [[nodiscard]] std::string label() const;
@@ -111,6 +119,7 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
   // Reactor only.
   std::string expected_;
   Listener listener_;
+  std::optional<merge::ViewDifference> difference_;
   ConnectionPool pool_;
 };
 

@@ -64,6 +64,14 @@ void check_daemon(const Subject& subject, Report& report) {
         "what that node has is not merged or read until it is back",
         "run 'shufflefs doctor' there");
   }
+  for (const DifferenceView& difference : status.differences) {
+    report.problem(
+        "members", fmt::format("the lists of members differ: {}", to_string(difference)),
+        "who does not know a node does not ask it: what is only there is missing in what it reads",
+        "membership.not_taken or membership.name_taken in the logs of both says why: too many "
+        "members, an address of another machine without a secret, or two nodes with one name; "
+        "'shufflefs forget NODE' takes out a node that is gone for good");
+  }
   check_shuffles(status, report);
 }
 

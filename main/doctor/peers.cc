@@ -81,8 +81,7 @@ Result<int64_t> skew_of(const HostPort& http) {
 std::string remedy_for(const Answer& answer) {
   switch (answer.status.error().code) {
     case Code::kVersion: return "run the same version everywhere: upgrade the older one";
-    case Code::kWrongPeer:
-      return "correct the addresses in --members; they are the same on every node";
+    case Code::kWrongPeer: return "correct the addresses in --members";
     default:
       return "is the daemon running there, and is the port open between the nodes "
              "(NetworkPolicy, firewall)?";
@@ -109,7 +108,7 @@ void check_clock(const net::Member& member, uint16_t http_port, std::size_t& com
 void check_peers(const Subject& subject, Report& report) {
   const Settings& settings = subject.settings;
   if (settings.members.empty()) {
-    if (subject.has_settings) report.ok("members", "this node alone: --members lists nobody");
+    if (subject.has_settings) report.ok("members", "--members lists nobody to begin with");
     return;
   }
   const auto spec = net::parse_members(settings.members);

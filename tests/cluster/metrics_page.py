@@ -21,7 +21,7 @@ SECTIONS = [
                             "shufflefs_shuffles")),
     ("Merging", ("shufflefs_merge_",)),
     ("Reading", ("shufflefs_read_", "shufflefs_client_")),
-    ("Other nodes", ("shufflefs_peer_", "shufflefs_peers")),
+    ("Other nodes", ("shufflefs_peer_", "shufflefs_peers", "shufflefs_members")),
     ("Spark's shuffle service", ("shufflefs_spark_",)),
     ("Memory and disks", ("shufflefs_memory_", "shufflefs_disk_")),
     ("The process", ("process_", "shufflefs_")),

@@ -172,6 +172,10 @@ class Api(unittest.TestCase):
         self.assertEqual([n["node"] for n in sizes["unreachable"]], ["node3"])
         self.get("/api/v1/shuffles/app-9", method="DELETE", status=503)
 
+    def test_6_only_a_member_that_is_down_is_forgotten(self):
+        self.get("/api/v1/members/node2", method="DELETE", status=409)
+        self.get("/api/v1/members/node9", method="DELETE", status=404)
+
     def test_6_drain(self):
         """Switched on and off again: whether everything gets elsewhere is another test's business."""
         for method, draining in (("POST", True), ("GET", True), ("DELETE", False)):
@@ -179,6 +183,7 @@ class Api(unittest.TestCase):
 
     def test_7_the_description_itself(self):
         """It finds what is wrong, and every operation of it has been compared with an answer."""
+        self.assertTrue(self.get("/api/v1/members/node3", method="DELETE")["forgotten"])
         answer = Answer(200, ask(base_of(self.cluster, 0), "/api/v1/cluster").headers,
                         json.dumps(self.settled_cluster(), separators=(",", ":")))
         for spoil in (lambda c: c.replace('"nodes":[', '"nodes":[7,', 1), lambda c: c.replace('"time_ms":', '"t":', 1),

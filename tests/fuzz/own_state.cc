@@ -27,6 +27,7 @@
 #include "fs/virtual_inodes.h"
 #include "merge/epochs.h"
 #include "merge/executors.h"
+#include "net/member_table.h"
 #include "support/in_memory.h"
 #include "support/temp_dir.h"
 #include "tests/fuzz/session.h"
@@ -202,6 +203,14 @@ void kept_files(Input input) {
     merge::Executors again(*io, path, merge::LocalDirs({"/mnt"}, {"/data/local"}, {}));
     require(again.load().has_value() && again.size() == found);
   }
+  static AsioRuntime runtime(1);
+  const net::MemberTable::Options self{.self = {*merge::NodeName::parse("n1"), 7},
+                                       .address = {"127.0.0.1", 7338}};
+  net::MemberTable members(runtime, self);
+  (void)members.restore({reinterpret_cast<const char*>(input.data()), input.size()});
+  net::MemberTable members_again(runtime, self);
+  require(members_again.restore(members.text()) == 0);
+  require(members_again.names() == members.names());
 }
 
 }  // namespace shufflefs::fuzz

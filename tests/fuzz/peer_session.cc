@@ -22,7 +22,16 @@ using net::MessageType;
 
 struct Peer {
   explicit Peer(Loop& loop, const net::PeerAuth* auth)
-      : server({loop.runtime, budget, metrics, {net::testing::node_name("fuzzed"), 7}, {}, auth},
+      : server({loop.runtime,
+                budget,
+                metrics,
+                self(),
+                {},
+                auth,
+                nullptr,
+                std::make_shared<net::MemberTable>(
+                    loop.runtime,
+                    net::MemberTable::Options{.self = self(), .address = {"127.0.0.1", 7338}})},
                node),
         loop_(loop),
         budget(loop.runtime, kBudget) {
@@ -32,6 +41,8 @@ struct Peer {
   ~Peer() { loop_.run(server.stop()); }
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
+
+  static net::NodeIdentity self() { return {net::testing::node_name("fuzzed"), 7}; }
 
   static constexpr uint64_t kBudget = 1 << 20;
   Metrics metrics;
@@ -104,6 +115,19 @@ Bytes request(Script& script) {
     case MessageType::kDrop:
       return head(net::encode(net::DropRequest{shuffle.app, shuffle.shuffle, script.number(8)}));
     case MessageType::kReport: return head(net::encode(net::ReportQuestion{"health"}));
+    case MessageType::kPing: return head(net::encode(net::MemberDigest{script.number(8), 1}));
+    case MessageType::kMembers: {
+      net::MemberExchange exchange;
+      exchange.digests.at(script.byte()) = script.number(8);
+      for (std::size_t i = script.byte() % 4; i > 0; --i) {
+        exchange.records.push_back({node_name(script.byte() % 4 == 0 ? "fuzzed" : "other"),
+                                    {"127.0.0.1", static_cast<uint16_t>(script.number(2))},
+                                    script.number(1),
+                                    script.number(2),
+                                    script.byte() % 2 == 0});
+      }
+      return head(net::encode(exchange));
+    }
     default: return head(net::encode_nothing());
   }
 }
@@ -113,6 +137,7 @@ Bytes hello(Script& script) {
   made.features = script.number(1);
   made.sender = {net::testing::node_name("stranger"), script.number(2)};
   if (script.byte() % 4 == 0) made.expected = "fuzzed";
+  made.address.port = static_cast<uint16_t>(script.byte() % 2);
   return with_payload(net::request_number(MessageType::kHello), net::encode(made), {});
 }
 

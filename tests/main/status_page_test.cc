@@ -10,6 +10,7 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
     "node": "node1", "version": "0.1.0", "uptime_s": 130.5, "mount": "/m",
     "disks": [{"name": "disk0", "path": "/d", "total_bytes": 2048, "free_bytes": 1024}],
     "memory": {"budget_bytes": 1048576, "used_bytes": 512},
+    "members": {"count": 3, "differences": [{"node": "node2", "missing_here": ["node5"], "missing_there": ["node3", "node4"]}]},
     "peers": [{"name": "node1", "address": "127.0.0.11:7338", "self": true, "up": true, "reason": "", "round_trip_ms": 0},
               {"name": "node2", "address": "127.0.0.12:7338", "self": false, "up": true, "round_trip_ms": 0.25},
               {"name": "node3", "address": "127.0.0.13:7338", "self": false, "up": false, "reason": "connection refused"}],
@@ -25,6 +26,8 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
         "  node1  127.0.0.11:7338  up    this node\n"
         "  node2  127.0.0.12:7338  up    0.2 ms\n"
         "  node3  127.0.0.13:7338  down  connection refused\n"
+        "  lists differ: node2 does not know node3, node4; this node does not know node5, which "
+        "node2 knows\n"
         "\n"
         "Disks\n"
         "  disk0  /d  1.0 KiB free of 2.0 KiB\n"

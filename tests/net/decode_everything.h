@@ -44,6 +44,9 @@ inline int decode_as_header(std::span<const std::byte> bytes, std::size_t payloa
   count(decode_hello(bytes));
   count(decode_hello_answer(bytes));
   count(decode_proof(bytes));
+  count(decode_ping(bytes));
+  count(decode_pong(bytes));
+  count(decode_members(bytes));
   return taken;
 }
 

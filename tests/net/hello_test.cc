@@ -10,6 +10,7 @@ TEST_CASE("a hello comes back as it was", "[hello]") {
   const auto got = decode_hello(
       encode(Hello{5, {node_name("node1"), 0xFFFFFFFFFFFFFFFF}, "node2", Nonce{std::byte{1}}}));
   REQUIRE(got);
+  CHECK(got->address.port == 0);
   CHECK(got->features == 5);
   CHECK(got->sender.name == node_name("node1"));
   CHECK(got->sender.incarnation == 0xFFFFFFFFFFFFFFFF);
@@ -19,6 +20,18 @@ TEST_CASE("a hello comes back as it was", "[hello]") {
   REQUIRE(answer);
   CHECK(answer->sender.name == node_name("node2"));
   CHECK(answer->sender.incarnation == 7);
+}
+
+TEST_CASE("hello and answer carry where the sender is reached", "[hello]") {
+  const HostPort address{"10.0.0.5", 7338};
+  const auto hello = decode_hello(encode(Hello{0, {node_name("n"), 1}, "", {}, address, 8}));
+  REQUIRE(hello);
+  CHECK(record_of(*hello) == MemberRecord{node_name("n"), address, 1, 8, false});
+  const auto answer =
+      decode_hello_answer(encode(HelloAnswer{0, {node_name("n"), 1}, {}, address, 9, "10.0.0.6"}));
+  REQUIRE(answer);
+  CHECK(record_of(*answer) == MemberRecord{node_name("n"), address, 1, 9, false});
+  CHECK(answer->caller_host == "10.0.0.6");
 }
 
 TEST_CASE("another version is refused by its number, whatever follows it", "[hello]") {

@@ -26,7 +26,10 @@ std::vector<Bytes> valid_headers() {
       encode(DropRequest{app("app"), {}, 3}),
       encode(Error{Code::kIo, EIO, "disk"}),
       encode(Hello{0, {node_name("n"), 1}, "m", {}}),
-      encode(HelloAnswer{0, {node_name("n"), 1}, {}})};
+      encode(HelloAnswer{0, {node_name("n"), 1}, {}}),
+      encode(MemberDigest{1, 2}),
+      encode(Pong{1, {2, 3}}),
+      encode(MemberExchange{{7}, {{node_name("n"), {"10.0.0.1", 7338}, 1, 2, true}}})};
 }
 
 // All decoders together; a decoder's error message and its vectors are a few hundred bytes each.

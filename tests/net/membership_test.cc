@@ -19,10 +19,11 @@ NetOptions eager() {
 
 struct Joined {
   Joined(Reactor& reactor_of_test, std::string_view name, uint64_t incarnation,
-         std::string_view members)
+         std::string_view members, MembershipOptions options = {})
       : reactor(reactor_of_test),
         local(std::make_shared<FakeNode>()),
-        membership(reactor.context(name, incarnation, eager()), *parse_members(members), local) {
+        membership(reactor.context(name, incarnation, eager()), *parse_members(members), local,
+                   options) {
     membership.on_new_incarnation(
         [this](const merge::NodeName& who) { seen.push_back(who.str()); });
     membership.start();
@@ -157,18 +158,36 @@ TEST_CASE("by DNS this node finds itself and does not take itself for a peer", "
   CHECK(joined.seen.empty());
 }
 
-TEST_CASE("an address that DNS gives to another node changes its name", "[membership]") {
+TEST_CASE("an address that DNS gives to another node is not the old one's any more",
+          "[membership]") {
   Reactor reactor;
   auto served = std::make_unique<Served>(reactor, "node2", 5, "127.0.0.1");
   const uint16_t port = served->address().port;
-  Joined joined(reactor, "node1", 1, fmt::format("dns:localhost:{}", port));
+  Joined joined(reactor, "node1", 1, fmt::format("dns:localhost:{}", port),
+                {.lost_patience = 100ms});
   joined.until_up("node2");
   served.reset();
   served = std::make_unique<Served>(reactor, "node3", 6, "127.0.0.1", NetOptions{}, port);
   joined.until_up("node3");
   const std::vector names = {node_name("node1"), node_name("node3")};
-  CHECK(joined.membership.names() == names);
+  reactor.until([&] { return joined.membership.names() == names; });
   CHECK(joined.membership.node(node_name("node2")) == nullptr);
+}
+
+TEST_CASE("a member that DNS lists stays one while it is down", "[membership]") {
+  Reactor reactor;
+  auto served = std::make_unique<Served>(reactor, "node2", 5, "127.0.0.1");
+  const uint16_t port = served->address().port;
+  Joined joined(reactor, "node1", 1, fmt::format("dns:localhost:{}", port), {.lost_patience = 1ms});
+  joined.until_up("node2");
+  served.reset();
+  joined.until_up("node2", false);
+  const uint64_t failures = reactor.metrics.value("shufflefs_peer_connect_failures_total");
+  reactor.until([&] {
+    return reactor.metrics.value("shufflefs_peer_connect_failures_total") > failures + 20;
+  });
+  const std::vector names = {node_name("node1"), node_name("node2")};
+  CHECK(joined.membership.names() == names);
 }
 
 TEST_CASE("a name that does not resolve leaves this node alone and can be stopped",

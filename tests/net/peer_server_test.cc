@@ -56,7 +56,7 @@ TEST_CASE("strangers get a clear answer and are closed", "[peer_server]") {
 }
 
 TEST_CASE("the hello decides before anything else is read", "[peer_server]") {
-  const Error early = refusal_of(frame_of(MessageType::kPing, encode_nothing()), false);
+  const Error early = refusal_of(frame_of(MessageType::kPing, encode(MemberDigest())), false);
   CHECK_THAT(early.message, ContainsSubstring("message type 4 before the handshake is over"));
 
   MessageWriter future;
@@ -154,7 +154,7 @@ TEST_CASE("above the limit of connections new ones are closed", "[peer_server]")
   second.connect(served.address());
   CHECK(second.receive_all().empty());
   CHECK(reactor.metrics.value("shufflefs_peer_connections_refused_total") == 1);
-  first.send(frame_of(MessageType::kPing, encode_nothing()));
+  first.send(frame_of(MessageType::kPing, encode(MemberDigest())));
   CHECK(first.receive_frame().first == answer_number(MessageType::kPing));
 }
 

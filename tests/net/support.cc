@@ -13,10 +13,19 @@ Served::Served(Reactor& reactor_of_test, std::string_view name, uint64_t incarna
                std::string_view listen_host, NetOptions options, uint16_t port)
     : reactor(reactor_of_test),
       host(listen_host),
-      server(reactor.context(name, incarnation, options), node) {
+      members(std::make_shared<MemberTable>(reactor.runtime,
+                                            MemberTable::Options{{node_name(name), incarnation}})),
+      server(
+          [&] {
+            Context context = reactor.context(name, incarnation, options);
+            context.members = members;
+            return context;
+          }(),
+          node) {
   const Status listening = server.listen({host, port});
   INFO((listening ? std::string() : listening.error().message));
   REQUIRE(listening);
+  members->set_own_address(address());
   server.start();
 }
 

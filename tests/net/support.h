@@ -42,6 +42,7 @@ struct Served {
   Reactor& reactor;
   std::string host;
   FakeNode node;
+  std::shared_ptr<MemberTable> members;
   PeerServer server;
 };
 

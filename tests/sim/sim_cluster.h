@@ -33,6 +33,7 @@ class SimCluster final : public merge::Cluster {
 
   [[nodiscard]] merge::NodeName self() const override { return self_; }
   [[nodiscard]] std::vector<merge::NodeName> names() const override { return names_; }
+  [[nodiscard]] uint64_t view_hash() const override { return merge::hash_of_view(names_); }
   [[nodiscard]] std::shared_ptr<merge::NodeApi> node(const merge::NodeName& name) override;
   [[nodiscard]] bool is_up(const merge::NodeName& name) const override;
   [[nodiscard]] std::vector<merge::PeerHealth> health() const override;

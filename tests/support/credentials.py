@@ -25,8 +25,8 @@ def make_certificates(directory, names):
     return ["--tls-cert", f"{directory}/node.pem", "--tls-key", f"{directory}/node.key", "--tls-ca", authority]
 
 
-def write_secret(directory):
+def write_secret(directory, secret=SECRET):
     path = f"{directory}/secret"
     with open(path, "w", encoding="utf-8", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-        file.write(SECRET + "\n")
+        file.write(secret + "\n")
     return ["--secret-file", path]

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 
-VERSION = 3
+VERSION = 4
 HELLO, PUSH, LIST_SHUFFLES, READ_MERGED = 2, 16, 24, 28
 
 
@@ -46,7 +46,8 @@ def frame_head(kind, fields, payload_length=0, payload_crc=0):
 
 
 def hello(name):
-    return frame_head(HELLO, [VERSION, 0, name, 4711, "", os.urandom(32)])
+    """Of somebody who only asks: with a port of its own it would be a member."""
+    return frame_head(HELLO, [VERSION, 0, name, 4711, "", os.urandom(32), "", 0, 0])
 
 
 def push_head(name, app, payload_length):

@@ -155,6 +155,7 @@ class View final : public merge::Cluster {
     for (const auto& [name, node] : nodes_) names.push_back(name);
     return names;
   }
+  [[nodiscard]] uint64_t view_hash() const override { return merge::hash_of_view(names()); }
   [[nodiscard]] std::shared_ptr<merge::NodeApi> node(const merge::NodeName& name) override {
     const auto it = nodes_.find(name);
     return it != nodes_.end() ? it->second : nullptr;
