@@ -112,7 +112,7 @@ void reply_created(fuse_req_t req, const Node& directory, Fd fd, bool is_nameles
   // Without a handle the table wants an O_PATH descriptor to keep, not one that counts as a writer.
   Fd path_fd(::open(ProcPath(fd.get()).get(), O_PATH | O_CLOEXEC));
   if (!path_fd) return void(fuse_reply_err(req, errno));
-  OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, std::move(path_fd));
+  OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, path_fd);
   if (!entry) return void(fuse_reply_err(req, entry.error().value));
   const auto file = add_handle(req, entry->ino, directory.tree, std::move(fd), *info);
   entry->attr_timeout = ops.native.attribute_seconds(*directory.tree, entry->ino);
