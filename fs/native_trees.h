@@ -167,6 +167,11 @@ class NativeFs {
   // made different by its top bits.
   static ino_t shown_inode(const Tree& tree, ino_t inode) { return inode ^ tree.inode_tag; }
 
+  // Whether the mount has that file open for writing. Any thread.
+  [[nodiscard]] bool is_open_for_writing(uint64_t device, uint64_t inode) const {
+    return handles_.has_writer(inodes_.nodeid_of(device, inode));
+  }
+
   // One descriptor per different device that the trees are on.
   [[nodiscard]] std::vector<std::shared_ptr<const Tree>> trees_by_device() const;
   [[nodiscard]] std::size_t known_inodes() const { return inodes_.size(); }

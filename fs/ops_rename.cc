@@ -57,11 +57,14 @@ void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_
     hooks.after_rename(name_in(*from, name), name_in(*to, new_name));
     return void(fuse_reply_err(req, 0));
   }
+  const bool is_exchange = (flags & RENAME_EXCHANGE) != 0;
+  const auto scope = hooks.commit_scope(name_in(*from, name), name_in(*to, new_name), is_exchange);
+  if (!scope) return void(fuse_reply_err(req, scope.error().fuse_errno()));
   if (const Status allowed = hooks.before_rename(name_in(*from, name), name_in(*to, new_name));
       !allowed) {
     return void(fuse_reply_err(req, allowed.error().fuse_errno()));
   }
-  if ((flags & RENAME_EXCHANGE) != 0) return exchange(req, *from, name, *to, new_name);
+  if (is_exchange) return exchange(req, *from, name, *to, new_name);
   if ((flags & RENAME_NOREPLACE) == 0) ops.native.keep_if_open(*to, new_name);
   NativeFs::Removal replaced(ops.native, *to, new_name, NativeFs::Removal::Kind::kReplaced);
   if (::renameat2(from->fd.get(), name, to->fd.get(), new_name, flags) != 0) {
