@@ -8,6 +8,7 @@
 // remembered for a second (RecentFacts), except by open().
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +28,9 @@ namespace shufflefs::fs {
 // The files of .shufflefs/: their texts, made on the reactor when they are looked at.
 using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std::less<>>;
 
+// kNotFound, by the node's path.
+[[nodiscard]] Error missing(const VirtualNode& node);
+
 class VirtualContents {
  public:
   // `client_dir`: whose regular files .shufflefs/client/ shows; empty: none.
@@ -40,6 +44,8 @@ class VirtualContents {
 
   [[nodiscard]] VirtualPlaces& places() { return places_; }
   [[nodiscard]] RecentFacts& recent() { return recent_; }
+  // Something has been dropped through this mount: what was learnt before is not used any more.
+  void dropped(const merge::AppId& app);
 
   // Facts of a node, or that it does not exist. Nothing: ask facts().
   [[nodiscard]] std::optional<Result<Facts>> facts_now(const VirtualNode& node);
@@ -62,6 +68,12 @@ class VirtualContents {
   [[nodiscard]] static std::vector<std::string> attribute_names(NodeKind kind);
 
  private:
+  // Changes when the shuffle that the node is of is dropped, as far as this node has heard.
+  [[nodiscard]] uint64_t life_of(const VirtualNode& node) const;
+  // What was learnt a moment ago, and not before a drop.
+  [[nodiscard]] std::optional<Facts> recent_facts(const VirtualNode& node) const;
+  // Whether there is such a partition, after the answers that the plan was made of.
+  [[nodiscard]] Task<bool> exists(const merge::PartitionPlan& plan);
   [[nodiscard]] Task<Result<Facts>> learn(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> shuffle_exists(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> shuffle_facts(merge::ShuffleKey key);
@@ -78,7 +90,7 @@ class VirtualContents {
   [[nodiscard]] Task<Result<std::vector<merge::ShuffleKey>>> shuffles_seen_by(VirtualNode node);
 
   [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan);
-  [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);
+  [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);  // looks at the disk
   [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
   [[nodiscard]] std::vector<std::string> jar_names() const;
   [[nodiscard]] Task<Result<Opened>> open_peer(VirtualNode node);
@@ -90,6 +102,7 @@ class VirtualContents {
   const std::string client_dir_;
   VirtualPlaces places_;
   RecentFacts recent_;
+  std::atomic<uint32_t> drops_ = 0;  // through this mount
 };
 
 }  // namespace shufflefs::fs

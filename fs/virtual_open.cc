@@ -31,16 +31,19 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
     case NodeKind::kPartition: {
       merge::PartitionPlan plan =
           co_await engine_.catalog().plan_for_reading(node.key(), node.partition);
+      if (!co_await exists(plan)) co_return missing(node);
       co_return co_await open_plan(std::move(plan));
     }
     case NodeKind::kMerged: {
       merge::PartitionPlan plan =
           co_await engine_.catalog().merged_plan(node.key(), node.partition);
+      if (!co_await exists(plan)) co_return missing(node);
       co_return co_await open_plan(std::move(plan));
     }
     case NodeKind::kIndex: {
       const merge::PartitionPlan plan =
           co_await engine_.catalog().merged_plan(node.key(), node.partition);
+      if (!co_await exists(plan)) co_return missing(node);
       co_return open_text(index_text(plan), node);
     }
     case NodeKind::kStatus:
@@ -52,9 +55,11 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
       CO_TRY_ASSIGN(std::string text, co_await text_of(node));
       co_return open_text(std::move(text), node);
     }
-    case NodeKind::kMapFile: co_return open_map_file(node);
+    case NodeKind::kMapFile:
+      co_return co_await offload(engine_.runtime(), [this, &node] { return open_map_file(node); });
     case NodeKind::kReport: co_return open_text("", node);
-    case NodeKind::kJar: co_return open_jar(node);
+    case NodeKind::kJar:
+      co_return co_await offload(engine_.runtime(), [this, &node] { return open_jar(node); });
     case NodeKind::kPeerMapFile:
     case NodeKind::kPeerMerged:
     case NodeKind::kPeerIndex: co_return co_await open_peer(std::move(node));
@@ -76,7 +81,7 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open_plan(merge::Partitio
 
 Result<VirtualContents::Opened> VirtualContents::open_map_file(const VirtualNode& node) {
   const auto output = places_.spark_map(node.key(), node.map);
-  if (!output) return make_error(Code::kNotFound, "there is no " + path_of(node));
+  if (!output) return missing(node);
   TRY_ASSIGN(const Facts facts, map_file_facts(node));
   if (facts.size == 0)
     return open_text("", node);  // Spark writes no data file where there are no bytes

@@ -87,8 +87,8 @@ void VirtualTree::restore_open(const VirtualOpenRecord& record, Fd snapshot) {
     open.file = restored_file(record, *node, std::move(snapshot));
   }
   if (!open.file && !open.listing) {
-    log_error("mount.open_partition_lost", {{"path", node ? path_of(*node) : "?"},
-                                            {"consequence", "its reads fail with EBADF"}});
+    log_error("mount.open_partition_lost",
+              {{"path", node ? path_of(*node) : "?"}, {"consequence", "its reads fail with EIO"}});
   }
   if (record.backing_id != 0) passthrough_.restore(record.nodeid, record.backing_id);
   if (record.has_mode != 0 && record.backing_id != 0)

@@ -275,6 +275,21 @@ class Drops(NamespaceCase):
         self.assertEqual(os.listdir(f"{self.mount}/shuffles/{self.app}"), [])
         os.rmdir(f"{self.mount}/shuffles/{self.app}")
 
+    def test_what_is_gone_cannot_be_opened(self):
+        """Also by who has found its name before: no look-up comes first then."""
+        self.commit(1, {0: b"a", 3: b"b"})
+        found = [os.open(f"{self.partitions}/{name}", os.O_PATH) for name in ("0", "3", "3.merged", "3.index")]
+        os.rmdir(self.shuffle)
+        for fd in found:
+            self.refused(errno.ENOENT, read, f"/proc/self/fd/{fd}")
+        os.mkdir(self.shuffle)
+        self.commit(1, {0: b"c"})  # fewer partitions than before
+        self.assertEqual(read(f"/proc/self/fd/{found[0]}"), b"c")
+        for fd in found[1:]:
+            self.refused(errno.ENOENT, read, f"/proc/self/fd/{fd}")
+        for fd in found:
+            os.close(fd)
+
     def test_what_is_open_is_read_to_its_end(self):
         self.commit(1, {0: b"x" * 300_000})
         until(lambda: self.attribute(self.shuffle, "merged") == "1", "it is merged")
