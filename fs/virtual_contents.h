@@ -13,9 +13,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/gate.h"
+#include "fs/checked_files.h"
 #include "fs/namespace.h"
 #include "fs/virtual_facts.h"
 #include "fs/virtual_file.h"
@@ -40,7 +42,13 @@ class VirtualContents {
         cluster_(cluster),
         texts_(std::move(texts)),
         client_dir_(std::move(client_dir)),
-        places_(engine, std::move(saved_apps)) {}
+        places_(engine, std::move(saved_apps)),
+        gate_(engine.runtime(), "contents") {}
+
+  // Ends what is under way by itself. Reactor.
+  [[nodiscard]] Task<void> close() { return gate_.close(); }
+  // A merged file was found to be damaged: what was checked before is checked again. Any thread.
+  void check_again() { checked_.clear(); }
 
   [[nodiscard]] VirtualPlaces& places() { return places_; }
   [[nodiscard]] RecentFacts& recent() { return recent_; }
@@ -89,7 +97,14 @@ class VirtualContents {
   [[nodiscard]] Task<Result<merge::PartitionPlan>> peer_merged_plan(VirtualNode node);
   [[nodiscard]] Task<Result<std::vector<merge::ShuffleKey>>> shuffles_seen_by(VirtualNode node);
 
-  [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan);
+  enum class Passed { kUnchecked, kChecked };  // to the kernel
+  [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan, Passed passed);
+  // The file, if it holds what the checksums of the plan say. A small one is looked at now. Of a
+  // large one that was not looked at yet nothing is returned, and it is looked at meanwhile.
+  [[nodiscard]] Task<std::optional<Fd>> checked(Fd file, const merge::PartitionPlan& plan);
+  // True: it is right.
+  [[nodiscard]] Task<bool> check(int fd, FileIdentity file, FileCheck check);
+  [[nodiscard]] Task<void> check_meanwhile(Fd fd, FileIdentity file, FileCheck check);
   [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);  // looks at the disk
   [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
   [[nodiscard]] std::vector<std::string> jar_names() const;
@@ -102,7 +117,10 @@ class VirtualContents {
   const std::string client_dir_;
   VirtualPlaces places_;
   RecentFacts recent_;
-  std::atomic<uint32_t> drops_ = 0;  // through this mount
+  CheckedFiles checked_;
+  std::set<FileIdentity> being_checked_;  // reactor only
+  std::atomic<uint32_t> drops_ = 0;       // through this mount
+  Gate gate_;
 };
 
 }  // namespace shufflefs::fs

@@ -73,7 +73,10 @@ std::shared_ptr<VirtualFile> VirtualTree::restored_file(const VirtualOpenRecord&
   if (!bytes) return nullptr;
   if (record.kind == SnapshotKind::kText) return make_text_file(std::move(*bytes));
   auto plan = merge::decode_plan(*bytes);
-  return plan ? make_stream_file(engine_.open_stream(std::move(*plan))) : nullptr;
+  if (!plan) return nullptr;
+  return make_stream_file(
+      runtime_, engine_.open_stream(std::move(*plan)),
+      node.kind == NodeKind::kPartition ? LargeBlocks::kReadTwice : LargeBlocks::kAsTheyCome);
 }
 
 void VirtualTree::restore_open(const VirtualOpenRecord& record, Fd snapshot) {

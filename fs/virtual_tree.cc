@@ -53,6 +53,7 @@ VirtualTree::VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeF
 
 Task<void> VirtualTree::stop() {
   co_await gate_.close();
+  co_await contents_.close();
   for (const VirtualOpen& open : handles_.remove_all()) {
     if (open.file) co_await open.file->close();
   }

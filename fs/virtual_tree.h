@@ -45,6 +45,9 @@ class VirtualTree final : public VirtualOps {
   // first request.
   void restore_open_files(SavedState& state);
   [[nodiscard]] Task<void> stop();
+  // `verify` has found a damaged copy: merged files are compared with their checksums once more
+  // before the kernel reads them by itself. Any thread.
+  void check_again() { contents_.check_again(); }
 
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) override;
   void forget(fuse_ino_t ino, uint64_t count) override;
