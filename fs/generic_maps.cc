@@ -116,11 +116,7 @@ Result<CommitScope> GenericMaps::commit_scope(const NameInTree& from, const Name
 }
 
 Status GenericMaps::before_change(const NameInTree& target) {
-  const std::string top = top_name(target);
-  if (is_committed(top)) {
-    return refuse(Code::kReadOnly, top,
-                  "it is committed, and committed map outputs do not change: remove it first");
-  }
+  TRY(before_attributes(target));
   TRY(sink_.check_quota(shuffle_));
   return target.in_tree_root ? check_new_name(target) : ok();
 }
@@ -143,13 +139,8 @@ Status GenericMaps::check_new_name(const NameInTree& target) const {
 }
 
 Status GenericMaps::before_rename(const NameInTree& from, const NameInTree& to) {
-  for (const NameInTree* name : {&from, &to}) {
-    const std::string top = top_name(*name);
-    if (is_committed(top)) {
-      return refuse(Code::kReadOnly, top,
-                    "it is committed, and committed map outputs do not change: remove it first");
-    }
-  }
+  TRY(before_attributes(from));
+  TRY(before_attributes(to));
   return to.in_tree_root ? check_target(from, to) : ok();
 }
 
