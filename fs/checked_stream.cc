@@ -65,13 +65,10 @@ Task<Result<std::shared_ptr<CheckedStream::Pieces>>> CheckedStream::pieces_of(
   if (!pieces) {
     pieces = pieces_[&block] = std::make_shared<Pieces>();
     // Whatever ends this coroutine: who waits for it hears of it.
-    struct Ended {
-      Pieces& pieces;
-      ~Ended() {
-        if (!pieces.learnt) pieces.learnt = make_error(Code::kCancelled, "the reader has gone");
-        for (const auto& waiter : pieces.waiters) waiter->wake();
-      }
-    } const ended{*pieces};
+    const std::shared_ptr<void> ended(nullptr, [pieces](void*) {
+      if (!pieces->learnt) pieces->learnt = make_error(Code::kCancelled, "the reader has gone");
+      for (const auto& waiter : pieces->waiters) waiter->wake();
+    });
     Status learnt = co_await learn(block, pieces->crcs);
     if (!learnt && learnt.error().code == Code::kCorruptData)
       learnt = co_await learn(block, pieces->crcs);

@@ -120,11 +120,7 @@ Task<bool> VirtualContents::check(int fd, FileIdentity file, FileCheck check) {
 }
 
 Task<void> VirtualContents::check_meanwhile(Fd fd, FileIdentity file, FileCheck left) {
-  struct Done {
-    std::set<FileIdentity>& files;
-    const FileIdentity& file;
-    ~Done() { files.erase(file); }
-  } const done{being_checked_, file};
+  const std::shared_ptr<void> done(nullptr, [this, file](void*) { being_checked_.erase(file); });
   co_await check(fd.get(), file, std::move(left));
 }
 
