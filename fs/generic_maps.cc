@@ -4,6 +4,11 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <chrono>
+#include <optional>
+#include <thread>
+
 #include "base/log.h"
 
 namespace shufflefs::fs {
@@ -17,19 +22,32 @@ bool is_final(GenericName kind) {
          kind == GenericName::kIndex;
 }
 
+// Of a pair.
+std::optional<std::string> other_half(std::string_view name) {
+  const merge::ParsedGenericName parsed = parse_generic_name(name);
+  if (parsed.kind == GenericName::kData) return fmt::format("{}.index", merge::number(parsed.map));
+  if (parsed.kind == GenericName::kIndex) return fmt::format("{}.data", merge::number(parsed.map));
+  return std::nullopt;
+}
+
 constexpr std::string_view kNaming =
     "names here are <mapId>, <mapId>.data, <mapId>.index, or anything that starts with a dot for "
     "what is not finished";
 
 }  // namespace
 
-Error GenericMaps::refuse(Code code, std::string_view name, std::string reason) const {
+void GenericMaps::log_refusal(std::string_view name, const Error& error) const {
   log_limited(LogLevel::kWarning, "commit.refused",
               {{"app", shuffle_.app.str()},
                {"shuffle", merge::number(shuffle_.shuffle)},
                {"name", name.substr(0, 80)},
-               {"reason", reason}});
-  return make_error(code, std::move(reason));
+               {"reason", error.message}});
+}
+
+Error GenericMaps::refuse(Code code, std::string_view name, std::string reason) const {
+  Error error = make_error(code, std::move(reason));
+  log_refusal(name, error);
+  return error;
 }
 
 std::string GenericMaps::top_name(const NameInTree& target) const {
@@ -47,12 +65,58 @@ bool GenericMaps::is_committed(std::string_view top) const {
   return is_final(name.kind) && sink_.is_committed(shuffle_, name.map);
 }
 
-Status GenericMaps::before_change(const NameInTree& target) {
+Status GenericMaps::before_attributes(const NameInTree& target) {
   const std::string top = top_name(target);
-  if (is_committed(top)) {
-    return refuse(Code::kReadOnly, top,
-                  "it is committed, and committed map outputs do not change: remove it first");
+  if (!is_committed(top)) return ok();
+  return refuse(Code::kReadOnly, top,
+                "it is committed, and committed map outputs do not change: remove it first");
+}
+
+Status GenericMaps::before_link(const NameInTree& to, nlink_t links) {
+  if (links == 0 || !to.in_tree_root || !is_final(parse_generic_name(to.name).kind)) return ok();
+  Error error{Code::kInvalidArgument, EMLINK,
+              "a committed file has one name: rename it instead of linking it"};
+  log_refusal(to.name, error);
+  return error;
+}
+
+Result<CommitScope> GenericMaps::settle(const std::vector<std::string>& paths) {
+  constexpr std::chrono::seconds kMaxWait{1};  // for closes that have been made already
+  constexpr std::chrono::milliseconds kStep{1};
+  const auto deadline = std::chrono::steady_clock::now() + kMaxWait;
+  while (true) {
+    CommitScope scope(gate_);
+    Status settled = ok();
+    for (const std::string& path : paths) {
+      if (settled) settled = check_settled(path, is_open_);
+    }
+    if (settled) return scope;
+    if (!may_settle(settled.error()) || std::chrono::steady_clock::now() >= deadline)
+      return settled.error();
+    scope.unlock();
+    std::this_thread::sleep_for(kStep);
   }
+}
+
+Result<CommitScope> GenericMaps::commit_scope(const NameInTree& from, const NameInTree& to,
+                                              bool exchange) {
+  std::vector<std::string> paths;
+  const auto add = [&](const NameInTree& source, const NameInTree& target) -> Status {
+    if (!target.in_tree_root || !is_final(parse_generic_name(target.name).kind)) return ok();
+    TRY_ASSIGN(std::string path, source.backing_path());
+    paths.push_back(std::move(path));
+    if (auto other = other_half(target.name)) paths.push_back(root_ + "/" + *other);
+    return ok();
+  };
+  TRY(add(from, to));
+  if (exchange) TRY(add(to, from));
+  auto scope = settle(paths);
+  if (!scope) log_refusal(to.name, scope.error());
+  return scope;
+}
+
+Status GenericMaps::before_change(const NameInTree& target) {
+  TRY(before_attributes(target));
   TRY(sink_.check_quota(shuffle_));
   return target.in_tree_root ? check_new_name(target) : ok();
 }
@@ -75,13 +139,8 @@ Status GenericMaps::check_new_name(const NameInTree& target) const {
 }
 
 Status GenericMaps::before_rename(const NameInTree& from, const NameInTree& to) {
-  for (const NameInTree* name : {&from, &to}) {
-    const std::string top = top_name(*name);
-    if (is_committed(top)) {
-      return refuse(Code::kReadOnly, top,
-                    "it is committed, and committed map outputs do not change: remove it first");
-    }
-  }
+  TRY(before_attributes(from));
+  TRY(before_attributes(to));
   return to.in_tree_root ? check_target(from, to) : ok();
 }
 
@@ -104,7 +163,24 @@ void GenericMaps::after_rename(const NameInTree& /*from*/, const NameInTree& to)
 }
 
 void GenericMaps::after_link(const NameInTree& to) {
-  if (to.in_tree_root) appeared(to.name);
+  if (to.in_tree_root) appeared_in_place(to.name);
+}
+
+void GenericMaps::appeared_in_place(std::string_view name) {
+  const auto other = other_half(name);
+  if (!other) return;
+  // Who still writes to either half commits both when it closes.
+  for (const std::string& half : {std::string(name), *other}) {
+    struct stat attr{};
+    if (is_open_ && ::lstat((root_ + "/" + half).c_str(), &attr) == 0 &&
+        is_open_(attr.st_dev, attr.st_ino))
+      return;
+  }
+  const auto scope = settle({root_ + "/" + std::string(name), root_ + "/" + *other});
+  if (scope)
+    appeared(name);
+  else
+    log_refusal(name, scope.error());
 }
 
 void GenericMaps::after_remove(const NameInTree& target, bool /*was_directory*/) {
@@ -119,8 +195,7 @@ void GenericMaps::after_write_close(const std::string& path) {
   const auto slash = path.rfind('/');
   if (slash == std::string::npos || path.substr(0, slash) != root_) return;
   const std::string name = path.substr(slash + 1);
-  const GenericName kind = parse_generic_name(name).kind;
-  if (kind == GenericName::kData || kind == GenericName::kIndex) appeared(name);
+  appeared_in_place(name);
 }
 
 }  // namespace shufflefs::fs

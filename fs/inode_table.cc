@@ -29,7 +29,7 @@ InodeTable::InodeTable(Fd saved, KeptFiles* kept)
   }
 }
 
-InodeTable::Remembered InodeTable::remember(const InodeRecord& seen, Fd path_fd) {
+InodeTable::Remembered InodeTable::remember_with(const InodeRecord& seen, Fd& path_fd) {
   const Key key{seen.device, seen.inode};
   const uint64_t number = shard_number(key);
   Shard& shard = shards_[number];
@@ -62,8 +62,16 @@ std::optional<InodeRecord> InodeTable::find(uint64_t nodeid) const {
 }
 
 void InodeTable::keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd) {
-  if (kept_ != nullptr) kept_->keep(KeptKind::kInode, nodeid, path_fd.get());
-  shard.pinned.insert_or_assign(nodeid, std::move(path_fd));
+  Pin& pin = shard.pinned[nodeid];
+  if (!pin.fd) pin.fd = std::move(path_fd);
+  keep_locked(nodeid, pin);
+}
+
+void InodeTable::keep_locked(uint64_t nodeid, Pin& pin) {
+  pin.stays = true;
+  if (kept_ == nullptr || pin.kept) return;
+  kept_->keep(KeptKind::kInode, nodeid, pin.fd.get());
+  pin.kept = true;
 }
 
 void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
@@ -71,15 +79,56 @@ void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
   Shard& shard = shards_[shard_number(key)];
   const MutexLock lock(shard.mu);
   const auto known = shard.by_key.find(key);
-  if (known == shard.by_key.end() || shard.pinned.contains(known->second)) return;
+  if (known == shard.by_key.end()) return;
   keep_pinned_locked(shard, known->second, std::move(path_fd));
+}
+
+uint64_t InodeTable::begin_removal(uint64_t device, uint64_t inode, Fd path_fd) {
+  const Key key{device, inode};
+  Shard& shard = shards_[shard_number(key)];
+  const std::lock_guard lock(shard.mu);
+  const auto known = shard.by_key.find(key);
+  if (known == shard.by_key.end()) return 0;
+  Pin& pin = shard.pinned[known->second];
+  if (!pin.fd) pin.fd = std::move(path_fd);
+  ++pin.removals;
+  return known->second;
+}
+
+void InodeTable::end_removal(uint64_t nodeid, Removal how) {
+  Fd unneeded;  // closed without the lock: that may free the file's space
+  Shard& shard = shard_of(nodeid);
+  const std::lock_guard lock(shard.mu);
+  const auto it = shard.pinned.find(nodeid);
+  if (it == shard.pinned.end()) return;
+  Pin& pin = it->second;
+  if (pin.removals > 0) --pin.removals;
+  const bool found_again = saved_[shard.by_nodeid.at(nodeid)].lookups > 1;
+  struct stat attr{};
+  if (how == Removal::kKept)
+    keep_locked(nodeid, pin);
+  else if (how == Removal::kUntilForgotten || (how == Removal::kIfFoundAgain && found_again))
+    pin.stays = pin.stays || (::fstat(pin.fd.get(), &attr) == 0 && attr.st_nlink == 0);
+  if (pin.stays || pin.removals > 0) return;
+  unneeded = std::move(pin.fd);
+  shard.pinned.erase(it);
+}
+
+void InodeTable::hold_removed(uint64_t nodeid, Fd path_fd) {
+  Shard& shard = shard_of(nodeid);
+  const std::lock_guard lock(shard.mu);
+  if (!shard.by_nodeid.contains(nodeid)) return;
+  Pin& pin = shard.pinned[nodeid];
+  if (!pin.fd) pin.fd = std::move(path_fd);
+  pin.stays = true;
 }
 
 void InodeTable::restore_pinned(uint64_t nodeid, Fd path_fd) {
   Shard& shard = shard_of(nodeid);
   const MutexLock lock(shard.mu);
   if (shard.by_nodeid.contains(nodeid)) {
-    shard.pinned.insert_or_assign(nodeid, std::move(path_fd));
+    shard.pinned.insert_or_assign(
+        nodeid, Pin{.fd = std::move(path_fd), .removals = 0, .stays = true, .kept = true});
   } else if (kept_ != nullptr) {
     kept_->drop(KeptKind::kInode, nodeid);  // killed between the two
   }
@@ -98,10 +147,11 @@ Fd InodeTable::duplicate_pinned(uint64_t nodeid) const {
   const MutexLock lock(shard.mu);
   const auto it = shard.pinned.find(nodeid);
   if (it == shard.pinned.end()) return Fd();
-  return Fd(::fcntl(it->second.get(), F_DUPFD_CLOEXEC, 3));
+  return Fd(::fcntl(it->second.fd.get(), F_DUPFD_CLOEXEC, 3));
 }
 
 std::optional<InodeRecord> InodeTable::forget(uint64_t nodeid, uint64_t count) {
+  Pin unneeded;  // closed without the lock: that may free the file's space
   Shard& shard = shard_of(nodeid);
   const MutexLock lock(shard.mu);
   const auto it = shard.by_nodeid.find(nodeid);
@@ -116,7 +166,12 @@ std::optional<InodeRecord> InodeTable::forget(uint64_t nodeid, uint64_t count) {
   if (by_key != shard.by_key.end() && by_key->second == nodeid) shard.by_key.erase(by_key);
   saved_.remove(it->second);
   shard.by_nodeid.erase(it);
-  if (shard.pinned.erase(nodeid) != 0 && kept_ != nullptr) kept_->drop(KeptKind::kInode, nodeid);
+  const auto pin = shard.pinned.find(nodeid);
+  if (pin != shard.pinned.end()) {
+    if (pin->second.kept) kept_->drop(KeptKind::kInode, nodeid);
+    unneeded = std::move(pin->second);
+    shard.pinned.erase(pin);
+  }
   return gone;
 }
 

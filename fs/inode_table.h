@@ -80,11 +80,27 @@ class InodeTable {
   };
   // Counts a lookup of the file that `seen` describes (nodeid and lookups are ignored), which
   // becomes known if it is not. `path_fd` is kept if the file is new and has no handle.
-  Remembered remember(const InodeRecord& seen, Fd path_fd);
+  Remembered remember(const InodeRecord& seen, Fd path_fd) { return remember_with(seen, path_fd); }
+  // The same; otherwise `path_fd` stays the caller's.
+  Remembered remember_with(const InodeRecord& seen, Fd& path_fd);
 
   [[nodiscard]] std::optional<InodeRecord> find(uint64_t nodeid) const;
   // Keeps a descriptor of the file with that number, if it is known and has none yet.
   void pin(uint64_t device, uint64_t inode, Fd path_fd);
+  // Before a name of the file with that number is removed: somebody who has just looked it up may
+  // still open it by its nodeid, and its handle goes stale with its last name. Holds the file and
+  // returns the nodeid for end_removal(), 0 if the file is not known (then nothing is held).
+  [[nodiscard]] uint64_t begin_removal(uint64_t device, uint64_t inode, Fd path_fd);
+  enum class Removal {
+    kFailed,          // the file has its name still
+    kIfFoundAgain,    // if that was its last name: held until it is forgotten, if it was looked up
+                      // more than once
+    kUntilForgotten,  // if that was its last name: held until it is forgotten
+    kKept,            // the same for anything but a regular file, and kept where it outlives us
+  };
+  void end_removal(uint64_t nodeid, Removal how);
+  // The file has no name any more: held until it is forgotten.
+  void hold_removed(uint64_t nodeid, Fd path_fd);
   // What a worker before us had pinned. At start.
   void restore_pinned(uint64_t nodeid, Fd path_fd);
   // The latest node of the file with that number; 0 if it is not known.
@@ -109,13 +125,19 @@ class InodeTable {
   struct KeyHash {
     std::size_t operator()(const Key& key) const { return mix(key); }
   };
+  struct Pin {
+    Fd fd;
+    uint32_t removals = 0;  // under way
+    bool stays = false;     // until the file is forgotten
+    bool kept = false;      // by `kept_` as well
+  };
   struct Shard {
     mutable Mutex mu;
     // It guards the records that they lead to as well.
     std::unordered_map<uint64_t, uint32_t> by_nodeid GUARDED_BY(mu);  // the record's number
     std::unordered_map<Key, uint64_t, KeyHash> by_key
         GUARDED_BY(mu);  // the latest nodeid of a file
-    std::unordered_map<uint64_t, Fd> pinned GUARDED_BY(mu);
+    std::unordered_map<uint64_t, Pin> pinned GUARDED_BY(mu);
   };
   static constexpr std::size_t kShards = std::size_t{1} << kShardBits;
 
@@ -131,6 +153,7 @@ class InodeTable {
   static constexpr std::size_t kMostBytes = std::size_t{8} << 30U;  // some 70 million inodes
 
   void keep_pinned_locked(Shard& shard, uint64_t nodeid, Fd path_fd) REQUIRES(shard.mu);
+  void keep_locked(uint64_t nodeid, Pin& pin);
 
   KeptFiles* const kept_;
   // Counter i: the next number of shard i, none ever used twice.

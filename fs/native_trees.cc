@@ -122,7 +122,7 @@ Result<fuse_entry_param> NativeFs::lookup_root(TreeId id) {
   if (!found) return make_error(Code::kNotFound, "this native tree has been removed");
   Fd fd(::openat(found->mount_fd.get(), ".", O_PATH | O_CLOEXEC));
   if (!fd) return errno_error("cannot open " + found->path);
-  OsResult<fuse_entry_param> entry = enter(found, std::move(fd));
+  OsResult<fuse_entry_param> entry = enter(found, fd);
   if (!entry) return errno_error("cannot look up " + found->path, entry.error().value);
   return *entry;
 }
@@ -150,10 +150,26 @@ OsResult<Node> NativeFs::open_record(const InodeRecord& record, int flags) {
   return node;
 }
 
-void NativeFs::keep_removed(const Tree& tree, Fd fd) {
+NativeFs::Removal::Removal(NativeFs& native, const Node& directory, const char* name, Kind kind)
+    : inodes_(native.inodes_) {
+  if (!directory.tree->has_handles) return;  // pinned anyway
+  Fd fd(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat attr{};
-  if (!tree.has_handles || ::fstat(fd.get(), &attr) != 0) return;  // pinned anyway
-  inodes_.pin(attr.st_dev, attr.st_ino, std::move(fd));
+  if (!fd || ::fstat(fd.get(), &attr) != 0) return;
+  // Of regular files we know who has them open: see keep_if_open().
+  using How = InodeTable::Removal;
+  const How regular = kind == Kind::kUnlinked ? How::kIfFoundAgain : How::kUntilForgotten;
+  how_ = S_ISREG(attr.st_mode) ? regular : How::kKept;
+  nodeid_ = inodes_.begin_removal(attr.st_dev, attr.st_ino, std::move(fd));
+}
+
+NativeFs::Removal::~Removal() {
+  if (nodeid_ != 0) inodes_.end_removal(nodeid_, InodeTable::Removal::kFailed);
+}
+
+void NativeFs::Removal::done() {
+  if (nodeid_ != 0) inodes_.end_removal(nodeid_, how_);
+  nodeid_ = 0;
 }
 
 OsResult<Node> NativeFs::node(fuse_ino_t ino) {
@@ -182,10 +198,16 @@ Fd NativeFs::open_for_passthrough(fuse_ino_t ino) {
 OsResult<fuse_entry_param> NativeFs::lookup(const Node& directory, const char* name) {
   Fd fd(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return last_errno();
-  return enter(directory.tree, std::move(fd));
+  OsResult<fuse_entry_param> entry = enter(directory.tree, fd);
+  // A name that the kernel checks once more may have lost its file meanwhile, before that removal
+  // could see that it was found again.
+  struct stat attr{};
+  if (entry && fd && ::fstat(fd.get(), &attr) == 0 && attr.st_nlink == 0)
+    inodes_.hold_removed(entry->ino, std::move(fd));
+  return entry;
 }
 
-OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tree, Fd fd) {
+OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tree, Fd& fd) {
   fuse_entry_param entry{};
   if (::fstat(fd.get(), &entry.attr) != 0) return last_errno();
   InodeRecord seen;
@@ -196,7 +218,7 @@ OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tr
   // Something else may be mounted inside the tree: its handles cannot be opened by way of the
   // tree's mount.
   if (tree->has_handles && seen.device == tree->device) seen.handle = handle_of(fd.get());
-  const InodeTable::Remembered remembered = inodes_.remember(seen, std::move(fd));
+  const InodeTable::Remembered remembered = inodes_.remember_with(seen, fd);
   if (remembered.is_new) {
     const std::lock_guard lock(mu_);
     ++tree->known_nodes;

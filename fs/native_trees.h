@@ -126,12 +126,30 @@ class NativeFs {
   Fd open_for_passthrough(fuse_ino_t ino);
   OsResult<fuse_entry_param> lookup(const Node& directory, const char* name);
   // Counts a lookup of the file behind an open descriptor.
-  OsResult<fuse_entry_param> enter(const std::shared_ptr<const Tree>& tree, Fd fd);
+  OsResult<fuse_entry_param> enter(const std::shared_ptr<const Tree>& tree, Fd& fd);
   void forget(fuse_ino_t ino, uint64_t count);
-  // `fd` is open (O_PATH) on something that has just been removed. If the kernel knows it, the
-  // descriptor is kept until it is forgotten: somebody may still use it in ways that we do not hear
-  // of (a working directory, an open fifo), and a handle of what has been removed is stale.
-  void keep_removed(const Tree& tree, Fd fd);
+  // Around the removal or replacement of a name. Whoever has just found the file by it opens it by
+  // its nodeid, or uses it in ways that we do not hear of (a working directory, an open fifo), and
+  // natively that works; a handle of what has been removed is stale. So a descriptor is held until
+  // the kernel forgets the file, which it does at once where nobody uses it.
+  //
+  // The space of a file comes back a little later by that than natively. So a regular file that is
+  // unlinked is held only if it was looked up more than once: the kernel looks up a name again when
+  // its first try to open it fails, and gives up if the second one fails as well.
+  class Removal {
+   public:
+    enum class Kind { kReplaced, kUnlinked };
+    Removal(NativeFs& native, const Node& directory, const char* name, Kind kind);
+    ~Removal();
+    Removal(const Removal&) = delete;
+    Removal& operator=(const Removal&) = delete;
+    void done();  // the name is gone
+
+   private:
+    InodeTable& inodes_;
+    uint64_t nodeid_ = 0;  // 0: nothing is held
+    InodeTable::Removal how_{};
+  };
   // `name` is about to lose its file. If that is open in the ordinary mode, a descriptor is kept
   // where it outlives us: nothing else would hold the file while a new worker starts.
   void keep_if_open(const Node& directory, const char* name);
@@ -148,6 +166,11 @@ class NativeFs {
   // device, and `tar` or `cp` take equal numbers for hard links: each further disk's numbers are
   // made different by its top bits.
   static ino_t shown_inode(const Tree& tree, ino_t inode) { return inode ^ tree.inode_tag; }
+
+  // Whether the mount has that file open for writing. Any thread.
+  [[nodiscard]] bool is_open_for_writing(uint64_t device, uint64_t inode) const {
+    return handles_.has_writer(inodes_.nodeid_of(device, inode));
+  }
 
   // One descriptor per different device that the trees are on.
   [[nodiscard]] std::vector<std::shared_ptr<const Tree>> trees_by_device() const;

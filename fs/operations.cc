@@ -36,9 +36,13 @@ int before_change(const Node& directory, const char* name) {
   return allowed ? 0 : allowed.error().fuse_errno();
 }
 
-int before_write(const Node& file) {
-  if (!file.tree->hooks->guards_writes()) return 0;
-  const std::string path = path_of_descriptor(file.fd.get());
+namespace {
+
+// Calls `check` with the name that `fd` has; 0 or the errno to answer.
+template <class Check>
+int check_by_name(const Tree& tree, int fd, Check check) {
+  if (!tree.hooks->guards_writes()) return 0;
+  const std::string path = path_of_descriptor(fd);
   if (path.empty()) return 0;  // it has no name that could be guarded
   const std::size_t slash = path.rfind('/');
   const Fd directory(::open(path.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -46,10 +50,24 @@ int before_write(const Node& file) {
   if (!directory || ::fstat(directory.get(), &attr) != 0) return errno;
   const NameInTree target{
       .directory_fd = directory.get(),
-      .in_tree_root = attr.st_dev == file.tree->device && attr.st_ino == file.tree->root_inode,
+      .in_tree_root = attr.st_dev == tree.device && attr.st_ino == tree.root_inode,
       .name = std::string_view(path).substr(slash + 1)};
-  const Status allowed = file.tree->hooks->before_change(target);
+  const Status allowed = check(*tree.hooks, target);
   return allowed ? 0 : allowed.error().fuse_errno();
+}
+
+}  // namespace
+
+int before_write(const Node& file) {
+  return check_by_name(*file.tree, file.fd.get(), [](TreeHooks& hooks, const NameInTree& target) {
+    return hooks.before_change(target);
+  });
+}
+
+int before_attributes(const Tree& tree, int fd) {
+  return check_by_name(tree, fd, [](TreeHooks& hooks, const NameInTree& target) {
+    return hooks.before_attributes(target);
+  });
 }
 
 }  // namespace shufflefs::fs

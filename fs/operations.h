@@ -77,5 +77,7 @@ inline NameInTree name_in(const Node& directory, const char* name) {
 int before_change(const Node& directory, const char* name);
 // The same for a file of which we know only the inode, about to be written to or truncated.
 int before_write(const Node& file);
+// The same for `fd` of that tree, whose attributes are about to change or which is to get a name.
+int before_attributes(const Tree& tree, int fd);
 
 }  // namespace shufflefs::fs

@@ -123,6 +123,9 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   if (is_virtual(ino)) return ops.virtual_ops.setattr(req, ino, attr, to_set);
   const OsResult<Target> target = find_target(ops, ino, info);
   if (!target) return void(fuse_reply_err(req, target.error().value));
+  const ChangeScope scope = target->tree->hooks->change_scope();
+  if (const int refused = before_attributes(*target->tree, target->fd()); refused != 0)
+    return void(fuse_reply_err(req, refused));
   if (const int error = change_attributes(req, *target, *attr, to_set); error != 0) {
     return void(fuse_reply_err(req, error));
   }

@@ -28,6 +28,7 @@ void make_entry(fuse_req_t req, fuse_ino_t parent, const char* name, Make make, 
   Operations& ops = operations(req);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
+  const ChangeScope scope = directory->tree->hooks->change_scope();
   if (const int refused = before_change(*directory, name); refused != 0)
     return void(fuse_reply_err(req, refused));
   int error = 0;
@@ -79,6 +80,18 @@ bool is_same_file(const Node& node, int directory, const char* name) {
   return there.st_dev == attr.st_dev && there.st_ino == attr.st_ino && there.st_mode != 0;
 }
 
+// 0 or the errno to answer.
+int before_new_name(const Node& node, const Node& directory, const char* new_name) {
+  if (const int refused = before_attributes(*node.tree, node.fd.get()); refused != 0)
+    return refused;
+  if (const int refused = before_change(directory, new_name); refused != 0) return refused;
+  struct stat attr{};
+  if (::fstat(node.fd.get(), &attr) != 0) return errno;
+  const Status allowed =
+      directory.tree->hooks->before_link(name_in(directory, new_name), attr.st_nlink);
+  return allowed ? 0 : allowed.error().fuse_errno();
+}
+
 void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new_name) {
   Operations& ops = operations(req);
   if (is_virtual(ino) != is_virtual(new_parent)) return void(fuse_reply_err(req, EXDEV));
@@ -88,7 +101,8 @@ void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new
   const OsResult<Node> directory = ops.native.node(new_parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
   if (node->tree->id != directory->tree->id) return void(fuse_reply_err(req, EXDEV));
-  if (const int refused = before_change(*directory, new_name); refused != 0)
+  ChangeScope scope = directory->tree->hooks->change_scope();
+  if (const int refused = before_new_name(*node, *directory, new_name); refused != 0)
     return void(fuse_reply_err(req, refused));
   if (::linkat(node->fd.get(), "", directory->fd.get(), new_name, AT_EMPTY_PATH) != 0) {
     const int error = errno;
@@ -96,6 +110,7 @@ void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new
                                is_same_file(*node, directory->fd.get(), new_name);
     if (!linked_before) return void(fuse_reply_err(req, error));
   }
+  if (scope.owns_lock()) scope.unlock();
   directory->tree->hooks->after_link(name_in(*directory, new_name));
   const OsResult<fuse_entry_param> entry = ops.native.lookup(*directory, new_name);
   if (!entry) return void(fuse_reply_err(req, entry.error().value));

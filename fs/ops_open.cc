@@ -48,12 +48,14 @@ std::shared_ptr<OpenFile> add_handle(fuse_req_t req, fuse_ino_t ino,
 }
 
 void drop_handle(Operations& ops, uint64_t key) {
-  const HandleTable::Removed removed = ops.handles.remove(key);
+  HandleTable::Removed removed = ops.handles.remove(key);
   if (!removed.file) return;
   ops.passthrough.close(removed.file->nodeid);
-  if (removed.was_last_writer) {
-    removed.file->tree->hooks->after_write_close(path_of_descriptor(removed.file->fd.get()));
-  }
+  if (!removed.was_last_writer) return;
+  const std::shared_ptr<const Tree> tree = removed.file->tree;
+  const std::string path = path_of_descriptor(removed.file->fd.get());
+  removed.file.reset();
+  tree->hooks->after_write_close(path);
 }
 
 // Before a request that comes again is executed again: closes what its first execution opened.
@@ -68,9 +70,11 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   Operations& ops = operations(req);
   if (is_virtual(ino)) return ops.virtual_ops.open(req, ino, info);
   drop_first_execution(ops);
+  ChangeScope scope;
   if (opens_for_change(info->flags)) {
     const OsResult<Node> node = ops.native.node(ino);
     if (!node) return void(fuse_reply_err(req, node.error().value));
+    scope = node->tree->hooks->change_scope();
     if (const int refused = before_write(*node); refused != 0)
       return void(fuse_reply_err(req, refused));
   }
@@ -80,6 +84,7 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   }();
   if (!node) return void(fuse_reply_err(req, node.error().value));
   const auto file = add_handle(req, ino, node->tree, std::move(node->fd), *info);
+  if (scope.owns_lock()) scope.unlock();
   if (fuse_reply_open(req, info) == -ENOENT) drop_handle(ops, file->key);
 }
 
@@ -107,16 +112,17 @@ OsResult<Fd> create_file(fuse_req_t req, const Node& directory, const char* name
 
 // `is_nameless`: only its descriptors hold the file.
 void reply_created(fuse_req_t req, const Node& directory, Fd fd, bool is_nameless,
-                   fuse_file_info* info) {
+                   ChangeScope scope, fuse_file_info* info) {
   Operations& ops = operations(req);
   // Without a handle the table wants an O_PATH descriptor to keep, not one that counts as a writer.
   Fd path_fd(::open(ProcPath(fd.get()).get(), O_PATH | O_CLOEXEC));
   if (!path_fd) return void(fuse_reply_err(req, errno));
-  OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, std::move(path_fd));
+  OsResult<fuse_entry_param> entry = ops.native.enter(directory.tree, path_fd);
   if (!entry) return void(fuse_reply_err(req, entry.error().value));
   const auto file = add_handle(req, entry->ino, directory.tree, std::move(fd), *info);
   entry->attr_timeout = ops.native.attribute_seconds(*directory.tree, entry->ino);
   if (is_nameless && file->backing_id == 0) ops.native.keep_open(*file);
+  if (scope.owns_lock()) scope.unlock();
   if (fuse_reply_create(req, &*entry, info) != -ENOENT) return;
   drop_handle(ops, file->key);
   ops.native.forget(entry->ino, 1);
@@ -129,11 +135,12 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   drop_first_execution(ops);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
+  ChangeScope scope = directory->tree->hooks->change_scope();
   if (const int refused = before_change(*directory, name); refused != 0)
     return void(fuse_reply_err(req, refused));
   OsResult<Fd> fd = create_file(req, *directory, name, mode, info->flags);
   if (!fd) return void(fuse_reply_err(req, fd.error().value));
-  reply_created(req, *directory, std::move(*fd), false, info);
+  reply_created(req, *directory, std::move(*fd), false, std::move(scope), info);
 }
 
 void tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* info) {
@@ -149,7 +156,7 @@ void tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* inf
     fd = Fd(::openat(directory->fd.get(), ".", flags, mode));
   }
   if (!fd) return void(fuse_reply_err(req, errno));
-  reply_created(req, *directory, std::move(fd), true, info);
+  reply_created(req, *directory, std::move(fd), true, {}, info);
 }
 
 void flush(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*info*/) { fuse_reply_err(req, 0); }

@@ -11,18 +11,6 @@
 namespace shufflefs::fs {
 namespace {
 
-// What a removal of the name would take away from somebody who still uses it, open with O_PATH:
-// directories and special files, which the kernel opens without telling us. Of regular files we
-// know who has them open, and holding one here would delay the return of its space.
-Fd hold_unless_regular(const Node& directory, const char* name) {
-  struct stat attr{};
-  if (::fstatat(directory.fd.get(), name, &attr, AT_SYMLINK_NOFOLLOW) != 0 ||
-      S_ISREG(attr.st_mode)) {
-    return Fd();
-  }
-  return Fd(::openat(directory.fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-}
-
 bool exists(const Node& directory, const char* name) {
   struct stat attr{};
   return ::fstatat(directory.fd.get(), name, &attr, AT_SYMLINK_NOFOLLOW) == 0;
@@ -69,17 +57,20 @@ void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_
     hooks.after_rename(name_in(*from, name), name_in(*to, new_name));
     return void(fuse_reply_err(req, 0));
   }
+  const bool is_exchange = (flags & RENAME_EXCHANGE) != 0;
+  const auto scope = hooks.commit_scope(name_in(*from, name), name_in(*to, new_name), is_exchange);
+  if (!scope) return void(fuse_reply_err(req, scope.error().fuse_errno()));
   if (const Status allowed = hooks.before_rename(name_in(*from, name), name_in(*to, new_name));
       !allowed) {
     return void(fuse_reply_err(req, allowed.error().fuse_errno()));
   }
-  if ((flags & RENAME_EXCHANGE) != 0) return exchange(req, *from, name, *to, new_name);
+  if (is_exchange) return exchange(req, *from, name, *to, new_name);
   if ((flags & RENAME_NOREPLACE) == 0) ops.native.keep_if_open(*to, new_name);
-  Fd replaced = hold_unless_regular(*to, new_name);
+  NativeFs::Removal replaced(ops.native, *to, new_name, NativeFs::Removal::Kind::kReplaced);
   if (::renameat2(from->fd.get(), name, to->fd.get(), new_name, flags) != 0) {
     return void(fuse_reply_err(req, errno));
   }
-  if (replaced) ops.native.keep_removed(*to->tree, std::move(replaced));
+  replaced.done();
   hooks.after_rename(name_in(*from, name), name_in(*to, new_name));
   fuse_reply_err(req, 0);
 }
@@ -88,13 +79,13 @@ void remove_name(fuse_req_t req, fuse_ino_t parent, const char* name, bool is_di
   Operations& ops = operations(req);
   const OsResult<Node> directory = ops.native.node(parent);
   if (!directory) return void(fuse_reply_err(req, directory.error().value));
-  Fd doomed = hold_unless_regular(*directory, name);
-  if (!doomed && !is_directory) ops.native.keep_if_open(*directory, name);
+  if (!is_directory) ops.native.keep_if_open(*directory, name);
+  NativeFs::Removal removal(ops.native, *directory, name, NativeFs::Removal::Kind::kUnlinked);
   if (::unlinkat(directory->fd.get(), name, is_directory ? AT_REMOVEDIR : 0) != 0) {
     const int error = errno;
     if (error != ENOENT || !current_request().resent) return void(fuse_reply_err(req, error));
   }
-  if (doomed) ops.native.keep_removed(*directory->tree, std::move(doomed));
+  removal.done();
   directory->tree->hooks->after_remove(name_in(*directory, name), is_directory);
   fuse_reply_err(req, 0);
 }

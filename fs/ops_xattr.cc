@@ -19,6 +19,9 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
   if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
   const OsResult<Node> node = ops.native.node(ino);
   if (!node) return void(fuse_reply_err(req, node.error().value));
+  const ChangeScope scope = node->tree->hooks->change_scope();
+  if (const int refused = before_attributes(*node->tree, node->fd.get()); refused != 0)
+    return void(fuse_reply_err(req, refused));
   if (current_request().resent) flags &= ~XATTR_CREATE;  // it may be there by our own doing
   if (::setxattr(ProcPath(node->fd.get()).get(), name, value, size, flags) != 0) {
     return void(fuse_reply_err(req, errno));
@@ -78,6 +81,9 @@ void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
   if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
   const OsResult<Node> node = ops.native.node(ino);
   if (!node) return void(fuse_reply_err(req, node.error().value));
+  const ChangeScope scope = node->tree->hooks->change_scope();
+  if (const int refused = before_attributes(*node->tree, node->fd.get()); refused != 0)
+    return void(fuse_reply_err(req, refused));
   if (::removexattr(ProcPath(node->fd.get()).get(), name) != 0) {
     const int error = errno;
     if (error != ENODATA || !current_request().resent) return void(fuse_reply_err(req, error));

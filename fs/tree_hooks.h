@@ -4,10 +4,14 @@
 // ones are refused.
 //
 // Threads: called on FUSE threads, concurrently. A hook returns at once: no network, no waiting, at
-// most a look at a small local file. The `after_` hooks run when the operation has succeeded and
-// before the kernel is answered.
+// most a look at a small local file; only commit_scope() may wait, for a second. The `after_` hooks
+// run when the operation has succeeded and before the kernel is answered.
 #pragma once
 
+#include <sys/types.h>
+
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 
@@ -26,9 +30,25 @@ struct NameInTree {
   [[nodiscard]] Result<std::string> backing_path() const;
 };
 
+// Held from before_change() or before_attributes() to the end of the operation, so that nothing is
+// opened, made or changed while a commit looks at the same files.
+using ChangeScope = std::shared_lock<std::shared_mutex>;
+using CommitScope = std::unique_lock<std::shared_mutex>;
+
 class TreeHooks {
  public:
   virtual ~TreeHooks() = default;
+
+  // Before the checks of anything that changes a file or makes a name; it must not be held when a
+  // handle is dropped.
+  [[nodiscard]] virtual ChangeScope change_scope() { return {}; }
+  // Before the checks of a rename (`exchange`: of both names), held to its end: nobody can change
+  // what it commits. An error refuses the rename.
+  [[nodiscard]] virtual Result<CommitScope> commit_scope(const NameInTree& /*from*/,
+                                                         const NameInTree& /*to*/,
+                                                         bool /*exchange*/) {
+    return CommitScope();
+  }
 
   // False: before_change() need not be called for files that are opened for writing or truncated.
   // Those requests name an inode, and finding its directory and name costs four system calls.
@@ -40,12 +60,16 @@ class TreeHooks {
   virtual Status before_rename(const NameInTree& /*from*/, const NameInTree& /*to*/) {
     return ok();
   }
+  // Before its attributes change, or it gets another name.
+  virtual Status before_attributes(const NameInTree& /*target*/) { return ok(); }
+  // Before a file that has `links` names gets that one too, after before_change().
+  virtual Status before_link(const NameInTree& /*to*/, nlink_t /*links*/) { return ok(); }
 
   virtual void after_rename(const NameInTree& /*from*/, const NameInTree& /*to*/) {}
   virtual void after_link(const NameInTree& /*to*/) {}
   virtual void after_remove(const NameInTree& /*target*/, bool /*was_directory*/) {}
-  // The last close of a file that was open for writing; `path` is where it is now (empty if it was
-  // unlinked).
+  // The last close of a file that was open for writing, after it has been closed; `path` is where
+  // it is now (empty if it was unlinked).
   virtual void after_write_close(const std::string& /*path*/) {}
   // An extended attribute of the file or directory at `path` was set or removed.
   virtual void after_attribute(const std::string& /*path*/, std::string_view /*attribute*/) {}

@@ -19,10 +19,6 @@ constexpr const char* kMergedAttribute = "user.shufflefs.merged";
 constexpr const char* kBytesAttribute = "user.shufflefs.bytes";
 constexpr const char* kPartitionsAttribute = "user.shufflefs.partitions";
 
-Error missing(const VirtualNode& node) {
-  return make_error(Code::kNotFound, "there is no " + path_of(node));
-}
-
 VirtualNode partitions_of(const ShuffleKey& key) {
   VirtualNode node;
   node.kind = NodeKind::kPartitions;
@@ -42,6 +38,10 @@ Facts facts_of_plan(const merge::PartitionPlan& plan) {
 }
 
 }  // namespace
+
+Error missing(const VirtualNode& node) {
+  return make_error(Code::kNotFound, "there is no " + path_of(node));
+}
 
 std::vector<std::string> VirtualContents::attribute_names(NodeKind kind) {
   if (kind == NodeKind::kPartition)
@@ -118,11 +118,33 @@ Result<Facts> VirtualContents::jar_facts(const VirtualNode& node) const {
   return facts;
 }
 
+void VirtualContents::dropped(const merge::AppId& app) {
+  ++drops_;
+  recent_.forget_below("shuffles/" + app.str());
+}
+
+uint64_t VirtualContents::life_of(const VirtualNode& node) const {
+  const bool is_of_shuffle = node.kind >= NodeKind::kShuffle && node.kind <= NodeKind::kStatus;
+  // The count never falls but by a drop.
+  const uint32_t known = is_of_shuffle ? engine_.known_partition_count(node.key()) : 0;
+  return (uint64_t{drops_.load()} << 32U) | known;
+}
+
+std::optional<Facts> VirtualContents::recent_facts(const VirtualNode& node) const {
+  auto known = recent_.find(path_of(node));
+  if (known && known->life != life_of(node)) known.reset();
+  return known;
+}
+
 Task<Result<Facts>> VirtualContents::facts(VirtualNode node) {
+  if (auto known = recent_facts(node)) co_return std::move(*known);
   const std::string path = path_of(node);
-  if (auto known = recent_.find(path)) co_return std::move(*known);
+  const uint64_t life = life_of(node);
   auto learnt = co_await learn(std::move(node));
-  if (learnt) recent_.put(path, *learnt);
+  if (learnt) {
+    learnt->life = life;
+    recent_.put(path, *learnt);
+  }
   co_return learnt;
 }
 
@@ -140,8 +162,10 @@ Task<Result<Facts>> VirtualContents::learn(VirtualNode node) {
     case NodeKind::kInfoFile: co_return co_await text_facts(std::move(node));
     default: break;
   }
-  if (auto now = facts_now(node)) co_return std::move(*now);
-  co_return missing(node);
+  co_return co_await offload(engine_.runtime(), [this, &node] {
+    auto now = facts_now(node);
+    return now ? std::move(*now) : Result<Facts>(missing(node));
+  });
 }
 
 // Of an application, or of maps/ of a shuffle.
@@ -150,9 +174,15 @@ Task<Result<Facts>> VirtualContents::shuffle_exists(VirtualNode node) {
   const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
     return key.app == node.app && (node.kind == NodeKind::kApp || key.shuffle == node.shuffle);
   });
-  const bool is_empty_app = node.kind == NodeKind::kApp && places_.has_app(node.app);
-  if (!exists && !is_empty_app) co_return missing(node);
-  if (!places_.knows_owner_of(node.app)) {
+  struct Here {
+    bool has_app = false;
+    bool knows_owner = false;
+  };
+  const Here here = co_await offload(engine_.runtime(), [this, &node] {
+    return Here{places_.has_app(node.app), places_.knows_owner_of(node.app)};
+  });
+  if (!exists && !(node.kind == NodeKind::kApp && here.has_app)) co_return missing(node);
+  if (!here.knows_owner) {
     for (const ShuffleKey& key : keys) {
       if (key.app != node.app) continue;
       const merge::ShuffleTotals totals = co_await engine_.catalog().totals(key);
@@ -169,7 +199,10 @@ Task<Result<Facts>> VirtualContents::shuffle_facts(ShuffleKey key) {
   node.kind = NodeKind::kShuffle;
   node.app = key.app;
   node.shuffle = key.shuffle;
-  if (!totals.known && !places_.has_shuffle(key)) {
+  const bool is_known = totals.known || co_await offload(engine_.runtime(), [this, &key] {
+                          return places_.has_shuffle(key);
+                        });
+  if (!is_known) {
     // Made by mkdir on another node and still empty: only the listings know it.
     node.kind = NodeKind::kMaps;
     auto exists = co_await shuffle_exists(node);
@@ -183,21 +216,32 @@ Task<Result<Facts>> VirtualContents::shuffle_facts(ShuffleKey key) {
 }
 
 Task<uint32_t> VirtualContents::partition_count(ShuffleKey key) {
-  const std::string path = path_of(partitions_of(key));
-  const uint32_t count = co_await engine_.catalog().partition_count(std::move(key));
+  const VirtualNode directory = partitions_of(key);
   Facts facts;
-  facts.size = count;
-  recent_.put(path, std::move(facts));
+  facts.life = life_of(directory);
+  facts.size = co_await engine_.catalog().partition_count(std::move(key));
+  const auto count = static_cast<uint32_t>(facts.size);
+  recent_.put(path_of(directory), std::move(facts));
   co_return count;
 }
 
-// A remembered count is good enough to say yes: it never falls. It is not good enough to say no.
+// A remembered count is good enough to say yes: it falls only by a drop. It is not good enough to
+// say no.
 Task<bool> VirtualContents::has_partition(ShuffleKey key, merge::PartitionId partition) {
   // What this node knows itself costs no question.
   if (merge::number(partition) < engine_.known_partition_count(key)) co_return true;
-  const auto known = recent_.find(path_of(partitions_of(key)));
+  const auto known = recent_facts(partitions_of(key));
   if (known && merge::number(partition) < known->size) co_return true;
   co_return merge::number(partition) < co_await partition_count(std::move(key));
+}
+
+// The one place that decides what an open finds. What may be with a node that does not answer is
+// there: its reads say what is missing.
+Task<bool> VirtualContents::exists(const merge::PartitionPlan& plan) {
+  if (!plan.blocks.empty() || plan.incomplete) co_return true;
+  if (merge::number(plan.partition) < engine_.known_partition_count(plan.shuffle)) co_return true;
+  co_return merge::number(plan.partition) <
+      co_await engine_.catalog().partition_count(plan.shuffle);
 }
 
 Task<Result<Facts>> VirtualContents::partition_facts(VirtualNode node) {
@@ -273,7 +317,6 @@ Task<Result<Facts>> VirtualContents::peer_facts(VirtualNode node) {
         node.kind == NodeKind::kPeerMerged ? plan.bytes : merge::render_index_view(plan).size();
     co_return facts;
   }
-  if (auto now = facts_now(node)) co_return std::move(*now);
   co_return missing(node);
 }
 

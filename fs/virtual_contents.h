@@ -8,13 +8,16 @@
 // remembered for a second (RecentFacts), except by open().
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/gate.h"
+#include "fs/checked_files.h"
 #include "fs/namespace.h"
 #include "fs/virtual_facts.h"
 #include "fs/virtual_file.h"
@@ -27,6 +30,9 @@ namespace shufflefs::fs {
 // The files of .shufflefs/: their texts, made on the reactor when they are looked at.
 using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std::less<>>;
 
+// kNotFound, by the node's path.
+[[nodiscard]] Error missing(const VirtualNode& node);
+
 class VirtualContents {
  public:
   // `client_dir`: whose regular files .shufflefs/client/ shows; empty: none.
@@ -36,10 +42,18 @@ class VirtualContents {
         cluster_(cluster),
         texts_(std::move(texts)),
         client_dir_(std::move(client_dir)),
-        places_(engine, std::move(saved_apps)) {}
+        places_(engine, std::move(saved_apps)),
+        gate_(engine.runtime(), "contents") {}
+
+  // Ends what is under way by itself. Reactor.
+  [[nodiscard]] Task<void> close() { return gate_.close(); }
+  // A merged file was found to be damaged: what was checked before is checked again. Any thread.
+  void check_again() { checked_.clear(); }
 
   [[nodiscard]] VirtualPlaces& places() { return places_; }
   [[nodiscard]] RecentFacts& recent() { return recent_; }
+  // Something has been dropped through this mount: what was learnt before is not used any more.
+  void dropped(const merge::AppId& app);
 
   // Facts of a node, or that it does not exist. Nothing: ask facts().
   [[nodiscard]] std::optional<Result<Facts>> facts_now(const VirtualNode& node);
@@ -62,6 +76,12 @@ class VirtualContents {
   [[nodiscard]] static std::vector<std::string> attribute_names(NodeKind kind);
 
  private:
+  // Changes when the shuffle that the node is of is dropped, as far as this node has heard.
+  [[nodiscard]] uint64_t life_of(const VirtualNode& node) const;
+  // What was learnt a moment ago, and not before a drop.
+  [[nodiscard]] std::optional<Facts> recent_facts(const VirtualNode& node) const;
+  // Whether there is such a partition, after the answers that the plan was made of.
+  [[nodiscard]] Task<bool> exists(const merge::PartitionPlan& plan);
   [[nodiscard]] Task<Result<Facts>> learn(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> shuffle_exists(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> shuffle_facts(merge::ShuffleKey key);
@@ -77,8 +97,15 @@ class VirtualContents {
   [[nodiscard]] Task<Result<merge::PartitionPlan>> peer_merged_plan(VirtualNode node);
   [[nodiscard]] Task<Result<std::vector<merge::ShuffleKey>>> shuffles_seen_by(VirtualNode node);
 
-  [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan);
-  [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);
+  enum class Passed { kUnchecked, kChecked };  // to the kernel
+  [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan, Passed passed);
+  // The file, if it holds what the checksums of the plan say. A small one is looked at now. Of a
+  // large one that was not looked at yet nothing is returned, and it is looked at meanwhile.
+  [[nodiscard]] Task<std::optional<Fd>> checked(Fd file, const merge::PartitionPlan& plan);
+  // True: it is right.
+  [[nodiscard]] Task<bool> check(int fd, FileIdentity file, FileCheck check);
+  [[nodiscard]] Task<void> check_meanwhile(Fd fd, FileIdentity file, FileCheck check);
+  [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);  // looks at the disk
   [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
   [[nodiscard]] std::vector<std::string> jar_names() const;
   [[nodiscard]] Task<Result<Opened>> open_peer(VirtualNode node);
@@ -90,6 +117,10 @@ class VirtualContents {
   const std::string client_dir_;
   VirtualPlaces places_;
   RecentFacts recent_;
+  CheckedFiles checked_;
+  std::set<FileIdentity> being_checked_;  // reactor only
+  std::atomic<uint32_t> drops_ = 0;       // through this mount
+  Gate gate_;
 };
 
 }  // namespace shufflefs::fs

@@ -22,6 +22,7 @@
 namespace shufflefs::fs {
 
 struct Facts {
+  uint64_t life = 0;  // VirtualContents::life_of() when it was asked for
   uint64_t size = 0;  // bytes of a file; partitions/: how many there are
   std::vector<std::pair<std::string, std::string>> attributes;  // extended attributes
   std::shared_ptr<const std::string> text;                      // of small generated files

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "fs/checked_stream.h"
 #include "merge/plan_codec.h"
 
 namespace shufflefs::fs {
@@ -39,8 +40,9 @@ class BackingFile final : public VirtualFile {
 
 class StreamFile final : public VirtualFile {
  public:
-  explicit StreamFile(std::shared_ptr<merge::PartitionStream> stream)
-      : stream_(std::move(stream)) {}
+  StreamFile(Runtime& runtime, std::shared_ptr<merge::PartitionStream> stream, LargeBlocks large)
+      : stream_(std::make_shared<CheckedStream>(runtime, std::move(stream),
+                                                large == LargeBlocks::kReadTwice)) {}
   [[nodiscard]] uint64_t size() const override { return stream_->plan().bytes; }
   [[nodiscard]] Snapshot snapshot() const override {
     return {SnapshotKind::kStream, merge::encode_plan(stream_->plan())};
@@ -48,14 +50,14 @@ class StreamFile final : public VirtualFile {
 
   Task<Result<Buffer>> read(uint64_t offset, uint32_t size) override {
     // The local reference keeps the stream while the read is under way.
-    const std::shared_ptr<merge::PartitionStream> stream = stream_;
+    const std::shared_ptr<CheckedStream> stream = stream_;
     auto result = co_await stream->read(offset, size);
     if (!result) log_failure(stream->plan(), offset, result.error());
     co_return result;
   }
 
   Task<void> close() override {
-    const std::shared_ptr<merge::PartitionStream> stream = stream_;
+    const std::shared_ptr<CheckedStream> stream = stream_;
     co_await stream->close();
   }
 
@@ -73,7 +75,7 @@ class StreamFile final : public VirtualFile {
                  {"reason", plan.incomplete ? *plan.incomplete : error.message}});
   }
 
-  const std::shared_ptr<merge::PartitionStream> stream_;
+  const std::shared_ptr<CheckedStream> stream_;
 };
 
 class PeerFile final : public VirtualFile {
@@ -119,8 +121,10 @@ std::shared_ptr<VirtualFile> make_backing_file(Fd fd, uint64_t size) {
   return std::make_shared<BackingFile>(std::move(fd), size);
 }
 
-std::shared_ptr<VirtualFile> make_stream_file(std::shared_ptr<merge::PartitionStream> stream) {
-  return std::make_shared<StreamFile>(std::move(stream));
+std::shared_ptr<VirtualFile> make_stream_file(Runtime& runtime,
+                                              std::shared_ptr<merge::PartitionStream> stream,
+                                              LargeBlocks large) {
+  return std::make_shared<StreamFile>(runtime, std::move(stream), large);
 }
 
 std::shared_ptr<VirtualFile> make_peer_file(std::shared_ptr<merge::NodeApi> api, VirtualNode node,

@@ -58,9 +58,14 @@ class VirtualFile {
 [[nodiscard]] std::shared_ptr<VirtualFile> make_text_file(std::string text);
 // A file of this node's disks, `size` bytes of it.
 [[nodiscard]] std::shared_ptr<VirtualFile> make_backing_file(Fd fd, uint64_t size);
-// A partition. A failing read is logged: partition.incomplete, or partition.read_failed.
+// A partition. A failing read is logged: partition.incomplete, or partition.read_failed. `large`:
+// what is done about blocks that the stream alone checks only when their last piece has come.
+enum class LargeBlocks {
+  kReadTwice,   // checked_stream.h
+  kAsTheyCome,  // for readers that check by themselves
+};
 [[nodiscard]] std::shared_ptr<VirtualFile> make_stream_file(
-    std::shared_ptr<merge::PartitionStream> stream);
+    Runtime& runtime, std::shared_ptr<merge::PartitionStream> stream, LargeBlocks large);
 // A map output's file (kPeerMapFile) or a merged partition (kPeerMerged) of one node, asked piece
 // by piece.
 [[nodiscard]] std::shared_ptr<VirtualFile> make_peer_file(std::shared_ptr<merge::NodeApi> api,

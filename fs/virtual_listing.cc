@@ -90,12 +90,14 @@ Task<Result<Listing>> VirtualContents::listing(VirtualNode directory) {
   switch (directory.kind) {
     case NodeKind::kShuffles: {
       const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
-      co_return Listing(directory, app_names(keys, places_.apps()));
+      const auto here = co_await offload(engine_.runtime(), [this] { return places_.apps(); });
+      co_return Listing(directory, app_names(keys, here));
     }
     case NodeKind::kApp: {
       const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
-      co_return Listing(directory,
-                        shuffle_names(keys, directory.app, places_.shuffles(directory.app)));
+      const auto here = co_await offload(
+          engine_.runtime(), [this, &directory] { return places_.shuffles(directory.app); });
+      co_return Listing(directory, shuffle_names(keys, directory.app, here));
     }
     case NodeKind::kPartitions: {
       const uint32_t count = co_await partition_count(directory.key());

@@ -73,7 +73,10 @@ std::shared_ptr<VirtualFile> VirtualTree::restored_file(const VirtualOpenRecord&
   if (!bytes) return nullptr;
   if (record.kind == SnapshotKind::kText) return make_text_file(std::move(*bytes));
   auto plan = merge::decode_plan(*bytes);
-  return plan ? make_stream_file(engine_.open_stream(std::move(*plan))) : nullptr;
+  if (!plan) return nullptr;
+  return make_stream_file(
+      runtime_, engine_.open_stream(std::move(*plan)),
+      node.kind == NodeKind::kPartition ? LargeBlocks::kReadTwice : LargeBlocks::kAsTheyCome);
 }
 
 void VirtualTree::restore_open(const VirtualOpenRecord& record, Fd snapshot) {
@@ -87,8 +90,8 @@ void VirtualTree::restore_open(const VirtualOpenRecord& record, Fd snapshot) {
     open.file = restored_file(record, *node, std::move(snapshot));
   }
   if (!open.file && !open.listing) {
-    log_error("mount.open_partition_lost", {{"path", node ? path_of(*node) : "?"},
-                                            {"consequence", "its reads fail with EBADF"}});
+    log_error("mount.open_partition_lost",
+              {{"path", node ? path_of(*node) : "?"}, {"consequence", "its reads fail with EIO"}});
   }
   if (record.backing_id != 0) passthrough_.restore(record.nodeid, record.backing_id);
   if (record.has_mode != 0 && record.backing_id != 0)

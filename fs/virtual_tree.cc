@@ -53,6 +53,7 @@ VirtualTree::VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeF
 
 Task<void> VirtualTree::stop() {
   co_await gate_.close();
+  co_await contents_.close();
   for (const VirtualOpen& open : handles_.remove_all()) {
     if (open.file) co_await open.file->close();
   }
@@ -62,17 +63,23 @@ void VirtualTree::changed(const merge::ShuffleKey& key) {
   contents_.recent().forget_below("shuffles/" + to_string(key));
 }
 
-struct stat VirtualTree::attributes(const VirtualNode& node, const Facts& facts) {
+Owner VirtualTree::owner_of(const VirtualNode& node) {
+  const bool is_of_app = (node.kind >= NodeKind::kApp && node.kind <= NodeKind::kStatus) ||
+                         (node.kind >= NodeKind::kPeerApp && node.kind <= NodeKind::kPeerIndex);
+  return is_of_app ? contents_.places().owner_of(node.app) : Owner{::geteuid(), ::getegid()};
+}
+
+Task<Owner> VirtualTree::owner_later(const VirtualNode& node) {
+  return offload(runtime_, [this, &node] { return owner_of(node); });
+}
+
+struct stat VirtualTree::attributes(const VirtualNode& node, const Facts& facts, Owner owner) {
   constexpr blksize_t kBlock = 1 << 20;  // what cat and cp read at a time
   constexpr uint64_t kSector = 512;
   struct stat attr{};
   attr.st_ino = stable_inode_number(node);
   attr.st_mode = mode_of(node.kind);
   attr.st_nlink = is_directory(node.kind) ? 2 : 1;
-  Owner owner{::geteuid(), ::getegid()};
-  const bool is_of_app = (node.kind >= NodeKind::kApp && node.kind <= NodeKind::kStatus) ||
-                         (node.kind >= NodeKind::kPeerApp && node.kind <= NodeKind::kPeerIndex);
-  if (is_of_app) owner = contents_.places().owner_of(node.app);
   attr.st_uid = owner.uid;
   attr.st_gid = owner.gid;
   attr.st_blksize = kBlock;
@@ -84,9 +91,9 @@ struct stat VirtualTree::attributes(const VirtualNode& node, const Facts& facts)
   return attr;
 }
 
-fuse_entry_param VirtualTree::remember(const VirtualNode& node, const Facts& facts) {
+fuse_entry_param VirtualTree::remember(const VirtualNode& node, const Facts& facts, Owner owner) {
   fuse_entry_param entry{};
-  entry.attr = attributes(node, facts);
+  entry.attr = attributes(node, facts, owner);
   entry.attr_timeout = entry.entry_timeout = cache_seconds(node.kind);
   entry.ino = inodes_.remember(node);
   return entry;
@@ -104,7 +111,7 @@ void VirtualTree::reply_entry(Reply reply, const fuse_entry_param& entry) {
 // the disk, and makes the native tree's directory if there is none.
 Result<fuse_entry_param> VirtualTree::maps_entry(const VirtualNode& node) {
   VirtualPlaces& places = contents_.places();
-  if (places.shows_spark_maps(node.key())) return remember(node, Facts{});
+  if (places.shows_spark_maps(node.key())) return remember(node, Facts{}, owner_of(node));
   TRY_ASSIGN(const std::string directory, places.generic_directory(node.key()));
   return trees_.maps(node.key(), directory);
 }
@@ -129,15 +136,14 @@ void VirtualTree::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
     const auto entry = maps_entry(*node);
     return entry ? reply_entry(std::move(reply), *entry) : reply.error(entry.error());
   }
-  reply_entry(std::move(reply), remember(*node, **facts));
+  reply_entry(std::move(reply), remember(*node, **facts, owner_of(*node)));
 }
 
 Task<void> VirtualTree::lookup_later(Reply reply, VirtualNode node) {
   const auto facts = co_await contents_.facts(node);
-  if (facts)
-    reply_entry(std::move(reply), remember(node, *facts));
-  else
-    reply.error(facts.error());
+  if (!facts) co_return reply.error(facts.error());
+  const Owner owner = co_await owner_later(node);
+  reply_entry(std::move(reply), remember(node, *facts, owner));
 }
 
 Task<void> VirtualTree::lookup_maps_later(Reply reply, VirtualNode node) {
@@ -157,24 +163,24 @@ void VirtualTree::getattr(fuse_req_t req, fuse_ino_t ino) {
   auto node = inodes_.find(ino);
   if (!node) return reply.error(ESTALE);
   const double cached = cache_seconds(node->kind);
-  if (is_directory(node->kind)) return reply.attributes(attributes(*node, Facts{}), cached);
+  if (is_directory(node->kind))
+    return reply.attributes(attributes(*node, Facts{}, owner_of(*node)), cached);
   if (const auto open_bytes = modes_.bytes(ino)) {
     Facts facts;
     facts.size = *open_bytes;
-    return reply.attributes(attributes(*node, facts), cached);
+    return reply.attributes(attributes(*node, facts, owner_of(*node)), cached);
   }
   const auto facts = contents_.facts_now(*node);
   if (!facts) return gate_.spawn(getattr_later(std::move(reply), std::move(*node)));
   if (!*facts) return reply.error(facts->error());
-  reply.attributes(attributes(*node, **facts), cached);
+  reply.attributes(attributes(*node, **facts, owner_of(*node)), cached);
 }
 
 Task<void> VirtualTree::getattr_later(Reply reply, VirtualNode node) {
   const auto facts = co_await contents_.facts(node);
-  if (facts)
-    reply.attributes(attributes(node, *facts), cache_seconds(node.kind));
-  else
-    reply.error(facts.error());
+  if (!facts) co_return reply.error(facts.error());
+  const Owner owner = co_await owner_later(node);
+  reply.attributes(attributes(node, *facts, owner), cache_seconds(node.kind));
 }
 
 void VirtualTree::setattr(fuse_req_t req, fuse_ino_t ino, const struct stat* /*attr*/, int to_set) {

@@ -45,6 +45,9 @@ class VirtualTree final : public VirtualOps {
   // first request.
   void restore_open_files(SavedState& state);
   [[nodiscard]] Task<void> stop();
+  // `verify` has found a damaged copy: merged files are compared with their checksums once more
+  // before the kernel reads them by itself. Any thread.
+  void check_again() { contents_.check_again(); }
 
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) override;
   void forget(fuse_ino_t ino, uint64_t count) override;
@@ -72,8 +75,11 @@ class VirtualTree final : public VirtualOps {
 
  private:
   // ---- virtual_tree.cc: lookup and attributes
-  [[nodiscard]] struct stat attributes(const VirtualNode& node, const Facts& facts);
-  [[nodiscard]] fuse_entry_param remember(const VirtualNode& node, const Facts& facts);
+  // May look at the disk: on FUSE threads; the reactor asks owner_later().
+  [[nodiscard]] Owner owner_of(const VirtualNode& node);
+  [[nodiscard]] Task<Owner> owner_later(const VirtualNode& node);
+  [[nodiscard]] struct stat attributes(const VirtualNode& node, const Facts& facts, Owner owner);
+  [[nodiscard]] fuse_entry_param remember(const VirtualNode& node, const Facts& facts, Owner owner);
   [[nodiscard]] Result<fuse_entry_param> maps_entry(const VirtualNode& node);
   void reply_entry(Reply reply, const fuse_entry_param& entry);
   [[nodiscard]] Task<void> lookup_later(Reply reply, VirtualNode node);

@@ -85,7 +85,7 @@ void VirtualTree::make_directory(Reply reply, const VirtualNode& node) {
     }
     return reply.error(made.error());
   }
-  reply_entry(std::move(reply), remember(node, Facts{}));
+  reply_entry(std::move(reply), remember(node, Facts{}, owner_of(node)));
 }
 
 // Under shuffles/ the files succeed in being removed and stay: rm -r must get as far as the rmdir
@@ -127,7 +127,7 @@ Task<void> VirtualTree::drop_later(Reply reply, VirtualNode node) {
   const bool whole_app = node.kind == NodeKind::kApp;
   const std::optional<merge::ShuffleId> shuffle =
       whole_app ? std::nullopt : std::optional(node.shuffle);
-  const Owner app_owner = contents_.places().owner_of(node.app);
+  const Owner app_owner = co_await owner_later(node);
   const Status dropped = co_await engine_.catalog().drop(node.app, shuffle);
   if (!dropped) {
     // The nodes that answered have dropped it, the others hear of it later: for the caller it is
@@ -137,14 +137,18 @@ Task<void> VirtualTree::drop_later(Reply reply, VirtualNode node) {
                  {"reason", dropped.error().message},
                  {"consequence", "those nodes keep their copies until they hear of it"}});
   }
-  if (whole_app) {
-    contents_.places().forget_app(node.app);
-    trees_.remove_app(node.app);
-  } else {
-    contents_.places().forget_shuffle(node.key(), app_owner);
-    trees_.remove_shuffle(node.key());
-  }
-  contents_.recent().forget_below("shuffles/" + node.app.str());
+  const bool forgotten = co_await offload(runtime_, [this, &node, whole_app, app_owner] {
+    if (whole_app) {
+      contents_.places().forget_app(node.app);
+      trees_.remove_app(node.app);
+    } else {
+      contents_.places().forget_shuffle(node.key(), app_owner);
+      trees_.remove_shuffle(node.key());
+    }
+    return true;
+  });
+  static_cast<void>(forgotten);
+  contents_.dropped(node.app);
   inodes_.retire(node);
   reply.done();
 }

@@ -9,6 +9,9 @@
 namespace shufflefs::fs {
 namespace {
 
+// An open file is there, whatever has become of what it shows: its reads give data or this.
+constexpr int kReadFailed = EIO;
+
 bool is_growing(NodeKind kind) { return kind == NodeKind::kPartition || kind == NodeKind::kMerged; }
 
 }  // namespace
@@ -80,7 +83,7 @@ void VirtualTree::read(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size, off
                        fuse_file_info* info) {
   Reply reply(req);
   const VirtualOpen open = handles_.find(info->fh);
-  if (!open.file) return reply.error(EBADF);
+  if (!open.file) return reply.error(kReadFailed);
   const auto start = static_cast<uint64_t>(offset);
   const auto wanted = static_cast<uint32_t>(std::min<std::size_t>(size, merge::kMaxReadBytes));
   if (const auto text = open.file->text()) {
@@ -98,7 +101,7 @@ Task<void> VirtualTree::read_later(Reply reply, std::shared_ptr<VirtualFile> fil
   if (bytes)
     reply.bytes(bytes->span());
   else
-    reply.error(bytes.error());
+    reply.error(kReadFailed);  // the log says why
 }
 
 // A write is one report, whatever its offset.

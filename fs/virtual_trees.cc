@@ -23,6 +23,14 @@ Status VirtualTrees::add_disks() {
   return ok();
 }
 
+std::unique_ptr<GenericMaps> VirtualTrees::make_hooks(const ShuffleKey& key, std::string root) {
+  return std::make_unique<GenericMaps>(
+      engine_.commits(), key, std::move(root), [this, key] { changed_(key); },
+      [this](uint64_t device, uint64_t inode) {
+        return native_.is_open_for_writing(device, inode);
+      });
+}
+
 void VirtualTrees::restore() {
   const MutexLock lock(mu_);
   for (const TreeRecord& record : native_.saved_trees()) {
@@ -32,8 +40,7 @@ void VirtualTrees::restore() {
     const std::string path = directory ? *directory : std::string();
     std::error_code failed;
     std::string root = std::filesystem::canonical(path, failed).string();
-    auto hooks = std::make_unique<GenericMaps>(engine_.commits(), *key, std::move(root),
-                                               [this, shuffle = *key] { changed_(shuffle); });
+    auto hooks = make_hooks(*key, std::move(root));
     if (!native_.restore_tree(record, path, *hooks)) continue;
     hooks_.push_back(std::move(hooks));
     if (record.removed == 0 && directory)
@@ -70,8 +77,7 @@ Result<TreeId> VirtualTrees::shown_tree(const ShuffleKey& key, const std::string
   std::error_code failed;
   const std::string root = std::filesystem::canonical(directory, failed).string();
   if (failed) return errno_error("cannot resolve " + directory, failed.value());
-  auto hooks =
-      std::make_unique<GenericMaps>(engine_.commits(), key, root, [this, key] { changed_(key); });
+  auto hooks = make_hooks(key, root);
   TRY_ASSIGN(const TreeId tree,
              native_.add_tree(directory, *hooks, TreeOptions{.label = to_string(key)}));
   hooks_.push_back(std::move(hooks));

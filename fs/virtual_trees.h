@@ -55,6 +55,8 @@ class VirtualTrees {
 
     [[nodiscard]] bool is_still_there() const;
   };
+  [[nodiscard]] std::unique_ptr<GenericMaps> make_hooks(const merge::ShuffleKey& key,
+                                                        std::string root);
   // Lets go of what was dropped from another node.
   void forget_dropped_locked() REQUIRES(mu_);
   [[nodiscard]] Result<TreeId> shown_tree(const merge::ShuffleKey& key,

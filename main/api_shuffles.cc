@@ -197,6 +197,7 @@ Task<net::HttpAnswer> ShuffleApi::verify(net::HttpQuestion question) {
   merge::PartitionPlan plan = co_await engine_.catalog().plan(target->shuffle, *target->partition);
   const merge::VerifyReport report =
       co_await merge::verify_blocks(runtime_, cluster_, plan, *from, {});
+  if (!report.findings.empty() && on_findings_) on_findings_();
   json::array findings;
   for (const merge::CopyFinding& finding : report.findings)
     findings.push_back(finding_json(plan, finding));

@@ -10,6 +10,8 @@
 // partition; a page ends after kPageTime, so that the answer comes in time.
 #pragma once
 
+#include <functional>
+
 #include "merge/engine.h"
 #include "net/admin_http.h"
 
@@ -21,6 +23,8 @@ class ShuffleApi {
       : runtime_(runtime), engine_(engine), cluster_(cluster) {}
 
   void add_routes(net::AdminHttp& http);
+  // Called on the reactor when a copy was found to be wrong or unreadable.
+  void on_findings(std::function<void()> call) { on_findings_ = std::move(call); }
 
  private:
   [[nodiscard]] Task<net::HttpAnswer> names(net::HttpQuestion question);
@@ -35,6 +39,7 @@ class ShuffleApi {
   Runtime& runtime_;
   merge::Engine& engine_;
   merge::Cluster& cluster_;
+  std::function<void()> on_findings_;
 };
 
 }  // namespace shufflefs

@@ -171,7 +171,9 @@ struct Node::Parts {
         api({settings, runtime, engine, membership, memory, metrics, *io, saved.generation + 1}),
         shuffle_api(runtime, engine, membership),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
-             {client_directory(settings), &client_report}) {}
+             {client_directory(settings), &client_report}) {
+    shuffle_api.on_findings([this] { tree.check_again(); });
+  }
 
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;

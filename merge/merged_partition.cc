@@ -383,9 +383,10 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
   const MutexLock lock(mu_);
   apply_ended();
   // An append under way may have made the file longer than the view.
-  if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || segment_ > 0 || !turns_.empty())
-    return std::nullopt;
-  {
+  // Where it is one file, later segments have no blocks: it has been sealed before.
+  const bool is_sealed = segment_ > 0;
+  if (!gapless_ || blocks_ == 0 || view_bytes_ != bytes || !turns_.empty()) return std::nullopt;
+  if (!is_sealed) {
     // The remains of an append that failed would be read as part of the file. Flushes it, and gives
     // back what was allocated ahead.
     const auto data = files_.open(segment_path(0));
@@ -395,7 +396,7 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
   if (!file || (*file)->native_fd() < 0) return std::nullopt;
   Fd fd(::fcntl((*file)->native_fd(), F_DUPFD_CLOEXEC, 0));
   if (!fd) return std::nullopt;
-  begin_segment();
+  if (!is_sealed) begin_segment();
   return fd;
 }
 

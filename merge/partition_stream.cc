@@ -410,6 +410,11 @@ Task<Status> PartitionStream::Impl::fetch_piece(const PlannedBlock& block, uint6
   if (!outdated && check.add(within, into, block.length)) co_return ok();
   if (planned && !outdated) count_fallback(block, wrong_checksum());
   check.set_copy_bad();
+  // Those of its pieces that are here came from the bad copy.
+  std::erase_if(loads, [&](const auto& entry) {
+    const StreamUnit& unit = units[entry.first];
+    return unit.is_piece && unit.first_block == index_of(block) && entry.second->done;
+  });
   co_return make_error(
       Code::kCorruptData,
       name_of(block) +

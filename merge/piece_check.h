@@ -25,7 +25,10 @@ class PieceCheck {
   // False if this was the last piece that was missing and all of them together are wrong: which one
   // is not known, so all are forgotten.
   [[nodiscard]] bool add(uint64_t at, std::span<const std::byte> piece, uint64_t block_length) {
-    pieces_[at] = {piece.size(), crc32c(piece)};
+    const std::pair<uint64_t, uint32_t> one{piece.size(), crc32c(piece)};
+    const auto [place, is_new] = pieces_.try_emplace(at, one);
+    if (!is_new && place->second == one) return true;  // read again: nothing has changed
+    place->second = one;
     uint64_t covered = 0;
     uint32_t crc = 0;
     for (const auto& [offset, read] : pieces_) {

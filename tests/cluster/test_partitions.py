@@ -1,6 +1,7 @@
 """60 map outputs x 37 partitions of very different sizes over three real daemons: each partition, read on each node,
 holds exactly the blocks of all 60, whatever merging did or did not do."""
 
+import errno
 import os
 import threading
 import unittest
@@ -103,6 +104,43 @@ class Partitions(unittest.TestCase):
             self.assertEqual(cluster.read_partition(0, SHUFFLE, 1, ".merged"), b"")
             done = cluster.run(0, "wait", SHUFFLE, "--maps", str(MAPS), "--timeout", "30s")
             self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+
+    def test_dropped_on_another_node(self):
+        """When the drop has returned, no node shows what was there before, whatever it was asked a moment ago."""
+        with Cluster(3) as cluster:
+            for number in range(8):  # of each, some node has nothing itself
+                shuffle = f"dropped-{number}/0"
+                cluster.write_directory(1, shuffle, 0, make_blocks(0, [100]))
+                cluster.wait_for_maps(1, shuffle, 1)
+                paths = [cluster.path(node, "shuffles", shuffle, "partitions", f"0{suffix}")
+                         for node in range(3) for suffix in ("", ".merged", ".index")]
+                for path in paths:
+                    os.stat(path)
+                os.rmdir(cluster.path(1, "shuffles", shuffle))
+                for path in paths:
+                    for look in (os.stat, lambda name: os.open(name, os.O_RDONLY)):
+                        with self.assertRaises(FileNotFoundError, msg=path):
+                            look(path)
+
+    def test_read_to_the_end_or_eio(self):
+        """Of a partition that is dropped while it is open."""
+        with Cluster(3) as cluster:
+            blocks = make_blocks(0, [4 << 20] * 4)
+            cluster.write_directory(1, SHUFFLE, 0, blocks)
+            cluster.wait_for_maps(1, SHUFFLE, 1)
+            files = {(node, partition): open(cluster.path(node, "shuffles", SHUFFLE, "partitions", str(partition)),
+                                             "rb", buffering=0) for node in range(3) for partition in range(4)}
+            os.rmdir(cluster.path(1, "shuffles", SHUFFLE))
+            for (node, partition), file in files.items():
+                with file, self.subTest(node=node, partition=partition):
+                    got = b""
+                    try:
+                        while part := file.read(1 << 20):
+                            got += part
+                        self.assertEqual(got, blocks[partition])
+                    except OSError as error:
+                        self.assertEqual(error.errno, errno.EIO)
+                        self.assertEqual(got, blocks[partition][:len(got)])
 
     def test_with_a_node_that_never_started(self):
         with Cluster(3, leave_down=["node3"]) as cluster:

@@ -176,6 +176,51 @@ TEST_CASE("maps/: what is committed does not change") {
   }
 }
 
+TEST_CASE("maps/: nothing is committed that could still be changed") {
+  Maps maps;
+  const auto errno_of = [&](std::string_view from, std::string_view to) {
+    const auto scope =
+        maps.hooks.commit_scope(maps.tree.in_root(from), maps.tree.in_root(to), false);
+    return scope ? 0 : scope.error().fuse_errno();
+  };
+  maps.tree.below(".tmp-7", "0");
+  maps.tree.write(".tmp-7/0");
+  const std::string file = maps.tree.path + "/.tmp-7/0";
+  SECTION("by nobody") {
+    CHECK(errno_of(".tmp-7", "7") == 0);
+    CHECK(errno_of(".not-there", "7") == 0);
+  }
+  SECTION("by who has it open") {
+    Fd writer(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    CHECK(errno_of(".tmp-7", "7") == EBUSY);
+    CHECK(errno_of(".tmp-7", ".tmp-8") == 0);
+    writer = Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    CHECK(errno_of(".tmp-7", "7") == 0);
+  }
+  SECTION("by another name") {
+    std::filesystem::create_hard_link(file, maps.tree.path + "/.kept");
+    CHECK(errno_of(".tmp-7", "7") == EMLINK);
+  }
+  SECTION("in the other half of a pair") {
+    maps.tree.write("8.data");
+    maps.tree.write(".8.index");
+    CHECK(errno_of(".8.index", "8.index") == 0);
+    const Fd writer(::open((maps.tree.path + "/8.data").c_str(), O_WRONLY | O_CLOEXEC));
+    CHECK(errno_of(".8.index", "8.index") == EBUSY);
+  }
+}
+
+TEST_CASE("maps/: attributes and other names") {
+  Maps maps;
+  CHECK(maps.hooks.before_attributes(maps.tree.below("7", "0")));
+  CHECK(maps.hooks.before_link(maps.tree.in_root(".x"), 1));
+  CHECK(maps.hooks.before_link(maps.tree.in_root("7.data"), 0));
+  CHECK_FALSE(maps.hooks.before_link(maps.tree.in_root("7.data"), 1));
+  maps.sink.committed = {7};
+  CHECK_FALSE(maps.hooks.before_attributes(maps.tree.below("7", "0")));
+  CHECK_FALSE(maps.hooks.before_attributes(maps.tree.in_root("7")));
+}
+
 TEST_CASE("maps/: removing takes a map output back, at the first file of a directory") {
   Maps maps;
   maps.sink.committed = {7};

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -31,6 +32,9 @@ InodeRecord without_handle(uint64_t inode) {
 }
 
 Fd any_descriptor() { return Fd(::open("/", O_PATH | O_CLOEXEC)); }
+
+// Of a file without a name.
+Fd nameless_descriptor() { return Fd(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)); }
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
@@ -117,6 +121,56 @@ TEST_CASE("a removed file that is known can be pinned") {
   table.pin(7, 99, any_descriptor());
   CHECK(table.duplicate_pinned(known.nodeid));
   CHECK(table.size() == 1);
+}
+
+TEST_CASE("what loses a name is held while somebody may still use it") {
+  using Removal = InodeTable::Removal;
+  InodeTable table;
+  const auto known = table.remember(file(1), Fd());
+  CHECK(table.begin_removal(7, 99, any_descriptor()) == 0);
+  const auto begin = [&table](Fd descriptor) {
+    return table.begin_removal(7, 1, std::move(descriptor));
+  };
+  SECTION("from before the removal on, and not after one that failed") {
+    REQUIRE(begin(any_descriptor()) == known.nodeid);
+    CHECK(table.duplicate_pinned(known.nodeid));
+    table.end_removal(known.nodeid, Removal::kFailed);
+    CHECK_FALSE(table.duplicate_pinned(known.nodeid));
+  }
+  SECTION("a file with another name need not be held any longer") {
+    REQUIRE(begin(any_descriptor()) == known.nodeid);
+    table.end_removal(known.nodeid, Removal::kUntilForgotten);
+    CHECK_FALSE(table.duplicate_pinned(known.nodeid));
+  }
+  SECTION("until it is forgotten if it has no other") {
+    REQUIRE(begin(nameless_descriptor()) == known.nodeid);
+    table.end_removal(known.nodeid, Removal::kUntilForgotten);
+    CHECK(table.duplicate_pinned(known.nodeid));
+    table.forget(known.nodeid, 1);
+    CHECK_FALSE(table.duplicate_pinned(known.nodeid));
+  }
+  SECTION("or only if it was looked up again, also during the removal") {
+    REQUIRE(begin(nameless_descriptor()) == known.nodeid);
+    const bool again = GENERATE(false, true);
+    if (again) table.remember(file(1), Fd());
+    table.end_removal(known.nodeid, Removal::kIfFoundAgain);
+    CHECK(static_cast<bool>(table.duplicate_pinned(known.nodeid)) == again);
+  }
+  SECTION("of two removals at a time the last one decides") {
+    REQUIRE(begin(any_descriptor()) == known.nodeid);
+    REQUIRE(begin(any_descriptor()) == known.nodeid);
+    table.end_removal(known.nodeid, Removal::kFailed);
+    CHECK(table.duplicate_pinned(known.nodeid));
+    table.end_removal(known.nodeid, Removal::kKept);
+    CHECK(table.duplicate_pinned(known.nodeid));
+  }
+  SECTION("when a lookup finds that its file has lost its name") {
+    table.hold_removed(known.nodeid, nameless_descriptor());
+    CHECK(table.duplicate_pinned(known.nodeid));
+    table.forget(known.nodeid, 1);
+    table.hold_removed(known.nodeid, nameless_descriptor());
+    CHECK_FALSE(table.duplicate_pinned(known.nodeid));
+  }
 }
 
 TEST_CASE("lookups and forgets of many threads add up") {

@@ -1,10 +1,13 @@
 """Commits through the mount of one real node: directories, pairs of files, Spark's files; and what is refused."""
 
 import errno
+import mmap
 import os
 import re
 import shutil
+import signal
 import struct
+import subprocess
 import unittest
 
 from one_node import Daemon, NamespaceCase, index_of, read, until, write
@@ -132,6 +135,120 @@ class FileCommits(NamespaceCase):
         self.refused(errno.EINVAL, os.rename, f"{self.maps}/.1.index", f"{self.maps}/1.index")
         self.put("1.index", index_of([1, 4]))
         self.assertEqual(read(f"{self.partitions}/1"), b"bcde")
+
+
+class Unchangeable(NamespaceCase):
+    """What is committed cannot be changed by any way that was opened before or is tried after."""
+
+    def assert_unchanged(self, *paths):
+        for path in paths:
+            for call, *arguments in ((os.chmod, path, 0o600), (os.chown, path, 1, 1), (os.utime, path),
+                                     (os.setxattr, path, "user.x", b"1"), (os.link, path, f"{self.maps}/.link")):
+                if call is os.link and os.path.isdir(path):
+                    continue
+                with self.subTest(path=path, call=call.__name__):
+                    self.refused(errno.EROFS, call, *arguments)
+
+    def test_open_for_writing(self):
+        temporary = self.temporary(".tmp-7", {0: b"abc", 1: b"d"})
+        for flags in (os.O_WRONLY, os.O_RDWR | os.O_APPEND):
+            fd = os.open(f"{temporary}/0", flags)
+            self.refused(errno.EBUSY, os.rename, temporary, f"{self.maps}/7")
+            os.close(fd)
+        self.assertIn("commit.refused", self.daemon.log())
+        reader = os.open(f"{temporary}/0", os.O_RDONLY)
+        os.rename(temporary, f"{self.maps}/7")
+        self.refused(errno.EROFS, os.fchmod, reader, 0o600)
+        os.close(reader)
+        self.assertEqual(read(f"{self.partitions}/0"), b"abc")
+
+    def test_mapped_for_writing(self):
+        temporary = self.temporary(".tmp-7", {0: b"abc"})
+        with open(f"{temporary}/0", "r+b") as file:
+            mapped = mmap.mmap(file.fileno(), 3)
+        self.refused(errno.EBUSY, os.rename, temporary, f"{self.maps}/7")
+        mapped.close()
+        os.rename(temporary, f"{self.maps}/7")
+
+    def test_a_second_name(self):
+        temporary = self.temporary(".tmp-7", {0: b"abc"})
+        os.link(f"{temporary}/0", f"{self.maps}/.kept")
+        self.refused(errno.EMLINK, os.rename, temporary, f"{self.maps}/7")
+        os.unlink(f"{self.maps}/.kept")
+        os.rename(temporary, f"{self.maps}/7")
+
+    def test_what_is_no_file(self):
+        temporary = self.temporary(".tmp-7", {})
+        write(f"{self.maps}/.elsewhere", b"abc")
+        os.symlink(f"{self.maps}/.elsewhere", f"{temporary}/0")
+        self.refused(errno.EINVAL, os.rename, temporary, f"{self.maps}/7")
+
+    def test_after_the_commit(self):
+        self.commit(7, {0: b"abc"})
+        self.assert_unchanged(f"{self.maps}/7/0", f"{self.maps}/7")
+        self.refused(errno.EROFS, os.truncate, f"{self.maps}/7/0", 1)
+        write(f"{self.maps}/.other", b"x")
+        self.refused(errno.EROFS, os.link, f"{self.maps}/.other", f"{self.maps}/7/1")
+        self.assertEqual(read(f"{self.partitions}/0"), b"abc")
+        shutil.rmtree(f"{self.maps}/7")
+
+    def test_pairs(self):
+        write(f"{self.maps}/.1.data", b"abcde")
+        os.link(f"{self.maps}/.1.data", f"{self.maps}/.kept")
+        self.refused(errno.EMLINK, os.link, f"{self.maps}/.1.data", f"{self.maps}/1.data")
+        self.refused(errno.EMLINK, os.rename, f"{self.maps}/.1.data", f"{self.maps}/1.data")
+        os.unlink(f"{self.maps}/.kept")
+        os.rename(f"{self.maps}/.1.data", f"{self.maps}/1.data")
+        write(f"{self.maps}/.1.index", index_of([3, 2]))
+        # The other half counts as well: both are committed by this rename.
+        writer = os.open(f"{self.maps}/1.data", os.O_WRONLY)
+        self.refused(errno.EBUSY, os.rename, f"{self.maps}/.1.index", f"{self.maps}/1.index")
+        os.close(writer)
+        os.link(f"{self.maps}/1.data", f"{self.maps}/.kept")
+        self.refused(errno.EMLINK, os.rename, f"{self.maps}/.1.index", f"{self.maps}/1.index")
+        os.unlink(f"{self.maps}/.kept")
+        os.rename(f"{self.maps}/.1.index", f"{self.maps}/1.index")
+        self.assertEqual(read(f"{self.partitions}/1"), b"de")
+        self.assert_unchanged(f"{self.maps}/1.data", f"{self.maps}/1.index")
+
+    def test_in_place_the_last_close_of_both_commits(self):
+        data = open(f"{self.maps}/1.data", "wb")
+        data.write(b"abcde")
+        data.flush()
+        write(f"{self.maps}/1.index", index_of([3, 2]))
+        data.seek(0)
+        data.write(b"ABCDE")  # nothing is committed yet
+        data.close()
+        until(lambda: self.attribute(self.shuffle, "maps") == "1", "it is committed")
+        self.assertEqual(read(f"{self.partitions}/1"), b"DE")
+
+    def test_in_place_with_a_second_name(self):
+        write(f"{self.maps}/1.data", b"abcde")
+        os.link(f"{self.maps}/1.data", f"{self.maps}/.kept")
+        write(f"{self.maps}/1.index", index_of([3, 2]))
+        metrics = f"{self.mount}/.shufflefs/metrics"
+        until(lambda: b"\nshufflefs_open_files 0\n" in read(metrics), "the daemon has heard of all closes")
+        self.assertEqual(self.attribute(self.shuffle, "maps"), "0")
+        os.unlink(f"{self.maps}/.kept")
+        write(f"{self.maps}/1.index", index_of([3, 2]))
+        until(lambda: self.attribute(self.shuffle, "maps") == "1", "it is committed")
+
+    def test_shells(self):
+        script = "for i in 1 2 3 4 5 6 7 8 9; do mkdir .t$i && echo abc > .t$i/0 && mv .t$i $i || exit 1; done"
+        done = subprocess.run(["sh", "-c", script], cwd=self.maps, capture_output=True, text=True, check=False)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(read(f"{self.partitions}/0"), b"abc\n" * 9)
+
+    def test_a_new_worker_knows_who_writes(self):
+        temporary = self.temporary(".tmp-7", {0: b"abc"})
+        fd = os.open(f"{temporary}/0", os.O_WRONLY)
+        worker = self.daemon.worker()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: self.daemon.worker() not in (None, worker), "there is a new worker")
+        self.refused(errno.EBUSY, os.rename, temporary, f"{self.maps}/7")
+        os.close(fd)
+        os.rename(temporary, f"{self.maps}/7")
+        self.assertEqual(read(f"{self.partitions}/0"), b"abc")
 
 
 class SparkFiles(NamespaceCase):

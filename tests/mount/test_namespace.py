@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -275,12 +276,79 @@ class Drops(NamespaceCase):
         self.assertEqual(os.listdir(f"{self.mount}/shuffles/{self.app}"), [])
         os.rmdir(f"{self.mount}/shuffles/{self.app}")
 
+    def test_what_is_gone_cannot_be_opened(self):
+        """Also by who has found its name before: no look-up comes first then."""
+        self.commit(1, {0: b"a", 3: b"b"})
+        found = [os.open(f"{self.partitions}/{name}", os.O_PATH) for name in ("0", "3", "3.merged", "3.index")]
+        os.rmdir(self.shuffle)
+        for fd in found:
+            self.refused(errno.ENOENT, read, f"/proc/self/fd/{fd}")
+        os.mkdir(self.shuffle)
+        self.commit(1, {0: b"c"})  # fewer partitions than before
+        self.assertEqual(read(f"/proc/self/fd/{found[0]}"), b"c")
+        for fd in found[1:]:
+            self.refused(errno.ENOENT, read, f"/proc/self/fd/{fd}")
+        for fd in found:
+            os.close(fd)
+
     def test_what_is_open_is_read_to_its_end(self):
         self.commit(1, {0: b"x" * 300_000})
         until(lambda: self.attribute(self.shuffle, "merged") == "1", "it is merged")
         with open(f"{self.partitions}/0", "rb", buffering=0) as file:
             os.rmdir(self.shuffle)
             self.assertEqual(os.fstat(file.fileno()).st_size, 300_000)
+
+
+class CheckedReads(NamespaceCase):
+    """The kernel reads a merged file by itself only after it was compared with its checksums."""
+
+    def passed(self):
+        metrics = read(f"{self.mount}/.shufflefs/metrics").decode()
+        return int(float(re.search(r"^shufflefs_passthrough_opens_total (.*)$", metrics, re.MULTILINE)[1]))
+
+    def merge(self, *blocks):
+        for map_id, block in enumerate(blocks):
+            self.commit(map_id, {0: block})
+        until(lambda: self.attribute(self.shuffle, "merged") == str(len(blocks)), "all is merged")
+        return f"{self.partitions}/0"
+
+    def damage(self, offset):
+        with open(f"{self.daemon.data}/merged/{self.app}/0/0.data", "r+b") as file:
+            file.seek(offset)
+            byte = file.read(1)
+            file.seek(offset)
+            file.write(bytes([byte[0] ^ 1]))
+
+    def test_each_open_is_passed_through(self):
+        path = self.merge(b"one", b"two" * 1000)
+        content = read(path)
+        self.assertEqual(len(content), 3003)
+        before = self.passed()
+        for _ in range(3):
+            self.assertEqual(read(path), content)
+            self.assertEqual(read(f"{path}.merged"), content)
+        self.assertEqual(self.passed(), before + 6)
+
+    def test_damage_is_not_shown(self):
+        path = self.merge(b"one" * 1000, b"two" * 1000)
+        content = read(path)
+        for offset in (0, 3500):  # also after it was checked once
+            self.damage(offset)
+            self.assertEqual(read(path), content)
+            self.assertNotEqual(read(f"{path}.merged"), content)
+
+    def test_a_large_one_is_checked_meanwhile(self):
+        path = self.merge(os.urandom(20 << 20), os.urandom(3 << 20))
+        content = read(f"{path}.merged")
+        before = self.passed()
+        self.assertEqual(read(path), content)
+
+        def passed_through():
+            self.assertEqual(read(path), content)
+            return self.passed() > before
+        until(passed_through, "it has been checked")
+        self.damage(21 << 20)
+        self.assertEqual(read(path), content)
 
 
 class OtherUsers(NamespaceCase):

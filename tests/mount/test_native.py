@@ -1,6 +1,7 @@
 """The native half of the mount against the disk below: same results, same errors, same metadata; and how it starts,
 ends and fails. Needs root. SHUFFLEFS_BUILD names the build directory (default: build)."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -209,6 +210,70 @@ class TestTrees(Mounted):
             get(f"{self.node.disk()}/closed")
             os.listdir(self.node.disk())
         deadline = time.monotonic() + 10  # closes reach the daemon a little later
+        while self.node.descriptors() > before + 10 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertLessEqual(self.node.descriptors(), before + 10)
+
+
+class TestReplacedNames(Mounted):
+    """A name that is replaced all the time is always there, and stands for one file or the other."""
+
+    OPERATIONS = {
+        "open": lambda path: os.close(os.open(path, os.O_RDONLY)),
+        "open to write": lambda path: os.close(os.open(path, os.O_WRONLY)),
+        "stat": os.stat,
+        "utime": os.utime,
+        "listxattr": os.listxattr,
+    }
+
+    def while_another(self, change, path, errors, count):
+        """How the operations fail while another process changes the name."""
+        changer = os.fork()
+        if changer == 0:
+            number = 0
+            while True:
+                number += 1
+                change(path, number)
+        try:
+            for operation in self.OPERATIONS.values():
+                for _ in range(count):
+                    try:
+                        operation(path)
+                    except OSError as error:
+                        errors.add(errno.errorcode[error.errno])
+        finally:
+            os.kill(changer, 9)
+            os.waitpid(changer, 0)
+
+    @staticmethod
+    def rename_over(path, number):
+        put(f"{path}.{number % 2}", b"%d" % number)
+        os.replace(f"{path}.{number % 2}", path)
+
+    @staticmethod
+    def unlink_and_create(path, number):
+        os.unlink(path)
+        put(path, b"%d" % number)
+
+    def test_renamed_over(self):
+        errors, path = set(), f"{self.places()[0]}/f"
+        put(path, b"0")
+        self.while_another(self.rename_over, path, errors, 10_000)
+        self.assertEqual(errors, set())
+
+    def test_unlinked_and_made_again(self):
+        errors, path = set(), f"{self.places()[0]}/f"
+        put(path, b"0")
+        self.while_another(self.unlink_and_create, path, errors, 5_000)
+        self.assertLessEqual(errors, {"ENOENT"})
+
+    def test_what_was_replaced_is_closed(self):
+        before, path = self.node.descriptors(), f"{self.places()[0]}/f"
+        put(path, b"0")
+        for number in range(500):
+            self.rename_over(path, number)
+            os.stat(path)
+        deadline = time.monotonic() + 10
         while self.node.descriptors() > before + 10 and time.monotonic() < deadline:
             time.sleep(0.05)
         self.assertLessEqual(self.node.descriptors(), before + 10)
