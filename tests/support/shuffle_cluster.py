@@ -202,8 +202,8 @@ class Cluster:
                 found += [tuple(number.get(name) for name in names)] * (int(last) - int(first) + 1)
         return found
 
-    def wait_for_maps(self, node, shuffle, maps):
-        done = self.run(node, "wait", shuffle, "--maps", str(maps), "--timeout", f"{PATIENCE}s", timeout=PATIENCE + 30)
+    def wait_for_maps(self, node, shuffle, maps, patience=PATIENCE):
+        done = self.run(node, "wait", shuffle, "--maps", str(maps), "--timeout", f"{patience}s", timeout=patience + 30)
         assert done.returncode == 0, f"wait: {done.returncode}: {done.stdout}{done.stderr}"
 
     # ---- map outputs ------------------------------------------------------------------------------------------
