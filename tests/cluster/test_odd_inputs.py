@@ -204,7 +204,7 @@ class OddNames(unittest.TestCase):
 class RenameOver(unittest.TestCase):
     """A name that is replaced by another file again and again is there for everybody at each moment."""
 
-    OPENS = 20_000
+    OPENS = 10_000
     # A process of its own, so that it does not wait for the reader's interpreter.
     WRITER = """import os, sys
 number = 0
