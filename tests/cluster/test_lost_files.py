@@ -58,13 +58,6 @@ class DamagedCluster(Cluster):
         self.restart(0)
         self.wait_for_peers()
 
-    def wait_for_peers(self):
-        """Until all see each other."""
-        def well():
-            answers = [json.loads(self.ask(node, "/api/v1/status")[1]) for node in range(3)]
-            return all(peer["up"] for answer in answers for peer in answer["peers"])
-        until(well, "all nodes see each other")
-
     def commit(self, form, shuffle):
         app, number = shuffle.split("/")
         for node in MAPS:

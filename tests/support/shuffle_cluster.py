@@ -189,6 +189,19 @@ class Cluster:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def wait_for_peers(self, nodes=None, patience=PATIENCE):
+        """Until these nodes (all) see each other as up."""
+        nodes = range(len(self.nodes)) if nodes is None else nodes
+        names = {self.nodes[node]["name"] for node in nodes}
+
+        def see_each_other():
+            for node in nodes:
+                answer = json.loads(self.ask(node, "/api/v1/status")[1])
+                if not names <= {self.nodes[node]["name"]} | {peer["name"] for peer in answer["peers"] if peer["up"]}:
+                    return False
+            return True
+        until(see_each_other, f"{sorted(names)} see each other", patience)
+
     def spark_address(self, node):
         return self.nodes[node]["address"], self.nodes[node]["spark_port"]
 

@@ -16,8 +16,9 @@ class Attempt:
 
     count = 0
 
-    def __init__(self, map_id, node, form):
+    def __init__(self, map_id, node, form, executor_id):
         Attempt.count += 1
+        self.executor_id = executor_id
         self.map_id, self.node, self.form, self.number = map_id, node, form, Attempt.count
         # Attempts of one map id have the same lengths, so that only their bytes tell them apart.
         self.blocks = make_blocks(map_id, SHAPES[map_id % len(SHAPES)], self.number)

@@ -19,11 +19,13 @@ NODES = 4  # the last of them joins while the others are at work
 class Steps:
     """Each method is a step and returns a line for the history, or None if it does not apply now."""
 
-    def __init__(self, cluster, model, chance):
-        self.cluster, self.model, self.chance = cluster, model, chance
+    def __init__(self, cluster, model, chance, without=()):
+        self.cluster, self.model, self.chance, self.without = cluster, model, chance, without
         self.executors = {}  # (app, node) -> Executor
         self.next_map = 0
         self.next_directory = 0
+        self.disks = [0] * NODES  # how many each node has lost
+        self.mounts = [0] * NODES  # how often each node's mount has gone, and its open files with it
 
     def weighted(self):
         return {self.commit: 30, self.commit_spark: 16, self.commit_twin: 6, self.register_again: 4, self.remove: 8,
@@ -32,7 +34,7 @@ class Steps:
 
     def take(self):
         """Some step that applies."""
-        steps = self.weighted()
+        steps = {step: weight for step, weight in self.weighted().items() if step.__name__ not in self.without}
         while True:
             [step] = self.chance.choices(list(steps), list(steps.values()))
             line = step()
@@ -49,16 +51,7 @@ class Steps:
         return self.chance.choice(self.model.members())
 
     def wait_for_peers(self):
-        """Until those that are up see each other; their views of members may be the same by then."""
-        members = self.model.members()
-
-        def see_each_other():
-            for node in members:
-                owners = {owner for owner, _ in self.cluster.owners("any/0", 64, node)}
-                if not set(members) <= owners:
-                    return False
-            return True
-        until(see_each_other, f"nodes {[node + 1 for node in members]} see each other", SOON)
+        self.cluster.wait_for_peers(self.model.members(), SOON)
 
     def write(self, attempt, name):
         if attempt.form == "spark":
@@ -78,10 +71,12 @@ class Steps:
     def register(self, name, node):
         app = name.split("/", maxsplit=1)[0]
         self.next_directory += 1
+        # Registering again begins a new life of an executor's outputs: after a lost disk it is another executor.
+        executor_id = f"{node}{self.disks[node]:03}"
         executor = Executor([self.cluster.path(node, "local", "disk0", f"{app}-{self.next_directory}-{number}")
                              for number in range(2)])
         with ess_client.Connection(self.cluster.spark_address(node)) as connection:
-            answer = connection.rpc(ess_client.register(app, str(node), executor.local_dirs))
+            answer = connection.rpc(ess_client.register(app, executor_id, executor.local_dirs))
         assert isinstance(answer, ess_client.RpcResponse), f"registering: {answer}"
         self.executors[name, node] = executor
 
@@ -89,7 +84,7 @@ class Steps:
         if map_id is None:
             map_id = self.next_map
             self.next_map += 1
-        return Attempt(map_id, node, form)
+        return Attempt(map_id, node, form, f"{node}{self.disks[node]:03}")
 
     # ---- map outputs -----------------------------------------------------------------------------------------------
 
@@ -162,9 +157,10 @@ class Steps:
         return f"remove {attempt} of {name}"
 
     def drop(self):
-        if not self.model.shuffles:
+        names = [name for name, shuffle in self.model.shuffles.items() if shuffle.attempts]
+        if not names:
             return None
-        name, node = self.chance.choice(list(self.model.shuffles)), self.some_node()
+        name, node = self.chance.choice(names), self.some_node()
         os.rmdir(self.cluster.path(node, "shuffles", name))
         self.model.drop(name)
         for place in [place for place in self.executors if place[0] == name]:
@@ -185,6 +181,7 @@ class Steps:
             return None
         node = self.some_node()
         self.cluster.signal(node, signal.SIGKILL)
+        self.mounts[node] += 1
         self.model.up[node] = False
         return f"kill node{node + 1}"
 
@@ -195,6 +192,10 @@ class Steps:
         self.start(down[0])
         return f"start node{down[0] + 1}"
 
+    def stop(self, node):
+        self.cluster.stop(node)
+        self.mounts[node] += 1
+
     def start(self, node):
         self.cluster.restart(node)
         self.model.up[node] = True
@@ -204,7 +205,7 @@ class Steps:
         if self.model.somebody_is_away():
             return None
         node = self.some_node()
-        self.cluster.stop(node)
+        self.stop(node)
         self.start(node)
         return f"stop and start node{node + 1}"
 
@@ -215,10 +216,11 @@ class Steps:
         until(lambda: all(self.cluster.metric(node, "shufflefs_announce_pending") == 0 for node in self.model.members()),
               "everything has been told", SOON)
         node = self.some_node()
-        self.cluster.stop(node)
+        self.stop(node)
         shutil.rmtree(self.cluster.nodes[node]["data"])
         os.mkdir(self.cluster.nodes[node]["data"])
         self.start(node)
+        self.disks[node] += 1
         self.model.lose_disk(node)
         for place in [place for place in self.executors if place[1] == node]:
             del self.executors[place]
