@@ -102,7 +102,7 @@ class Readers:
 
     def hold(self, name):
         shuffle = self.model.shuffles.get(name)
-        if not shuffle or not shuffle.attempts or len(self.held) > 12:
+        if not shuffle or not shuffle.attempts or len(self.held) > 12 or "hold" in self.steps.without:
             return
         node, partition = self.steps.some_node(), self.chance.randrange(PARTITIONS)
         try:
@@ -195,7 +195,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--without", default="", help="steps that are left out, as in join,drop: to look for the next fault")
+    parser.add_argument("--without", default="", help="steps that are left out, as in join,drop, or hold (files that stay open)")
     args = parser.parse_args()
     enter_private_network()
     return run(args.minutes, random.randrange(1 << 32) if args.seed is None else args.seed, args.without.split(","))
