@@ -348,6 +348,7 @@ Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle, b
         missed(node) || world.scenario_.sick_disks + world.scenario_.full_disks > 0;
     if (by_itself) co_return;  // and it may have failed half-way
     for (WrittenMap* written : before) world.to_be_dropped_.push_back(written->writing);
+    if (uses_again) world.use_again(shuffle);
     co_return;
   }
   // Of drops that did not come to their end, too.

@@ -164,10 +164,17 @@ void World::harm_some_output() {
   const std::string& path = written.files[random_.below(written.files.size())];
   if (disk.peek(path) == nullptr || disk.peek(path)->empty()) return;
   auto harm = static_cast<SimDisk::Harm>(random_.below(4));
-  // Before its blocks are merged there is no checksum to tell the bytes by.
-  if (harm == SimDisk::Harm::kReplaced && !is_all_merged(written)) harm = SimDisk::Harm::kLost;
+  // Other bytes, or less of a file that is a block by itself: before its blocks are merged nothing
+  // tells that.
+  const bool is_pair = path.ends_with(".data") || path.ends_with(".index");
+  bool is_silent = harm == SimDisk::Harm::kReplaced || (harm == SimDisk::Harm::kCut && !is_pair);
+  if (is_silent && !is_all_merged(written)) {
+    harm = SimDisk::Harm::kLost;
+    is_silent = false;
+  }
   disk.harm(path, harm);
   written.harm = harm;
+  written.is_silent_harm = is_silent;
   has_unreadable_ = has_unreadable_ || harm == SimDisk::Harm::kUnreadable;
   constexpr std::array kNames = {"lost", "cut", "replaced", "unreadable"};
   note(fmt::format("{} is {}", path, kNames.at(static_cast<std::size_t>(harm))));

@@ -78,9 +78,7 @@ std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const 
     const bool equal = std::ranges::any_of(writings, [&](const WrittenMap* written) {
       // Of a file that was replaced behind its origin's back nobody has a checksum but who has
       // merged it: pushed once more, its bytes pass for right.
-      return Truth::is_block(*written, place.partition, block) ||
-             (written->harm == SimDisk::Harm::kReplaced &&
-              block.size() == written->length(place.partition));
+      return Truth::is_block(*written, place.partition, block) || written->is_silent_harm;
     });
     if (equal) return std::nullopt;
   }

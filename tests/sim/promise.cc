@@ -105,10 +105,8 @@ void World::check_read(const Reading& reading, const std::vector<ReadBlock>& blo
       if (Truth::is_block(*written, reading.partition, block.bytes)) {
         equal.push_back(written);
         if (may_be_read(reading, *written, block.holder)) allowed.push_back(written);
-      } else if (written->harm == SimDisk::Harm::kReplaced &&
-                 written->length(reading.partition) == block.bytes.size()) {
-        // Other bytes of the same length in the origin's file: they are told by the checksum that
-        // a merged copy has, and by nothing if there is none any more.
+      } else if (written->is_silent_harm) {
+        // It is told by the checksum that a merged copy has, and by nothing if there is none.
         is_excused =
             is_excused || reading.kind == "a block" || !is_merged(*written, reading.partition);
       }

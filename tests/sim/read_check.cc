@@ -232,8 +232,7 @@ Task<void> World::read_as_spark(World& world, SimNode& node, merge::ShuffleKey s
     }
     pieces.push_back(*std::move(block));
     blocks.push_back({wanted.map, pieces.back(), {}});
-    if (!Truth::is_block(wanted, partition, pieces.back()) &&
-        wanted.harm != SimDisk::Harm::kReplaced)
+    if (!Truth::is_block(wanted, partition, pieces.back()) && !wanted.is_silent_harm)
       world.violate(fmt::format("{} has read {}/{} as Spark: map {} is not what was written",
                                 node.name().str(), to_string(shuffle), number(partition),
                                 number(wanted.map)));

@@ -30,7 +30,7 @@ void draw_deceptions(Scenario& scenario, Random& random, const std::string& only
   scenario.rewrites = some("twins", 2, 0.15);
   scenario.clock_jumps = some("clocks", 4, 0.15);
   scenario.hangs = some("hangs", 3, 0.15);
-  scenario.reuses = some("reuse", 2, 0.15);
+  scenario.reuses = some("reuse", 4, 0.15);
   scenario.old_views = scenario.nodes > 2 && some("views", 1, 0.15) > 0;
   scenario.cut_chance =
       some("races", 1, 0.6) > 0 ? 0.01 * static_cast<double>(random.between(1, 40)) : 0;
@@ -46,7 +46,11 @@ void draw_deceptions(Scenario& scenario, Random& random, const std::string& only
     scenario.reuses = also(1);
     scenario.rewrites = also(1);
   }
-  if (only == "reuse") scenario.crashes = also(1);
+  if (only == "reuse") {
+    scenario.crashes = also(2);
+    scenario.stops = also(2);
+    scenario.cuts = also(2);
+  }
 }
 
 void draw_faults(Scenario& scenario, Random& random, const std::string& only) {

@@ -39,6 +39,8 @@ struct WrittenMap {
   bool uncertain_since_drop = false;    // for good: it was written while a drop was under way
   uint64_t life = 0;                    // of the shuffle's name: drops that had been answered
   std::optional<SimDisk::Harm> harm{};  // done to one of its files behind the node's back
+  // By its own bytes nobody can tell: the checksum of a merged copy can.
+  bool is_silent_harm = false;
   bool is_forgotten_at_origin = false;  // which came back with a new disk in the place of its own
   // Who has acknowledged its announcement, and for which partitions. A node that is told again has
   // heard all of them.

@@ -271,7 +271,15 @@ bool World::is_settled() {
   for (const auto& node : nodes_) {
     if (has_left_[node->index()]) continue;
     if (!node->works()) return false;
-    if (announcements_pending(*node) > 0) return false;
+    // What it cannot read it tries to announce for as long as it lives.
+    const bool tries_for_ever = std::ranges::any_of(truth_.all(), [&](const auto& entry) {
+      return entry.second.harm && entry.second.origin == node->index();
+    });
+    if (tries_for_ever) continue;
+    if (announcements_pending(*node) > 0) {
+      open_ = node->name().str() + " has announcements pending";
+      return false;
+    }
     ++survey->to_answer;
     node->spawn(ask_node(*this, *node, survey));
   }
