@@ -347,7 +347,14 @@ Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle, b
     const bool by_itself =
         missed(node) || world.scenario_.sick_disks + world.scenario_.full_disks > 0;
     if (by_itself) co_return;  // and it may have failed half-way
-    for (WrittenMap* written : before) world.to_be_dropped_.push_back(written->writing);
+    const std::vector<merge::NodeName> names = node.cluster().names();
+    PartialDrop partial;
+    for (const WrittenMap* written : before) partial.writings.push_back(written->writing);
+    for (const auto& other : world.nodes_) {
+      const bool is_known = std::ranges::binary_search(names, other->name());
+      if (is_known && !missed(*other)) partial.carried_out_by.insert(other->index());
+    }
+    world.partial_drops_.push_back(std::move(partial));
     if (uses_again) world.use_again(shuffle);
     co_return;
   }

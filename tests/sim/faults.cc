@@ -202,6 +202,7 @@ void World::replace_some_disk() {
     std::erase_if(written.told, [&](const auto& who) { return who.first.first == node->index(); });
     written.removal_told.erase(node->index());
   }
+  for (PartialDrop& drop : partial_drops_) drop.carried_out_by.erase(node->index());
 }
 
 void World::hang_some_disk() {

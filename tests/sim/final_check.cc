@@ -59,12 +59,16 @@ void World::check_disks() {
 
 // Who had missed a drop has heard of it by now.
 void World::spread_drops() {
-  for (const uint64_t writing : to_be_dropped_) {
-    WrittenMap& written = truth_.all().at(writing);
-    if (written.removed_at) continue;
-    written.uncertain = false;
-    written.dropped = true;
-    written.removed_at = schedule_.steps();
+  for (const PartialDrop& drop : partial_drops_) {
+    const bool is_known = std::ranges::any_of(
+        drop.carried_out_by, [this](std::size_t node) { return !has_left_[node]; });
+    for (const uint64_t writing : drop.writings) {
+      WrittenMap& written = truth_.all().at(writing);
+      if (!is_known || written.removed_at) continue;
+      written.uncertain = false;
+      written.dropped = true;
+      written.removed_at = schedule_.steps();
+    }
   }
 }
 

@@ -204,7 +204,12 @@ class World {
     std::set<std::size_t> missed_by;
   };
   std::map<merge::ShuffleKey, Drops> drops_;
-  std::vector<uint64_t> to_be_dropped_;  // writings: when all nodes that a drop has missed are back
+  // A drop that some have missed: who carries it out tells them when they are back.
+  struct PartialDrop {
+    std::vector<uint64_t> writings;
+    std::set<std::size_t> carried_out_by;
+  };
+  std::vector<PartialDrop> partial_drops_;
   std::map<std::pair<merge::ShuffleKey, merge::MapId>, std::set<uint64_t>> attempts_;  // at rest
   std::vector<Duration> clock_skew_;
   bool has_unreadable_ = false;  // a file cannot be read, for good: its node says that of all reads
