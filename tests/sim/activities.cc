@@ -43,6 +43,12 @@ void World::plan_activities() {
     repeat(s.drains, &World::drain_some_node);
   repeat(s.bursts, &World::burst);
   repeat(s.squeezes, &World::squeeze_some_node);
+  repeat(s.harms, &World::harm_some_output);
+  repeat(s.new_disks, &World::replace_some_disk);
+  repeat(s.twins, &World::write_twins);
+  repeat(s.clock_jumps, &World::jump_some_clock);
+  repeat(s.hangs, &World::hang_some_disk);
+  repeat(s.reuses, &World::reuse_some_name);
 }
 
 void World::after(Duration delay, std::function<void()> what) {
@@ -76,13 +82,43 @@ void World::burst() {
   }
 }
 
-void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map) {
+// A second attempt of a task on another node, which does not know of the first one: at the same
+// time, or later.
+void World::write_twins() {
+  SimNode* first = any_working_node();
+  SimNode* second = any_working_node();
+  if (first == nullptr || first == second) return;
+  merge::ShuffleKey shuffle = any_shuffle();
+  auto map = static_cast<merge::MapId>(next_map_);
+  const std::vector<WrittenMap*> earlier = live_outputs([&](const WrittenMap& written) {
+    return !written.is_spark && written.origin != second->index();
+  });
+  if (!earlier.empty() && random_.chance(0.5)) {
+    const WrittenMap& chosen = *earlier[random_.below(earlier.size())];
+    // Twice on one node it would be refused: committed map outputs are immutable.
+    for (const WrittenMap* other : truth_.find(chosen.shuffle, chosen.map)) {
+      if (other->origin == second->index()) return;
+    }
+    shuffle = chosen.shuffle;
+    map = chosen.map;
+  } else {
+    ++next_map_;
+    write_output(*first, shuffle, map, false);
+  }
+  after(std::chrono::milliseconds(random_.chance(0.5) ? 0 : random_.below(5000)),
+        [this, second, shuffle, map] {
+          if (second->works()) write_output(*second, shuffle, map, false);
+        });
+}
+
+void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map,
+                         bool may_be_spark) {
   WrittenMap written;
   written.shuffle = shuffle;
   written.map = map;
   written.origin = node.index();
   // Spark does not use the number of a shuffle again.
-  written.is_spark = random_.chance(0.4) && !dropped_.contains(shuffle);
+  written.is_spark = random_.chance(0.4) && may_be_spark && !drops_.contains(shuffle);
   // Some outputs of a directory's form have fewer partitions than others.
   const uint32_t partitions = written.is_spark || random_.chance(0.9)
                                   ? scenario_.partitions
@@ -95,15 +131,19 @@ void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge:
   }
   if (written.lengths.back() == 0) written.lengths.back() = 1;
   WrittenMap& known = truth_.add(std::move(written));
-  const bool whole = put_files(node, known);
-  const bool sound = !node.disk().frozen();
-  // A task whose writes failed has not committed; what a crash left half-way may come to light
-  // after the restart, and is whole then.
-  known.committed = whole && sound;
-  known.uncertain = !known.committed || murky_.contains(shuffle);
-  note(fmt::format("{} writes map {} of {}{}: {}", node.name().str(), number(map),
-                   to_string(shuffle), known.is_spark ? " (Spark)" : "",
-                   known.committed ? "committed" : "failed"));
+  note(fmt::format("{} writes map {} of {}{}", node.name().str(), number(map), to_string(shuffle),
+                   known.is_spark ? " (Spark)" : ""));
+  // What a crash has left half-way may come to light after the restart, and is whole then.
+  node.runtime().start_blocking([this, &node, &known] {
+    const bool whole = put_files(node, known) && !node.disk().frozen();
+    note(fmt::format("{} has written map {} of {}: {}", node.name().str(), number(known.map),
+                     to_string(known.shuffle), whole ? "committed" : "failed"));
+    if (!whole) return;
+    known.committed_at = schedule_.steps();
+    const auto drops = drops_.find(known.shuffle);
+    known.life = drops != drops_.end() ? drops->second.answered : 0;
+    known.uncertain = known.uncertain_since_drop || is_murky(known.shuffle, node.index());
+  });
 }
 
 bool World::put_files(SimNode& node, WrittenMap& written) {
@@ -120,6 +160,7 @@ bool World::put_files(SimNode& node, WrittenMap& written) {
     disk.set_attribute(place, merge::kAppAttribute, written.shuffle.app.str());
     const std::string base = fmt::format("{}/shuffle_{}_{}_0", place,
                                          number(written.shuffle.shuffle), number(written.map));
+    written.files = {base + ".index", base + ".data"};
     if (!replace_file(disk, base + ".index", index)) return false;
     commits.spark_file_appeared(base + ".index");
     if (!replace_file(disk, base + ".data", bytes_of(data))) return false;
@@ -130,120 +171,204 @@ bool World::put_files(SimNode& node, WrittenMap& written) {
   if (!place) return false;
   const std::string name = std::to_string(number(written.map));
   if (random_.chance(0.5)) {  // a pair
+    written.files = {*place + "/" + name + ".index", *place + "/" + name + ".data"};
     if (!replace_file(disk, *place + "/" + name + ".index", index)) return false;
     commits.generic_appeared(written.shuffle, name + ".index");
     if (!replace_file(disk, *place + "/" + name + ".data", bytes_of(data))) return false;
     commits.generic_appeared(written.shuffle, name + ".data");
     return commits.is_committed(written.shuffle, written.map);
   }
-  const std::string temporary = *place + "/.tmp-" + name;
+  const std::string temporary = fmt::format("{}/.tmp-{}-{}", *place, name, written.writing);
   if (!disk.make_directories(temporary)) return false;
   for (uint32_t p = 0; p < written.lengths.size(); ++p) {
     const std::string block = Truth::block(written, static_cast<merge::PartitionId>(p));
     if (block.empty() && p + 1 < written.lengths.size()) continue;
     if (!replace_file(disk, fmt::format("{}/{}", temporary, p), bytes_of(block))) return false;
+    written.files.push_back(fmt::format("{}/{}/{}", *place, name, p));
   }
   if (!disk.rename(temporary, *place + "/" + name)) return false;
   commits.generic_appeared(written.shuffle, name);
   return commits.is_committed(written.shuffle, written.map);
 }
 
-bool World::remove_output(WrittenMap& written) {
-  SimNode& node = *nodes_[written.origin];
-  if (!node.works() || !written.is_live()) return false;
-  merge::CommitSink& commits = node.engine().commits();
-  SimDisk& disk = node.disk();
-  const std::string pair =
-      fmt::format("shuffle_{}_{}_0", number(written.shuffle.shuffle), number(written.map));
-  const std::string name = std::to_string(number(written.map));
-  written.removed = true;
-  for (const std::string& data_dir : node.data_dirs()) {
-    const std::string spark = spark_directory(data_dir, written.shuffle.app) + "/" + pair;
-    const std::string generic = fmt::format("{}/maps/{}/{}/{}", data_dir, written.shuffle.app.str(),
-                                            number(written.shuffle.shuffle), name);
-    for (const char* suffix : {".data", ".index"}) {
-      if (disk.peek(spark + suffix) != nullptr) {
-        if (!disk.remove_file(spark + suffix)) written.uncertain = true;
-        commits.spark_file_removed(spark + suffix);
-      }
-      if (disk.peek(generic + suffix) != nullptr) {
-        if (!disk.remove_file(generic + suffix)) written.uncertain = true;
-        commits.generic_removed(written.shuffle, name + suffix);
-      }
-    }
-    if (disk.files_below(generic).empty()) continue;
-    if (!disk.remove_tree(generic)) written.uncertain = true;
-    commits.generic_removed(written.shuffle, name);
+std::vector<WrittenMap*> World::live_outputs(
+    const std::function<bool(const WrittenMap&)>& eligible) {
+  std::vector<WrittenMap*> live;
+  for (auto& [writing, written] : truth_.all()) {
+    if (written.is_live() && eligible(written)) live.push_back(&written);
   }
+  return live;
+}
+
+void World::remove_output(WrittenMap& written, std::function<void()> then) {
+  SimNode& node = *nodes_[written.origin];
   note(fmt::format("{} removes map {} of {}", node.name().str(), number(written.map),
                    to_string(written.shuffle)));
-  return !written.uncertain && !disk.frozen();
+  // Until the remover has its answer, and for good if it never gets it. If another attempt was
+  // committed under the id as well, this one may have ended it or not.
+  for (WrittenMap* other : truth_.find(written.shuffle, written.map))
+    other->uncertain = other->uncertain || !other->removed_at;
+  node.runtime().start_blocking([this, &node, &written, then = std::move(then)] {
+    if (!unlink_files(node, written) || node.disk().frozen()) return;
+    // A drop that is under way may remove what a rewriting task writes now: not this one.
+    written.uncertain = false;
+    written.removed_at = schedule_.steps();
+    note(fmt::format("{} has removed map {} of {}", node.name().str(), number(written.map),
+                     to_string(written.shuffle)));
+    if (then) then();
+  });
+}
+
+bool World::unlink_files(SimNode& node, WrittenMap& written) {
+  merge::CommitSink& commits = node.engine().commits();
+  SimDisk& disk = node.disk();
+  const std::string name = std::to_string(number(written.map));
+  bool all = true;
+  std::set<std::string> directories;
+  for (const std::string& path : written.files) {
+    const bool is_pair = path.ends_with(".data") || path.ends_with(".index");
+    if (!is_pair) {
+      directories.insert(path.substr(0, path.rfind('/')));
+      continue;
+    }
+    // Also of what was lost behind the node's back the mount reports the removal.
+    const Status removed = disk.remove_file(path);
+    if (!removed && removed.error().code != Code::kNotFound) all = false;
+    if (written.is_spark)
+      commits.spark_file_removed(path);
+    else
+      commits.generic_removed(written.shuffle, path.substr(path.rfind('/') + 1));
+  }
+  for (const std::string& directory : directories) {
+    if (!disk.remove_tree(directory)) all = false;
+    commits.generic_removed(written.shuffle, name);
+  }
+  return all;
 }
 
 void World::remove_map() {
-  std::vector<WrittenMap*> live;
-  for (auto& [writing, written] : truth_.all()) {
-    if (written.is_live() && nodes_[written.origin]->works()) live.push_back(&written);
-  }
-  if (!live.empty()) (void)remove_output(*live[random_.below(live.size())]);
+  const auto live = live_outputs([this](const WrittenMap& written) {
+    return !written.harm && nodes_[written.origin]->works();
+  });
+  if (!live.empty()) remove_output(*live[random_.below(live.size())], {});
 }
 
 void World::rewrite_map() {
-  std::vector<WrittenMap*> live;
-  for (auto& [writing, written] : truth_.all()) {
-    if (written.is_live() && !written.is_spark && nodes_[written.origin]->works())
-      live.push_back(&written);
-  }
+  const auto live = live_outputs([this](const WrittenMap& written) {
+    return !written.is_spark && !written.harm && nodes_[written.origin]->works();
+  });
   if (live.empty()) return;
   WrittenMap& written = *live[random_.below(live.size())];
-  if (!remove_output(written)) return;
-  const merge::ShuffleKey shuffle = written.shuffle;
-  const merge::MapId map = written.map;
-  after(std::chrono::milliseconds(random_.below(3000)),
-        [this, origin = written.origin, shuffle, map] {
-          if (nodes_[origin]->works()) write_output(*nodes_[origin], shuffle, map);
-        });
+  remove_output(written, [this, &written] {
+    after(std::chrono::milliseconds(random_.below(3000)), [this, &written] {
+      SimNode& origin = *nodes_[written.origin];
+      if (origin.works()) write_output(origin, written.shuffle, written.map, false);
+    });
+  });
 }
 
+// ---- drops -----------------------------------------------------------------------------------------
+
 void World::drop_shuffle() {
+  if (SimNode* node = any_working_node()) node->spawn(drop(*this, *node, any_shuffle(), false));
+}
+
+void World::reuse_some_name() {
   SimNode* node = any_working_node();
   if (node == nullptr) return;
   const merge::ShuffleKey shuffle = any_shuffle();
-  std::vector<uint64_t> writings;
-  for (WrittenMap* written : truth_.of(shuffle)) {
-    written->uncertain = written->uncertain || !written->removed;
-    writings.push_back(written->writing);
-  }
-  note(fmt::format("{} drops {}", node->name().str(), to_string(shuffle)));
-  dropped_.insert(shuffle);
-  // Until it has come to its end; the node may not live to see that.
-  const bool was_murky = !murky_.insert(shuffle).second;
-  node->spawn(drop(*this, *node, shuffle, std::move(writings), was_murky));
+  const auto read = [this, shuffle](bool holds) {
+    SimNode* reader = any_working_node();
+    if (reader == nullptr) return;
+    const auto partition = static_cast<merge::PartitionId>(random_.below(scenario_.partitions));
+    reader->spawn(read_partition(*this, *reader, shuffle, partition, holds, false));
+  };
+  // Some have a partition open through all of it, and some come right after.
+  for (uint64_t i = random_.below(3); i > 0; --i) read(true);
+  node->spawn(drop(*this, *node, shuffle, true));
+  for (uint64_t i = random_.below(4); i > 0; --i)
+    after(std::chrono::milliseconds(random_.below(3000)), [read] { read(false); });
 }
 
-Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
-                       std::vector<uint64_t> writings, bool was_murky) {
-  const std::size_t known = node.cluster().names().size();
+// At once, by anybody, under map ids that the earlier life has used, or others.
+void World::use_again(const merge::ShuffleKey& shuffle) {
+  const std::vector<WrittenMap*> earlier = truth_.of(shuffle);
+  for (uint64_t i = random_.between(1, 5); i > 0; --i) {
+    auto map = static_cast<merge::MapId>(next_map_++);
+    if (!earlier.empty() && random_.chance(0.6)) map = earlier[random_.below(earlier.size())]->map;
+    after(std::chrono::milliseconds(random_.below(200)), [this, shuffle, map] {
+      SimNode* node = any_working_node();
+      const bool is_taken = std::ranges::any_of(
+          truth_.find(shuffle, map), [](const WrittenMap* other) { return !other->removed_at; });
+      if (node != nullptr && !is_taken) write_output(*node, shuffle, map, false);
+    });
+  }
+}
+
+bool World::is_murky(const merge::ShuffleKey& shuffle, std::size_t node) const {
+  const auto it = drops_.find(shuffle);
+  return it != drops_.end() &&
+         (!it->second.under_way.empty() || it->second.missed_by.contains(node));
+}
+
+Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle, bool uses_again) {
+  Drops& drops = world.drops_[shuffle];
+  // Until it has come to its end; the node may not live to see that.
+  const uint64_t number = ++drops.begun;
+  drops.under_way.insert(number);
+  std::vector<WrittenMap*> before;
+  for (WrittenMap* written : world.truth_.of(shuffle)) {
+    if (written->removed_at) continue;
+    written->uncertain = true;
+    if (written->committed_at)
+      before.push_back(written);
+    else
+      written->uncertain_since_drop = true;  // it comes before the drop or after it
+  }
+  world.note(fmt::format("{} drops {}", node.name().str(), to_string(shuffle)));
   const Status dropped = co_await node.engine().catalog().drop(shuffle.app, shuffle.shuffle);
   world.note(fmt::format("{} has dropped {}: {}", node.name().str(), to_string(shuffle),
                          dropped ? "everywhere" : dropped.error().message));
-  if (!dropped || known != world.members().size()) {
-    // Some node has not heard of it, and holds on to what it has until it does.
-    for (WrittenMap* written : world.truth_.of(shuffle)) written->uncertain = true;
+  for (WrittenMap* written : world.truth_.of(shuffle)) {
+    // Written meanwhile.
+    if (!written->removed_at && std::ranges::find(before, written) == before.end())
+      written->uncertain = written->uncertain_since_drop = true;
+  }
+  if (!dropped) {
+    // It says whom it has not reached: they hold on to what they have until they hear of it. Nobody
+    // can say of what they write meanwhile whether it counts as of before.
+    drops.under_way.erase(number);
+    const auto missed = [&](const SimNode& other) {
+      return dropped.error().message.find(" " + other.name().str() + " (") != std::string::npos;
+    };
+    for (const auto& other : world.nodes_) {
+      if (missed(*other)) drops.missed_by.insert(other->index());
+    }
+    const bool by_itself =
+        missed(node) || world.scenario_.sick_disks + world.scenario_.full_disks > 0;
+    if (by_itself) co_return;  // and it may have failed half-way
+    const std::vector<merge::NodeName> names = node.cluster().names();
+    PartialDrop partial;
+    for (const WrittenMap* written : before) partial.writings.push_back(written->writing);
+    for (const auto& other : world.nodes_) {
+      const bool is_known = std::ranges::binary_search(names, other->name());
+      if (is_known && !missed(*other)) partial.carried_out_by.insert(other->index());
+    }
+    world.partial_drops_.push_back(std::move(partial));
+    if (uses_again) world.use_again(shuffle);
     co_return;
   }
-  if (!was_murky) world.murky_.erase(shuffle);
-  for (WrittenMap* written : world.truth_.of(shuffle)) {
-    if (written->removed) continue;
-    const bool was_there = std::ranges::binary_search(writings, written->writing);
-    if (!was_there) {  // written meanwhile: before or after the drop came by
-      written->uncertain = true;
-      continue;
-    }
-    written->removed = true;
-    // Spark's files are not ours to remove: a restarted node tells them by their time.
-    written->uncertain = !written->committed || written->is_spark;
+  // Of drops that did not come to their end, too.
+  std::erase_if(drops.under_way, [&](uint64_t other) { return other <= number; });
+  drops.missed_by.clear();
+  ++drops.answered;
+  for (WrittenMap* written : before) {
+    if (written->removed_at) continue;
+    written->uncertain = false;
+    written->dropped = true;
+    written->removed_at = world.schedule_.steps();
   }
+  if (uses_again) world.use_again(shuffle);
 }
 
 }  // namespace shufflefs::sim

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "sim/world.h"
 
@@ -30,12 +31,17 @@ void World::crash(SimNode& node) {
 
 void World::restart(SimNode& node) {
   if (node.lives() || has_left_[node.index()]) return;
+  if (disks_hang(node)) {  // it would wait for them
+    after(std::chrono::seconds(1), [this, &node] { restart(node); });
+    return;
+  }
   const bool power_lost = scenario_.power_losses && random_.chance(0.5);
   if (power_lost) merged_check_.excuse_all(node.disk());
   node.disk().thaw(power_lost);
   // Recovery too may be interrupted.
   if (scenario_.crashes > 0 && random_.chance(0.1)) node.disk().crash_after(random_.between(1, 40));
-  const bool started = node.start(members());
+  forget_members(node.index());
+  const bool started = node.start(members_for(node.index()));
   note(fmt::format("{} starts again{}: {}", node.name().str(),
                    power_lost ? " after a loss of power" : "", started ? "fine" : "in vain"));
   if (!started) {
@@ -145,6 +151,84 @@ void World::flip_bit() {
   note("a bit is flipped in " + *path);
 }
 
+// Also of nodes that are down.
+void World::harm_some_output() {
+  // Of what nobody but its origin has heard of, nobody could know that it is lost.
+  const auto live = live_outputs([this](const WrittenMap& written) {
+    return !written.harm && !has_left_[written.origin] &&
+           (!written.told.empty() || nodes_.size() == 1);
+  });
+  if (live.empty()) return;
+  WrittenMap& written = *live[random_.below(live.size())];
+  SimDisk& disk = nodes_[written.origin]->disk();
+  const std::string& path = written.files[random_.below(written.files.size())];
+  if (disk.peek(path) == nullptr || disk.peek(path)->empty()) return;
+  auto harm = static_cast<SimDisk::Harm>(random_.below(4));
+  // Other bytes, or less of a file that is a block by itself: before its blocks are merged nothing
+  // tells that.
+  const bool is_pair = path.ends_with(".data") || path.ends_with(".index");
+  bool is_silent = harm == SimDisk::Harm::kReplaced || (harm == SimDisk::Harm::kCut && !is_pair);
+  if (is_silent && !is_all_merged(written)) {
+    harm = SimDisk::Harm::kLost;
+    is_silent = false;
+  }
+  disk.harm(path, harm);
+  written.harm = harm;
+  written.is_silent_harm = is_silent;
+  has_unreadable_ = has_unreadable_ || harm == SimDisk::Harm::kUnreadable;
+  constexpr std::array kNames = {"lost", "cut", "replaced", "unreadable"};
+  note(fmt::format("{} is {}", path, kNames.at(static_cast<std::size_t>(harm))));
+}
+
+void World::replace_some_disk() {
+  SimNode* node = any_working_node();
+  if (node == nullptr) return;
+  crash(*node);
+  const std::vector<std::string>& directories = node->data_dirs();
+  const bool all = random_.chance(0.5);
+  const std::string only = directories[random_.below(directories.size())];
+  for (const std::string& directory : directories) {
+    if (!all && directory != only) continue;
+    node->disk().replace_disk(directory);
+    note("there is a new disk in the place of " + directory);
+    for (auto& [writing, written] : truth_.all()) {
+      const bool was_there = std::ranges::any_of(
+          written.files, [&](const auto& path) { return path.starts_with(directory + "/"); });
+      if (written.origin == node->index() && was_there) written.is_forgotten_at_origin = true;
+    }
+  }
+  // What it was told may have been written there.
+  for (auto& [writing, written] : truth_.all()) {
+    std::erase_if(written.told, [&](const auto& who) { return who.first.first == node->index(); });
+    written.removal_told.erase(node->index());
+  }
+  for (PartialDrop& drop : partial_drops_) drop.carried_out_by.erase(node->index());
+}
+
+void World::hang_some_disk() {
+  SimNode& node = *nodes_[random_.below(nodes_.size())];
+  const bool all = random_.chance(0.3);
+  const std::string only = node.data_dirs()[random_.below(node.data_dirs().size())];
+  const Duration time = std::chrono::milliseconds(random_.between(500, 40'000));
+  for (const std::string& directory : node.data_dirs()) {
+    if (!all && directory != only) continue;
+    note(directory + " hangs");
+    DiskFaults& faults = node.disk().faults(directory);
+    faults.hangs = true;
+    after(time, [this, &faults, directory] {
+      note(directory + " goes on");
+      faults.hangs = false;
+    });
+  }
+}
+
+void World::jump_some_clock() {
+  const std::size_t node = random_.below(nodes_.size());
+  const Duration by = std::chrono::seconds(random_.between(1, random_.chance(0.5) ? 60 : 20'000));
+  clock_skew_[node] += random_.chance(0.5) ? by : -by;
+  note(fmt::format("the clock of {} jumps", nodes_[node]->name().str()));
+}
+
 // ---- members ---------------------------------------------------------------------------------------
 
 void World::tell_members() {
@@ -153,17 +237,50 @@ void World::tell_members() {
     schedule_.after(std::chrono::milliseconds(active_ ? random_.below(6000) : 0),
                     Action([this, node = node.get()] {
                       if (node->works() && is_member_[node->index()])
-                        node->learn_members(members());
+                        node->learn_members(members_for(node->index()));
                     }));
   }
+}
+
+std::vector<SimNode::Member> World::members_for(std::size_t node) const {
+  std::vector<SimNode::Member> list = members();
+  std::erase_if(
+      list, [&](const SimNode::Member& member) { return unknown_.contains({node, member.index}); });
+  return list;
+}
+
+// It begins with an old list, if the scenario says so, in which at least one other is. The cluster
+// tells it of the rest, within a bound.
+void World::forget_members(std::size_t node) {
+  if (!scenario_.old_views || !active_ || random_.chance(0.5)) return;
+  std::vector<SimNode::Member> others = members();
+  std::erase_if(others, [node](const SimNode::Member& member) { return member.index == node; });
+  if (others.empty()) return;
+  const std::size_t known = random_.below(others.size());
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    if (i != known && random_.chance(0.6)) forget_member(node, others[i].index);
+  }
+}
+
+void World::forget_member(std::size_t node, std::size_t member) {
+  if (!scenario_.old_views || node == member) return;
+  unknown_.emplace(node, member);
+  schedule_.after(std::chrono::milliseconds(random_.between(1000, 30'000)),
+                  Action([this, node, member] {
+                    if (unknown_.erase({node, member}) == 0) return;
+                    note(fmt::format("{} hears of {}", nodes_[node]->name().str(),
+                                     nodes_[member]->name().str()));
+                    if (nodes_[node]->works() && is_member_[node])
+                      nodes_[node]->learn_members(members_for(node));
+                  }));
 }
 
 void World::join_node() {
   add_node();
   note(nodes_.back()->name().str() + " joins");
-  // It has not heard of the drops, so what it writes under such a name counts as of before them.
-  murky_.insert(dropped_.begin(), dropped_.end());
-  (void)nodes_.back()->start(members());
+  for (std::size_t i = 0; i + 1 < nodes_.size(); ++i) forget_member(i, nodes_.size() - 1);
+  forget_members(nodes_.size() - 1);
+  (void)nodes_.back()->start(members_for(nodes_.size() - 1));
   tell_members();
 }
 

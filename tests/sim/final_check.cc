@@ -19,16 +19,21 @@ bool is_failed(SimNode& node, const std::string& data_dir) {
 bool has_only_crashes(const Scenario& s) {
   return s.crashes > 0 &&
          s.removals + s.rewrites + s.drops + s.cuts + s.slow_nodes + s.sick_disks + s.full_disks +
-                 s.flipped_bits + s.joins + s.leaves + s.drains + s.bursts + s.squeezes ==
+                 s.flipped_bits + s.joins + s.leaves + s.drains + s.bursts + s.squeezes + s.harms +
+                 s.new_disks + s.twins + s.hangs + s.reuses ==
              0 &&
-         !s.lossy_network;
+         !s.lossy_network && !s.old_views;
 }
 
 }  // namespace
 
 bool World::check_rest() {
   check_disks();
+  spread_drops();
   read_everything();
+  // What is lost at rest, too.
+  for (uint64_t i = 0; i < scenario_.harms && !outcome_.violation; ++i) harm_some_output();
+  if (scenario_.harms > 0 && !outcome_.violation) read_everything();
   check_all_merged();
   check_told();
   check_nothing_left_behind();
@@ -52,6 +57,21 @@ void World::check_disks() {
   }
 }
 
+// Who had missed a drop has heard of it by now.
+void World::spread_drops() {
+  for (const PartialDrop& drop : partial_drops_) {
+    const bool is_known = std::ranges::any_of(
+        drop.carried_out_by, [this](std::size_t node) { return !has_left_[node]; });
+    for (const uint64_t writing : drop.writings) {
+      WrittenMap& written = truth_.all().at(writing);
+      if (!is_known || written.removed_at) continue;
+      written.uncertain = false;
+      written.dropped = true;
+      written.removed_at = schedule_.steps();
+    }
+  }
+}
+
 // Each partition from some node; of a large cluster, and of many, some of them.
 void World::read_everything() {
   for (const merge::ShuffleKey& shuffle : shuffles_) {
@@ -59,7 +79,7 @@ void World::read_everything() {
       if ((nodes_.size() > 16 || scenario_.partitions > 64) && !random_.chance(0.1)) continue;
       SimNode* node = any_working_node();
       if (node == nullptr) return;
-      node->spawn(read_partition(*this, *node, shuffle, static_cast<merge::PartitionId>(p), true));
+      spawn_readers(*node, shuffle, static_cast<merge::PartitionId>(p));
       if (!advance_until([this] { return reads_open_ == 0; }, std::chrono::minutes(2)))
         violate(fmt::format("{}/{} is being read without end", to_string(shuffle), p));
       if (outcome_.violation) return;
@@ -72,11 +92,12 @@ void World::read_everything() {
 // it owns, what it has lost with its process included.
 void World::check_all_merged() {
   if (!scenario_.restart_at_end && !has_only_crashes(scenario_)) return;
-  if (scenario_.restart_at_end && outcome_.chunks_given_up > 0 && murky_.empty())
+  if (scenario_.restart_at_end && outcome_.chunks_given_up > 0 && drops_.empty() &&
+      scenario_.harms + scenario_.new_disks + scenario_.twins == 0)
     violate(fmt::format("{} chunks were given up although nothing was wrong",
                         outcome_.chunks_given_up));
   for (const auto& [writing, written] : truth_.all()) {
-    if (!written.is_live() || has_left_[written.origin]) continue;
+    if (!written.is_sound() || has_left_[written.origin]) continue;
     if (truth_.find(written.shuffle, written.map).size() > 1) continue;  // written again
     for (uint32_t p = 0; p < written.lengths.size(); ++p) {
       const auto partition = static_cast<merge::PartitionId>(p);
@@ -103,8 +124,7 @@ void World::check_told() {
   }
   std::ranges::sort(names);
   for (const auto& [writing, written] : truth_.all()) {
-    if (!written.is_live() || has_left_[written.origin] || murky_.contains(written.shuffle))
-      continue;
+    if (!written.is_sound() || has_left_[written.origin]) continue;
     if (truth_.find(written.shuffle, written.map).size() > 1) continue;  // written again
     const merge::Placement placement(written.shuffle, names,
                                      static_cast<uint32_t>(written.lengths.size()));

@@ -27,6 +27,10 @@ class MergedCheck {
   [[nodiscard]] bool holds(const SimDisk& disk, const std::vector<std::string>& data_dirs,
                            const WrittenMap& written, merge::PartitionId partition) const;
 
+  // As above, and its bytes are right.
+  [[nodiscard]] bool holds_intact(const SimDisk& disk, const std::vector<std::string>& data_dirs,
+                                  const WrittenMap& written, merge::PartitionId partition) const;
+
   // Bytes of the file have been damaged from outside, or lost with the power: it is left out.
   void excuse(const std::string& path);
   void excuse_all(const SimDisk& disk);

@@ -15,6 +15,44 @@ std::size_t draw_nodes(Random& random) {
   return random.between(40, 120);
 }
 
+// What a reader may be deceived by.
+void draw_deceptions(Scenario& scenario, Random& random, const std::string& only) {
+  const auto some = [&](const char* kind, uint64_t most, double chance) -> uint64_t {
+    const bool drawn = random.chance(chance);
+    const uint64_t count = random.between(1, most);
+    if (!only.empty()) return only == kind ? count : 0;
+    return drawn ? count : 0;
+  };
+  const bool several = scenario.nodes > 1;
+  scenario.harms = some("lost", 4, 0.15);
+  scenario.new_disks = several ? some("lost", 2, 0.1) : 0;
+  scenario.twins = several ? some("twins", 4, 0.15) : 0;
+  scenario.rewrites = some("twins", 2, 0.15);
+  scenario.clock_jumps = some("clocks", 4, 0.15);
+  scenario.hangs = some("hangs", 3, 0.15);
+  scenario.reuses = some("reuse", 4, 0.15);
+  scenario.old_views = scenario.nodes > 2 && some("views", 1, 0.15) > 0;
+  scenario.cut_chance =
+      some("races", 1, 0.6) > 0 ? 0.01 * static_cast<double>(random.between(1, 40)) : 0;
+  if (only.empty()) return;
+  // Each with the ordinary events that it shows in.
+  const auto also = [&](uint64_t most) { return random.below(most + 1); };
+  if (only == "lost" || only == "clocks") scenario.stops = also(2);
+  if (only == "lost" || only == "clocks" || only == "hangs") scenario.crashes = also(2);
+  if (only == "views" || only == "clocks" || only == "hangs") scenario.drops = also(1);
+  if (only == "views") scenario.joins = also(1);
+  if (only == "views" || only == "races" || only == "hangs") scenario.removals = also(3);
+  if (only == "races") {
+    scenario.reuses = also(1);
+    scenario.rewrites = also(1);
+  }
+  if (only == "reuse") {
+    scenario.crashes = also(2);
+    scenario.stops = also(2);
+    scenario.cuts = also(2);
+  }
+}
+
 void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
   const auto some = [&](const char* kind, uint64_t most, double chance) -> uint64_t {
     const bool drawn = random.chance(chance);
@@ -26,7 +64,6 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
   scenario.crashes = some("crashes", std::min<uint64_t>(nodes * 2, 12), 0.6);
   scenario.stops = some("crashes", 3, 0.3);
   scenario.removals = some("removals", 4, 0.3);
-  scenario.rewrites = some("removals", 2, 0.2);
   scenario.drops = some("removals", 2, 0.2);
   scenario.cuts = some("network", 4, 0.4);
   scenario.slow_nodes = some("network", 2, 0.2);
@@ -45,12 +82,12 @@ void draw_faults(Scenario& scenario, Random& random, const std::string& only) {
   scenario.lossy_network = some("network", 1, 0.4) > 0;
   scenario.power_losses = some("crashes", 1, 0.3) > 0;
   scenario.skewed_clocks = some("network", 1, 0.3) > 0;
+  draw_deceptions(scenario, random, only);
 }
 
 }  // namespace
 
-Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only,
-                       bool gaps) {
+Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const std::string& only) {
   Random random(seed);
   Scenario scenario;
   scenario.seed = seed;
@@ -82,8 +119,6 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
   }
   if (random.chance(0.5)) scenario.split_bytes = random.between(1, 16) << 10U;
   draw_faults(scenario, random, only);
-  scenario.gaps = gaps;
-  if (!gaps) scenario.rewrites = 0;
   scenario.restart_at_end = random.chance(0.4);
   return scenario;
 }
@@ -93,7 +128,7 @@ std::string to_string(const Scenario& s) {
       "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, "
       "memory {} KiB, {}{} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts "
       "{}, slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}, drains "
-      "{}{}{}{}{}{}",
+      "{}{}{}{}{}{}{}",
       s.nodes, s.disks, s.shuffles, s.partitions, s.maps, s.block_bytes, s.memory >> 10U,
       s.split_bytes < UINT64_MAX ? fmt::format("split at {} KiB, ", s.split_bytes >> 10U) : "",
       s.reads, s.crashes, s.power_losses ? " (with power losses)" : "", s.stops, s.removals,
@@ -101,6 +136,10 @@ std::string to_string(const Scenario& s) {
       s.joins, s.leaves, s.drains, s.drains_at_once ? " at once" : "",
       s.bursts > 0 ? fmt::format(", bursts {}", s.bursts) : "",
       s.lossy_network ? ", lossy network" : "", s.skewed_clocks ? ", skewed clocks" : "",
+      fmt::format(", harmed files {}, new disks {}, twins {}, clock jumps {}, hangs {}, reuses {}, "
+                  "disk work is cut at {:.0f} %{}",
+                  s.harms, s.new_disks, s.twins, s.clock_jumps, s.hangs, s.reuses,
+                  s.cut_chance * 100, s.old_views ? ", old views" : ""),
       s.restart_at_end ? ", all restarted at the end" : "");
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sim/fiber.h"
+
 namespace shufflefs::sim {
 namespace {
 
@@ -23,6 +25,7 @@ class SimFile final : public File {
 
   Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
     TRY(disk_.admit(path_, "read"));
+    if (inode_->is_unreadable) return errno_error(fmt::format("cannot read {}", path_), EIO);
     if (offset >= inode_->bytes.size()) return std::size_t{0};
     const std::size_t n = std::min<uint64_t>(into.size(), inode_->bytes.size() - offset);
     std::copy_n(inode_->bytes.begin() + static_cast<std::ptrdiff_t>(offset), n, into.begin());
@@ -75,11 +78,17 @@ bool SimDisk::hits_crash() {
 
 Status SimDisk::admit(const std::string& path, std::string_view doing) {
   ++operations_;
+  if (hooks_.cut) hooks_.cut();
   const auto fail = [&] { return errno_error(fmt::format("cannot {} {}", doing, path), EIO); };
   if (frozen_ || hits_crash()) return fail();
   const std::string* directory = data_dir_of(path);
   if (directory == nullptr) return ok();
   const DiskFaults& faults = faults_.at(*directory);
+  if (Fiber* fiber = Fiber::current()) {
+    while (faults.hangs && !frozen_ && !fiber->hurried())
+      fiber->hang(std::chrono::milliseconds(50));
+    if (frozen_) return fail();
+  }
   if (faults.gone || (faults.error_chance > 0 && random_.chance(faults.error_chance)))
     return fail();
   return ok();
@@ -305,6 +314,27 @@ std::optional<std::string> SimDisk::corrupt_one(
   inode->bytes[random_.below(inode->bytes.size())] ^=
       static_cast<std::byte>(1U << random_.below(8));
   return path;
+}
+
+void SimDisk::harm(const std::string& path, Harm harm) {
+  const InodePtr inode = find(path);
+  if (!inode) return;
+  switch (harm) {
+    case Harm::kLost: inodes_.erase(path); break;
+    case Harm::kCut:
+      inode->bytes.resize(random_.below(std::max<std::size_t>(1, inode->bytes.size())));
+      break;
+    case Harm::kReplaced:
+      for (std::byte& byte : inode->bytes) byte ^= std::byte{0x5A};
+      break;
+    case Harm::kUnreadable: inode->is_unreadable = true; break;
+  }
+}
+
+void SimDisk::replace_disk(const std::string& data_dir) {
+  for (auto it = inodes_.lower_bound(data_dir + "/");
+       it != inodes_.end() && is_below(it->first, data_dir);)
+    it = inodes_.erase(it);
 }
 
 void SimDisk::write_back() {

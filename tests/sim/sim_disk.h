@@ -21,6 +21,7 @@ namespace shufflefs::sim {
 struct DiskFaults {
   double error_chance = 0;  // of EIO, for each operation
   bool gone = false;        // every operation fails with EIO
+  bool hangs = false;       // no operation ends before that is over
   uint64_t capacity = UINT64_MAX;
 };
 
@@ -31,6 +32,7 @@ class SimDisk final : public FileIo {
     std::function<void(const std::string& path, uint64_t offset, uint64_t length)> written;
     std::function<void()> crashed;
     std::function<uint64_t()> now_ms;  // for modification times, since 1970
+    std::function<void()> cut;         // before each operation: others may go on here
   };
   SimDisk(uint64_t seed, Hooks hooks);
   ~SimDisk() override;
@@ -60,6 +62,12 @@ class SimDisk final : public FileIo {
   // Flips a bit of one of the files that `eligible` takes. The path, or nothing if there is none.
   std::optional<std::string> corrupt_one(const std::function<bool(const std::string&)>& eligible);
 
+  // Behind the node's back: the file is gone, ends early, has other bytes, cannot be read.
+  enum class Harm { kLost, kCut, kReplaced, kUnreadable };
+  void harm(const std::string& path, Harm harm);
+  // A new disk is in the place of the old one.
+  void replace_disk(const std::string& data_dir);
+
   void crash_after(uint64_t operations) { operations_to_crash_ = operations; }
   [[nodiscard]] bool frozen() const { return frozen_; }
   void freeze() { frozen_ = true; }
@@ -75,6 +83,7 @@ class SimDisk final : public FileIo {
   friend class SimFile;
   struct Inode {
     bool is_directory = false;
+    bool is_unreadable = false;
     uint64_t number = 0;
     uint64_t modified_ms = 0;
     uint64_t changes = 0;  // within a millisecond

@@ -25,7 +25,7 @@ bool SimNode::start(const std::vector<Member>& members) {
   incarnation_ = random_.next();
   life_ = std::make_unique<Life>();
   runtimes_.push_back(std::make_unique<SimRuntime>(
-      schedule_, SimRuntime::Options{random_.next(), config_.clock_skew, hooks_.disk_delay}));
+      schedule_, SimRuntime::Options{random_.next(), hooks_.clock_skew, hooks_.disk_delay}));
   life_->runtime = runtimes_.back().get();
   life_->memory = std::make_unique<MemoryBudget>(*life_->runtime, config_.memory);
   life_->cluster = std::make_unique<SimCluster>(schedule_, *life_->runtime, random_.next(), name(),

@@ -18,12 +18,12 @@ class SimNode final : public Endpoint {
     std::size_t index = 0;
     merge::EngineOptions engine;  // with self and data_dirs
     uint64_t memory = 0;
-    Duration clock_skew{};
   };
   struct Hooks {
     SimDisk::Hooks disk;
     SimCluster::Probe probe;
     std::function<Duration()> disk_delay;
+    std::function<Duration()> clock_skew;
     // The node `to` has acknowledged the announcement.
     std::function<void(std::size_t to, const merge::AnnounceRequest&)> announced;
   };

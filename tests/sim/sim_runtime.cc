@@ -104,26 +104,28 @@ asio::any_io_executor SimRuntime::executor() { return SimExecutor(*this); }
 WallTime SimRuntime::wall_clock() const {
   // 2026-01-01 and then the virtual time.
   constexpr WallTime kBegin{std::chrono::seconds(1767225600)};
-  return kBegin +
-         std::chrono::duration_cast<WallTime::duration>(schedule_.elapsed() + options_.clock_skew);
+  return kBegin + std::chrono::duration_cast<WallTime::duration>(schedule_.elapsed() +
+                                                                 options_.clock_skew());
 }
 
 std::unique_ptr<Timer> SimRuntime::make_timer() { return std::make_unique<SimTimer>(*this); }
 
 void SimRuntime::post(Action action) {
-  if (!alive_) return;
-  if (ready_.empty()) schedule_.ready(*this);
-  ready_.push_back(std::move(action));
+  if (!alive_ && begun_.empty()) return;
+  if (alive_ && ready_.empty()) schedule_.ready(*this);
+  ready_.push_back(std::move(action));  // of a dead node only to be destroyed
 }
 
 bool SimRuntime::run_one() {
   Action action = std::move(ready_.front());
   // It stays in the queue while it runs, so that what it posts does not announce us a second time.
   running_ = true;
+  Fiber::set_reactor_runs(true);
   {
     const ReactorMark mark;
     action.run();
   }
+  Fiber::set_reactor_runs(false);
   running_ = false;
   if (!alive_) return false;
   ready_.pop_front();
@@ -133,25 +135,58 @@ bool SimRuntime::run_one() {
 void SimRuntime::post_blocking(std::function<void()> work) {
   if (!alive_) return;
   const uint64_t id = next_id_++;
+  std::unique_ptr<Fiber> fiber = make_fiber(id, std::move(work));
   const Schedule::Ticket ticket = schedule_.after(options_.disk_delay(), Action([this, id] {
-                                                    auto node = disk_work_.extract(id);
-                                                    node.mapped().work();
+                                                    auto node = to_begin_.extract(id);
+                                                    begin(id, std::move(node.mapped().fiber));
                                                   }));
-  disk_work_.emplace(id, DiskWork{ticket, std::move(work)});
+  to_begin_.emplace(id, DiskWork{ticket, std::move(fiber)});
+}
+
+void SimRuntime::start_blocking(std::function<void()> work) {
+  if (!alive_) return;
+  const uint64_t id = next_id_++;
+  begin(id, make_fiber(id, std::move(work)));
+}
+
+std::unique_ptr<Fiber> SimRuntime::make_fiber(uint64_t id, std::function<void()> work) {
+  return std::make_unique<Fiber>(schedule_, std::move(work), [this, id] {
+    auto node = begun_.extract(id);
+    if (!alive_) ended_.push_back(std::move(node.mapped()));
+  });
+}
+
+void SimRuntime::begin(uint64_t id, std::unique_ptr<Fiber> fiber) {
+  Fiber& begun = *begun_.emplace(id, std::move(fiber)).first->second;
+  begun.resume();
+}
+
+void SimRuntime::finish_what_has_begun() {
+  constexpr int kDeadlock = 100'000;
+  for (int round = 0; !begun_.empty(); ++round) {
+    if (round > kDeadlock) std::abort();  // locks are taken in both orders
+    for (auto it = begun_.begin(); it != begun_.end();) {
+      Fiber& fiber = *(it++)->second;
+      fiber.hurry();
+      fiber.resume();
+    }
+  }
 }
 
 void SimRuntime::kill() {
   alive_ = false;
   schedule_.forget(*this);
+  finish_what_has_begun();
+  ended_.clear();
   // A coroutine that is destroyed destroys what it owns: timers, and maybe more coroutines.
-  while (!ready_.empty() || !disk_work_.empty() || !waiting_.empty()) {
+  while (!ready_.empty() || !to_begin_.empty() || !waiting_.empty()) {
     while (!ready_.empty()) {
       const Action dropped = std::move(ready_.front());
       ready_.pop_front();
     }
-    while (!disk_work_.empty()) {
-      const auto dropped = disk_work_.extract(disk_work_.begin());
-      schedule_.cancel(dropped.mapped().ticket);
+    while (!to_begin_.empty()) {
+      const auto dropped = to_begin_.extract(to_begin_.begin());
+      schedule_.cancel(dropped.mapped().begins);
     }
     while (!waiting_.empty()) {
       SimTimer* timer = waiting_.begin()->second;

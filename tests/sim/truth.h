@@ -7,11 +7,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "merge/heard_maps.h"
+#include "sim/sim_disk.h"
 
 namespace shufflefs::sim {
 
@@ -22,18 +24,31 @@ struct WrittenMap {
   merge::ShuffleKey shuffle;
   merge::MapId map{};
   std::size_t origin = 0;
-  uint64_t writing = 0;           // unique over all
-  std::vector<uint64_t> lengths;  // by partition
+  uint64_t writing = 0;            // unique over all
+  std::vector<uint64_t> lengths;   // by partition
+  std::vector<std::string> files;  // on the origin's disks
   bool is_spark = false;
-  bool committed = false;  // the task has finished it
-  bool listed = false;     // its node has noticed that
-  bool removed = false;    // unlinked, or dropped
-  bool uncertain = false;  // a removal or a drop was interrupted: it may be there or not
+  // When (in steps of the schedule) the task had its answer that it is committed; when the remover
+  // had its own.
+  std::optional<uint64_t> committed_at;
+  std::optional<uint64_t> removed_at;
+  bool dropped = false;  // removed with its shuffle
+  // It may be there or not, and nobody can say which: being written or removed just now, a write,
+  // a removal or a drop that did not come to its end, a drop that did not reach its node.
+  bool uncertain = true;
+  bool uncertain_since_drop = false;    // for good: it was written while a drop was under way
+  uint64_t life = 0;                    // of the shuffle's name: drops that had been answered
+  std::optional<SimDisk::Harm> harm{};  // done to one of its files behind the node's back
+  // By its own bytes nobody can tell: the checksum of a merged copy can.
+  bool is_silent_harm = false;
+  bool is_forgotten_at_origin = false;  // which came back with a new disk in the place of its own
   // Who has acknowledged its announcement, and for which partitions. A node that is told again has
   // heard all of them.
   std::map<Witness, std::vector<merge::PartitionBits>> told;
+  std::set<std::size_t> removal_told;  // nodes that have acknowledged its removal
 
-  [[nodiscard]] bool is_live() const { return committed && !removed && !uncertain; }
+  [[nodiscard]] bool is_live() const { return committed_at && !removed_at && !uncertain; }
+  [[nodiscard]] bool is_sound() const { return is_live() && !harm && !is_forgotten_at_origin; }
   [[nodiscard]] uint64_t length(merge::PartitionId partition) const {
     return number(partition) < lengths.size() ? lengths[number(partition)] : 0;
   }

@@ -27,6 +27,7 @@ World::World(Scenario scenario, bool verbose)
       random_(scenario_.seed ^ 0x5EEDULL),
       schedule_(random_.next()),
       network_(schedule_, random_.next()),
+      cut_random_(random_.next()),
       merged_check_(truth_) {}
 
 World::~World() = default;
@@ -58,7 +59,10 @@ void World::build() {
     network_.faults.most_delay = std::chrono::milliseconds(200);
   }
   for (std::size_t i = 0; i < scenario_.nodes; ++i) add_node();
-  for (const auto& node : nodes_) (void)node->start(members());
+  for (const auto& node : nodes_) {
+    forget_members(node->index());
+    (void)node->start(members_for(node->index()));
+  }
 }
 
 void World::add_node() {
@@ -75,14 +79,25 @@ void World::add_node() {
   config.engine.split_bytes = scenario_.split_bytes;
   config.engine.trash_grace = std::chrono::seconds(5);
   config.memory = scenario_.memory;
-  if (scenario_.skewed_clocks) {
-    config.clock_skew = std::chrono::milliseconds(random_.below(20'000)) - std::chrono::seconds(10);
-  }
+  const uint64_t skew_ms = scenario_.clock_jumps > 0 ? 36'000'000
+                           : scenario_.skewed_clocks ? 20'000
+                                                     : 0;
+  clock_skew_.push_back(skew_ms == 0 ? Duration{}
+                                     : std::chrono::milliseconds(random_.below(skew_ms)) -
+                                           std::chrono::milliseconds(skew_ms / 2));
   SimNode::Hooks hooks;
   hooks.disk.crashed = [this, index] { crashing_.push_back(index); };
-  hooks.disk.now_ms = [this, skew = config.clock_skew] {
-    return static_cast<uint64_t>((std::chrono::seconds(1767225600) + schedule_.elapsed() + skew) /
-                                 std::chrono::milliseconds(1));
+  hooks.clock_skew = [this, index] { return clock_skew_[index]; };
+  hooks.disk.now_ms = [this, index] {
+    return static_cast<uint64_t>(
+        (std::chrono::seconds(1767225600) + schedule_.elapsed() + clock_skew_[index]) /
+        std::chrono::milliseconds(1));
+  };
+  hooks.disk.cut = [this, index] {
+    Fiber* fiber = Fiber::current();
+    if (fiber != nullptr && cut_random_.chance(scenario_.cut_chance))
+      fiber->sleep(Duration(std::chrono::microseconds(cut_random_.between(1, 2000))) *
+                   disk_slowness_[index]);
   };
   hooks.disk.written = [this, index](const std::string& path, uint64_t offset, uint64_t length) {
     if (index >= nodes_.size()) return;
@@ -99,10 +114,14 @@ void World::add_node() {
   hooks.announced = [this](std::size_t to, const merge::AnnounceRequest& request) {
     for (const merge::AnnouncedMap& map : request.committed) {
       for (WrittenMap* written : truth_.find(map.shuffle, map.map)) {
-        if (!written->is_live()) continue;
+        if (!written->committed_at || written->removed_at) continue;
         auto& told = written->told[{to, nodes_[to]->incarnation()}];
         told.insert(told.begin(), map.ranges.begin(), map.ranges.end());
       }
+    }
+    for (const merge::RemovedMap& map : request.removed) {
+      for (WrittenMap* written : truth_.find(map.shuffle, map.map))
+        if (written->removed_at) written->removal_told.insert(to);
     }
   };
   disk_slowness_.push_back(1);
@@ -141,6 +160,8 @@ bool World::step() {
     violate("nothing is left to happen, and nothing has ended");
     return false;
   }
+  if (Fiber::reactor_was_stuck())
+    violate("a reactor waits for a lock that is held over the I/O of a disk that hangs");
   if (schedule_.steps() > kStepBound) violate("the nodes are busy without end");
   while (!crashing_.empty()) {
     SimNode& node = *nodes_[crashing_.back()];
@@ -149,6 +170,12 @@ bool World::step() {
   }
   for (const auto& node : nodes_) node->bury_if_stopped();
   return !outcome_.violation;
+}
+
+bool World::disks_hang(SimNode& node) {
+  return std::ranges::any_of(node.data_dirs(), [&](const std::string& directory) {
+    return node.disk().faults(directory).hangs;
+  });
 }
 
 bool World::advance(Duration most) {
@@ -172,6 +199,7 @@ bool World::advance_until(const std::function<bool()>& condition, Duration most)
 void World::heal() {
   note("everything is healed");
   active_ = false;
+  unknown_.clear();
   network_.heal();
   for (const auto& node : nodes_) {
     if (has_left_[node->index()]) continue;
@@ -233,7 +261,7 @@ bool World::is_settled() {
   }
   for (const auto& [writing, written] : truth_.all()) {
     SimNode& origin = *nodes_[written.origin];
-    if (!written.is_live() || !origin.works()) continue;
+    if (!written.is_sound() || !origin.works()) continue;
     if (origin.engine().commits().is_committed(written.shuffle, written.map)) continue;
     open_ = fmt::format("{} has not noticed map {} of {}", origin.name().str(), number(written.map),
                         to_string(written.shuffle));
@@ -243,7 +271,15 @@ bool World::is_settled() {
   for (const auto& node : nodes_) {
     if (has_left_[node->index()]) continue;
     if (!node->works()) return false;
-    if (announcements_pending(*node) > 0) return false;
+    // What it cannot read it tries to announce for as long as it lives.
+    const bool tries_for_ever = std::ranges::any_of(truth_.all(), [&](const auto& entry) {
+      return entry.second.harm && entry.second.origin == node->index();
+    });
+    if (tries_for_ever) continue;
+    if (announcements_pending(*node) > 0) {
+      open_ = node->name().str() + " has announcements pending";
+      return false;
+    }
     ++survey->to_answer;
     node->spawn(ask_node(*this, *node, survey));
   }

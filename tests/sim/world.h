@@ -81,14 +81,23 @@ class World {
   void after(Duration delay, std::function<void()> what);
   void write_map();
   void burst();
-  void write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map);
+  void write_twins();
+  void write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge::MapId map,
+                    bool may_be_spark = true);
   [[nodiscard]] bool put_files(SimNode& node, WrittenMap& written);
+  [[nodiscard]] std::vector<WrittenMap*> live_outputs(
+      const std::function<bool(const WrittenMap&)>& eligible);
   void remove_map();
   void rewrite_map();
-  bool remove_output(WrittenMap& written);
+  // `then`: when the remover has its answer, if it is that all went well.
+  void remove_output(WrittenMap& written, std::function<void()> then);
+  [[nodiscard]] bool unlink_files(SimNode& node, WrittenMap& written);
   void drop_shuffle();
-  static Task<void> drop(World& world, SimNode& node, merge::ShuffleKey shuffle,
-                         std::vector<uint64_t> writings, bool was_murky);
+  void reuse_some_name();
+  void use_again(const merge::ShuffleKey& shuffle);
+  static Task<void> drop(World& world, SimNode& node, merge::ShuffleKey shuffle, bool uses_again);
+  // May what the node writes under that name now count as of before a drop?
+  [[nodiscard]] bool is_murky(const merge::ShuffleKey& shuffle, std::size_t node) const;
 
   // ---- faults.cc: what goes wrong ----------------------------------------------------------------
   void crash_some_node();
@@ -104,6 +113,14 @@ class World {
   void sicken_disk();
   void fill_disk();
   void flip_bit();
+  void harm_some_output();
+  void replace_some_disk();
+  void hang_some_disk();
+  [[nodiscard]] static bool disks_hang(SimNode& node);
+  void jump_some_clock();
+  [[nodiscard]] std::vector<SimNode::Member> members_for(std::size_t node) const;
+  void forget_members(std::size_t node);
+  void forget_member(std::size_t node, std::size_t member);
   void join_node();
   void leave_node();
   void tell_members();
@@ -117,20 +134,42 @@ class World {
   void watch_drain(SimNode& node, uint64_t incarnation, int looks);
   void check_drained(SimNode& node);
 
-  // ---- read_check.cc -----------------------------------------------------------------------------
-  struct Expectation;
+  // ---- read_check.cc: the readers ----------------------------------------------------------------
   void read_something();
+  // partitions/<p>. `holds`: it keeps the partition open for long before it reads.
   static Task<void> read_partition(World& world, SimNode& node, merge::ShuffleKey shuffle,
-                                   merge::PartitionId partition, bool at_rest);
-  [[nodiscard]] Expectation expect(SimNode& node, const merge::ShuffleKey& shuffle,
-                                   merge::PartitionId partition);
-  [[nodiscard]] bool removals_are_known() const;
-  void check_plan(const Expectation& before, SimNode& node, const merge::PartitionPlan& plan,
-                  bool at_rest);
-  // At rest what was replaced by another writing is wrong too.
+                                   merge::PartitionId partition, bool holds, bool at_rest);
+  // <p>.merged and <p>.index.
+  static Task<void> read_merged(World& world, SimNode& node, merge::ShuffleKey shuffle,
+                                merge::PartitionId partition, bool at_rest);
+  // One block at its origin.
+  static Task<void> read_block(World& world, SimNode& node, merge::ShuffleKey shuffle,
+                               merge::PartitionId partition, bool at_rest);
+  // As Spark's client, which knows the map outputs and their origins.
+  static Task<void> read_as_spark(World& world, SimNode& node, merge::ShuffleKey shuffle,
+                                  merge::PartitionId partition, bool at_rest);
+  void spawn_readers(SimNode& node, const merge::ShuffleKey& shuffle, merge::PartitionId partition);
   void check_failed_read(const merge::PartitionPlan& plan, const Error& error);
-  void check_bytes(SimNode& node, const merge::PartitionPlan& plan, std::string_view bytes,
-                   bool at_rest);
+
+  // ---- promise.cc: what a read may give ----------------------------------------------------------
+  struct Reading;
+  struct ReadBlock;
+  [[nodiscard]] Reading begin_reading(SimNode& node, std::string kind,
+                                      const merge::ShuffleKey& shuffle,
+                                      merge::PartitionId partition, bool at_rest);
+  // These blocks were read to the end without an error. `all`: nothing may be missing.
+  void check_read(const Reading& reading, const std::vector<ReadBlock>& blocks, bool all);
+  void check_missing(const Reading& reading, const std::vector<ReadBlock>& blocks);
+  [[nodiscard]] bool may_be_read(const Reading& reading, const WrittenMap& written,
+                                 const std::optional<merge::NodeName>& holder) const;
+  void check_attempts(const Reading& reading, merge::MapId map,
+                      const std::vector<const WrittenMap*>& read);
+  // It has failed with an error.
+  void failed(const Reading& reading, const std::string& why, bool may_fail_at_rest = false);
+  [[nodiscard]] bool somebody_knows(const WrittenMap& written) const;
+  [[nodiscard]] bool can_be_had(const WrittenMap& written, merge::PartitionId partition) const;
+  [[nodiscard]] bool is_merged(const WrittenMap& written, merge::PartitionId partition) const;
+  [[nodiscard]] bool is_all_merged(const WrittenMap& written) const;
 
   // ---- final_check.cc ----------------------------------------------------------------------------
   bool check_rest();
@@ -139,12 +178,14 @@ class World {
   void check_told();
   void check_all_merged();
   void read_everything();
+  void spread_drops();
 
   const Scenario scenario_;
   const bool verbose_;
   Random random_;
   Schedule schedule_;
   Network network_;
+  Random cut_random_;
   Truth truth_;
   MergedCheck merged_check_;
   std::vector<std::unique_ptr<SimNode>> nodes_;
@@ -156,8 +197,23 @@ class World {
   std::vector<merge::ShuffleKey> shuffles_;
   uint64_t next_map_ = 0;
   bool active_ = true;
-  std::set<merge::ShuffleKey> dropped_;  // at least once
-  std::set<merge::ShuffleKey> murky_;    // by a drop that has not reached everybody
+  struct Drops {
+    uint64_t begun = 0;
+    uint64_t answered = 0;         // that they have reached everybody
+    std::set<uint64_t> under_way;  // or ended with the node that asked
+    std::set<std::size_t> missed_by;
+  };
+  std::map<merge::ShuffleKey, Drops> drops_;
+  // A drop that some have missed: who carries it out tells them when they are back.
+  struct PartialDrop {
+    std::vector<uint64_t> writings;
+    std::set<std::size_t> carried_out_by;
+  };
+  std::vector<PartialDrop> partial_drops_;
+  std::map<std::pair<merge::ShuffleKey, merge::MapId>, std::set<uint64_t>> attempts_;  // at rest
+  std::vector<Duration> clock_skew_;
+  bool has_unreadable_ = false;  // a file cannot be read, for good: its node says that of all reads
+  std::set<std::pair<std::size_t, std::size_t>> unknown_;  // a node, and whom it has not heard of
   std::size_t reads_open_ = 0;
   std::string open_;  // what kept the last look from being settled
   Outcome outcome_;
