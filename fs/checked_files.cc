@@ -87,7 +87,7 @@ Status FileCheck::go_on(int fd, uint64_t bytes) {
 }
 
 bool CheckedFiles::contains(const FileIdentity& file) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = files_.find(file);
   if (it == files_.end()) return false;
   by_use_.splice(by_use_.begin(), by_use_, it->second);
@@ -95,7 +95,7 @@ bool CheckedFiles::contains(const FileIdentity& file) {
 }
 
 void CheckedFiles::add(const FileIdentity& file) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (files_.contains(file)) return;
   by_use_.push_front(file);
   files_.emplace(file, by_use_.begin());
@@ -105,7 +105,7 @@ void CheckedFiles::add(const FileIdentity& file) {
 }
 
 void CheckedFiles::clear() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   files_.clear();
   by_use_.clear();
 }

@@ -13,10 +13,10 @@
 #include <cstdint>
 #include <list>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/result.h"
 #include "merge/partition_plan.h"
 
@@ -64,7 +64,7 @@ class CheckedFiles {
   void clear();
 
  private:
-  std::mutex mu_;
+  Mutex mu_;
   // Both GUARDED_BY(mu_).
   std::list<FileIdentity> by_use_;  // the latest first
   std::map<FileIdentity, std::list<FileIdentity>::iterator> files_;

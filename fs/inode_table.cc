@@ -86,7 +86,7 @@ void InodeTable::pin(uint64_t device, uint64_t inode, Fd path_fd) {
 uint64_t InodeTable::begin_removal(uint64_t device, uint64_t inode, Fd path_fd) {
   const Key key{device, inode};
   Shard& shard = shards_[shard_number(key)];
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto known = shard.by_key.find(key);
   if (known == shard.by_key.end()) return 0;
   Pin& pin = shard.pinned[known->second];
@@ -98,7 +98,7 @@ uint64_t InodeTable::begin_removal(uint64_t device, uint64_t inode, Fd path_fd) 
 void InodeTable::end_removal(uint64_t nodeid, Removal how) {
   Fd unneeded;  // closed without the lock: that may free the file's space
   Shard& shard = shard_of(nodeid);
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   const auto it = shard.pinned.find(nodeid);
   if (it == shard.pinned.end()) return;
   Pin& pin = it->second;
@@ -116,7 +116,7 @@ void InodeTable::end_removal(uint64_t nodeid, Removal how) {
 
 void InodeTable::hold_removed(uint64_t nodeid, Fd path_fd) {
   Shard& shard = shard_of(nodeid);
-  const std::lock_guard lock(shard.mu);
+  const MutexLock lock(shard.mu);
   if (!shard.by_nodeid.contains(nodeid)) return;
   Pin& pin = shard.pinned[nodeid];
   if (!pin.fd) pin.fd = std::move(path_fd);

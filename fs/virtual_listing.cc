@@ -120,8 +120,11 @@ Task<Result<Listing>> VirtualContents::peer_listing(VirtualNode directory) {
     co_return make_error(Code::kNotFound, path_of(directory) + " cannot be listed");
   }
   CO_TRY_ASSIGN(const merge::ShuffleListing listed, co_await api->list_shuffle(directory.key()));
-  if (directory.kind == NodeKind::kPeerMaps)
-    co_return Listing(directory, map_file_names(listed.maps));
+  if (directory.kind == NodeKind::kPeerMaps) {
+    std::vector<merge::MapId> maps;
+    for (const merge::OwnMap& own : listed.maps) maps.push_back(own.map);
+    co_return Listing(directory, map_file_names(maps));
+  }
   std::vector<std::string> names;
   names.reserve(listed.merged.size() * 2);
   for (const merge::PartitionId partition : listed.merged) {

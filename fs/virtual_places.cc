@@ -185,9 +185,8 @@ std::shared_ptr<const VirtualPlaces::MapOutputs> VirtualPlaces::listed(const Shu
       return it->second.outputs;
   }
   auto outputs = std::make_shared<MapOutputs>();
-  for (merge::MapOutput& output : engine_.local_maps(key)) {
-    if (output.form == merge::MapOutput::Form::kFiles)
-      outputs->emplace(output.map, std::move(output));
+  for (const merge::MapOutputRef& output : engine_.local_maps(key)) {
+    if (output->form == merge::MapOutput::Form::kFiles) outputs->emplace(output->map, *output);
   }
   const MutexLock lock(mu_);
   if (listings_.size() >= kMostListings) listings_.clear();

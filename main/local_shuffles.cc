@@ -8,7 +8,7 @@ LocalShuffles::LocalShuffles(Runtime& runtime, const merge::Engine& engine)
     : runtime_(runtime), engine_(engine) {}
 
 bool LocalShuffles::is_asking() const {
-  const std::lock_guard lock(shared_->mu);
+  const MutexLock lock(shared_->mu);
   return shared_->asking;
 }
 
@@ -17,13 +17,13 @@ Task<void> LocalShuffles::refresh() {
   constexpr auto kLook = std::chrono::milliseconds(2);
   bool was_asking = false;
   {
-    const std::lock_guard lock(shared_->mu);
+    const MutexLock lock(shared_->mu);
     was_asking = std::exchange(shared_->asking, true);
   }
   if (!was_asking) {
     runtime_.post_blocking([shared = shared_, &engine = engine_] {
       std::vector<merge::ShuffleKey> keys = engine.local_shuffles();
-      const std::lock_guard lock(shared->mu);
+      const MutexLock lock(shared->mu);
       shared->keys = std::move(keys);
       shared->asking = false;
     });
@@ -33,7 +33,7 @@ Task<void> LocalShuffles::refresh() {
 }
 
 std::vector<merge::ShuffleKey> LocalShuffles::last() const {
-  const std::lock_guard lock(shared_->mu);
+  const MutexLock lock(shared_->mu);
   return shared_->keys;
 }
 

@@ -7,9 +7,9 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/runtime.h"
 #include "merge/engine.h"
 
@@ -26,9 +26,9 @@ class LocalShuffles {
 
  private:
   struct Shared {
-    std::mutex mu;
-    std::vector<merge::ShuffleKey> keys;  // GUARDED_BY(mu)
-    bool asking = false;                  // GUARDED_BY(mu)
+    Mutex mu;
+    std::vector<merge::ShuffleKey> keys GUARDED_BY(mu);
+    bool asking GUARDED_BY(mu) = false;
   };
   [[nodiscard]] bool is_asking() const;
 

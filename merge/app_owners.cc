@@ -7,7 +7,7 @@
 namespace shufflefs::merge {
 
 Status AppOwners::claim(const AppId& app, FileOwner owner) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto [it, added] = owners_.try_emplace(app, owner);
   if (added || it->second.uid == owner.uid) return ok();
   return make_error(Code::kRefused,
@@ -17,7 +17,7 @@ Status AppOwners::claim(const AppId& app, FileOwner owner) {
 }
 
 void AppOwners::heard(const AppId& app, FileOwner owner) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto [it, added] = owners_.try_emplace(app, owner);
   if (added || it->second.uid == owner.uid || it->second == FileOwner{}) return;
   log_limited(LogLevel::kWarning, "app.two_owners",
@@ -30,14 +30,14 @@ void AppOwners::heard(const AppId& app, FileOwner owner) {
 }
 
 std::optional<FileOwner> AppOwners::find(const AppId& app) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = owners_.find(app);
   if (it == owners_.end()) return std::nullopt;
   return it->second;
 }
 
 void AppOwners::forget(const AppId& app) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   owners_.erase(app);
 }
 

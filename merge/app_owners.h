@@ -11,9 +11,9 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 
+#include "base/mutex.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -35,8 +35,8 @@ class AppOwners {
   void forget(const AppId& app);
 
  private:
-  mutable std::mutex mu_;
-  std::map<AppId, FileOwner> owners_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  std::map<AppId, FileOwner> owners_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::merge

@@ -47,7 +47,7 @@ std::vector<Result<uint64_t>> BlockLengths::lengths(
   const uint32_t within = number(partition) % width;
   std::vector<std::size_t> unknown;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const Stretch& stretch = use(key);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const auto row = stretch.rows.find(number(outputs[i]->map));
@@ -65,7 +65,7 @@ std::vector<Result<uint64_t>> BlockLengths::lengths(
       continue;
     }
     answers[i] = (*read)[within];
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     Stretch& stretch = use(key);
     Row& row = stretch.rows[number(output.map)];
     const uint64_t more = row.lengths.empty() ? kRowBytes + width * sizeof(uint64_t) : 0;
@@ -78,7 +78,7 @@ std::vector<Result<uint64_t>> BlockLengths::lengths(
 }
 
 void BlockLengths::forget(const ShuffleKey& shuffle) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (auto it = stretches_.begin(); it != stretches_.end();) {
     const auto next = std::next(it);
     if (it->key.shuffle == shuffle) remove(it);
@@ -87,7 +87,7 @@ void BlockLengths::forget(const ShuffleKey& shuffle) {
 }
 
 uint64_t BlockLengths::used_bytes() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return bytes_;
 }
 

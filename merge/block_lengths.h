@@ -12,10 +12,10 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/seeded_hash.h"
 #include "merge/map_output.h"
 
@@ -51,17 +51,16 @@ class BlockLengths {
   };
   using Stretches = std::list<Stretch>;
 
-  // All REQUIRE mu_ held:
-  Stretch& use(const Key& key);
-  void remove(Stretches::iterator it);
-  void shrink();
+  Stretch& use(const Key& key) REQUIRES(mu_);
+  void remove(Stretches::iterator it) REQUIRES(mu_);
+  void shrink() REQUIRES(mu_);
 
   FileIo& io_;
   const uint64_t most_bytes_;
-  mutable std::mutex mu_;
-  Stretches stretches_;                        // GUARDED_BY(mu_); the most recently used first
-  std::map<Key, Stretches::iterator> by_key_;  // GUARDED_BY(mu_)
-  uint64_t bytes_ = 0;                         // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  Stretches stretches_ GUARDED_BY(mu_);  // the most recently used first
+  std::map<Key, Stretches::iterator> by_key_ GUARDED_BY(mu_);
+  uint64_t bytes_ GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace shufflefs::merge

@@ -101,7 +101,7 @@ Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
 
 Task<Catalog::Asked> Catalog::ask_for_plan(ShuffleKey shuffle, PartitionId partition) {
   const std::vector<NodeName> members = cluster_.names();
-  const uint64_t view = Cluster::hash_of(members);
+  const uint64_t view = hash_of_view(members);
   const auto answers = co_await ask<PartitionInfo>(members, [shuffle, partition](NodeApi& node) {
     return node.partition_info(shuffle, partition);
   });

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/escape.h"
 #include "base/log.h"
 #include "base/parse.h"
 
@@ -71,7 +72,7 @@ void Committer::refuse(const ShuffleKey& shuffle, const std::string& what, const
                {"what", what},
                {"errno", error.sys_errno},
                {"reason", error.message}});
-  parts_.table.refused(shuffle, what + ": " + error.message);
+  parts_.table.refused(shuffle, printable(what + ": " + error.message));
 }
 
 void Committer::ended(const MapOutputRef& output) {
@@ -142,16 +143,24 @@ void Committer::look_at_spark_file(const std::string& path, bool is_scan) {
   commit(*std::move(inspected));
 }
 
-void Committer::post_look(std::function<void()> look) {
+void Committer::post_look(std::optional<ShuffleId> shuffle, std::function<void()> look) {
   ++looks_under_way_;
-  parts_.runtime.post_blocking([this, look = std::move(look)] {
+  {
+    const MutexLock lock(unread_mu_);
+    ++looks_[shuffle];
+  }
+  parts_.runtime.post_blocking([this, shuffle, look = std::move(look)] {
     look();
     --looks_under_way_;
+    const MutexLock lock(unread_mu_);
+    if (--looks_[shuffle] == 0) looks_.erase(shuffle);
   });
 }
 
 void Committer::spark_file_appeared(std::string path) {
-  post_look([this, path = std::move(path)] { look_at_spark_file(path, false); });
+  const auto name = parse_spark_name(name_of(path));
+  if (!name) return;
+  post_look(name->shuffle, [this, path = std::move(path)] { look_at_spark_file(path, false); });
 }
 
 void Committer::spark_file_removed(std::string path) {
@@ -160,7 +169,7 @@ void Committer::spark_file_removed(std::string path) {
 }
 
 void Committer::application_named(std::string directory) {
-  post_look([this, directory = std::move(directory)] { scan_tree(directory); });
+  post_look(std::nullopt, [this, directory = std::move(directory)] { scan_tree(directory); });
 }
 
 void Committer::directory_left(std::string directory) {
@@ -394,8 +403,10 @@ void Committer::note_failure(const std::string& path, const Error& error) {
   log_limited(LogLevel::kWarning, "commit.disk_unreadable", {{"reason", error.message}});
 }
 
-std::string Committer::incomplete() const {
+std::string Committer::incomplete(ShuffleId shuffle) const {
   const MutexLock lock(unread_mu_);
+  if (looks_.contains(shuffle) || looks_.contains(std::nullopt))
+    return "files that were written just now are still to be looked at";
   if (unread_.empty()) return {};
   return fmt::format("a disk could not be read, some map outputs may not be known: {}",
                      unread_.begin()->second);

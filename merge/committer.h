@@ -70,9 +70,10 @@ class Committer final : public CommitSink {
   bool scan();
   // Scans those again that could not be read.
   bool scan_unread();
-  // Why the table may lack map outputs that are on the disks: one could not be read when it was
-  // scanned, or when something new was looked at. Empty if none may be missing. Any thread.
-  [[nodiscard]] std::string incomplete() const;
+  // Why the table may lack map outputs of the shuffle that are on the disks: a disk could not be
+  // read when it was scanned, or what has just been written is still to be looked at. Empty if none
+  // may be missing. Any thread.
+  [[nodiscard]] std::string incomplete(ShuffleId shuffle) const;
   // Files and directories of Spark's that have appeared and have not been looked at to the end:
   // there may be map outputs that are not listed yet.
   [[nodiscard]] uint64_t looks_under_way() const { return looks_under_way_.load(); }
@@ -88,7 +89,8 @@ class Committer final : public CommitSink {
   };
   using SparkKey = std::pair<ShuffleKey, MapId>;
 
-  void post_look(std::function<void()> look);
+  // Nothing: of any shuffle.
+  void post_look(std::optional<ShuffleId> shuffle, std::function<void()> look);
   void look_at_spark_file(const std::string& path, bool is_scan);
   void scan_disk(const std::string& data_dir);
   void scan_tree(const std::string& directory);
@@ -115,6 +117,7 @@ class Committer final : public CommitSink {
   std::map<SparkKey, Halves> halves_ GUARDED_BY(spark_mu_);
   mutable Mutex unread_mu_;
   std::map<std::string, std::string> unread_ GUARDED_BY(unread_mu_);  // by data directory: why
+  std::map<std::optional<ShuffleId>, uint64_t> looks_ GUARDED_BY(unread_mu_);  // to be made
   std::atomic<uint64_t> looks_under_way_{0};
 };
 

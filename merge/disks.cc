@@ -97,7 +97,7 @@ void Disks::note(std::size_t disk, const Error& error) {
 void Disks::fail(std::size_t disk, const std::string& reason) {
   Disk& d = *disks_[disk];
   {
-    const std::lock_guard lock(d.mu);
+    const MutexLock lock(d.mu);
     if (d.is_failed.load()) return;
     d.reason = reason;
     d.is_failed = true;
@@ -121,7 +121,7 @@ bool Disks::works_again(std::size_t disk) {
 void Disks::recovered(std::size_t disk) {
   Disk& d = *disks_[disk];
   {
-    const std::lock_guard lock(d.mu);
+    const MutexLock lock(d.mu);
     d.reason.clear();
     d.is_failed = false;
   }
@@ -132,7 +132,7 @@ std::vector<DiskStatus> Disks::status() const {
   std::vector<DiskStatus> list;
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const Disk& disk = *disks_[i];
-    const std::lock_guard lock(disk.mu);
+    const MutexLock lock(disk.mu);
     list.push_back({disk.path, disk.total.load(), disk.free.load(), disk.reserve.load(),
                     takes_merged(i), disk.reason});
   }

@@ -16,12 +16,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/file_io.h"
+#include "base/mutex.h"
 #include "merge/engine_status.h"
 
 namespace shufflefs::merge {
@@ -66,8 +66,8 @@ class Disks {
     std::atomic<uint64_t> free{0};
     std::atomic<uint64_t> reserve{0};
     std::atomic<uint64_t> taken{0};  // since the last look
-    mutable std::mutex mu;
-    std::string reason;  // GUARDED_BY(mu)
+    mutable Mutex mu;
+    std::string reason GUARDED_BY(mu);
   };
 
   FileIo& io_;

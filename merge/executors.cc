@@ -43,7 +43,7 @@ Executors::Executors(FileIo& io, std::string journal_path, LocalDirs rules)
     : rules_(std::move(rules)), journal_(io, std::move(journal_path)) {}
 
 Status Executors::load() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   TRY_ASSIGN(const std::vector<ExecutorRecord> records, journal_.load());
   for (const ExecutorRecord& record : records) {
     auto executor = check(record);
@@ -136,7 +136,7 @@ std::vector<ExecutorRecord> Executors::records() const {
 }
 
 Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclusive) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   TRY_ASSIGN(Executor executor, check(record));
   if (exclusive) TRY(check_exclusive(executor));
   if (count_ >= kMostExecutors && find_locked(record.app, record.id) == nullptr) {
@@ -154,7 +154,10 @@ Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclu
 }
 
 void Executors::write(const Executor& executor) {
-  const Status written = journal_.add(record_of(executor), [this] { return records(); });
+  const Status written = journal_.add(record_of(executor), [this] {
+    mu_.assert_held();
+    return records();
+  });
   if (!written)
     log_error("executors.not_written", {{"app", executor.app.str()},
                                         {"executor", executor.id},
@@ -163,7 +166,7 @@ void Executors::write(const Executor& executor) {
 }
 
 void Executors::set_process(const Executor& executor, const ProcessMark& process) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (find_locked(executor.app.str(), executor.id).get() != &executor) return;
   auto seen = std::make_shared<Executor>(executor);
   seen->process = process;
@@ -172,12 +175,15 @@ void Executors::set_process(const Executor& executor, const ProcessMark& process
 }
 
 void Executors::forget(const Executor& executor) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   // Not what has been registered anew meanwhile.
   const ExecutorRef now = find_locked(executor.app.str(), executor.id);
   if (now.get() != &executor) return;
   take_out(*now);
-  const Status written = journal_.forget(now->app.str(), now->id, [this] { return records(); });
+  const Status written = journal_.forget(now->app.str(), now->id, [this] {
+    mu_.assert_held();
+    return records();
+  });
   if (!written) log_warning("executors.not_written", {{"reason", written.error().message}});
 }
 
@@ -190,27 +196,27 @@ ExecutorRef Executors::find_locked(std::string_view app, std::string_view id) co
 }
 
 uint64_t Executors::last_used_ms(const AppId& app) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = applications_.find(app.str());
   return it == applications_.end() ? 0 : it->second.used_ms;
 }
 
 ExecutorRef Executors::find(std::string_view app, std::string_view id) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (const auto it = applications_.find(app); it != applications_.end())
     it->second.used_ms = wall_clock_ms();
   return find_locked(app, id);
 }
 
 std::optional<AppId> Executors::application_of(const std::string& backing_directory) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = by_directory_.find(backing_directory);
   if (it == by_directory_.end()) return std::nullopt;
   return it->second->app;
 }
 
 std::vector<ExecutorRef> Executors::all() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::vector<ExecutorRef> all;
   all.reserve(count_);
   for (const auto& [app, application] : applications_) {
@@ -220,12 +226,12 @@ std::vector<ExecutorRef> Executors::all() const {
 }
 
 std::size_t Executors::size() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return count_;
 }
 
 std::size_t Executors::applications() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return applications_.size();
 }
 

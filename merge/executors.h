@@ -13,13 +13,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/seeded_hash.h"
 #include "merge/executor_journal.h"
 #include "merge/ids.h"
@@ -75,24 +75,25 @@ class Executors {
 
  private:
   [[nodiscard]] Result<Executor> check(const ExecutorRecord& record) const;
-  [[nodiscard]] Status check_exclusive(const Executor& executor) const;
-  [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const;
-  void put(ExecutorRef executor);
-  void write(const Executor& executor);
-  void take_out(const Executor& executor);
-  [[nodiscard]] std::vector<ExecutorRecord> records() const;
+  [[nodiscard]] Status check_exclusive(const Executor& executor) const REQUIRES(mu_);
+  [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const
+      REQUIRES(mu_);
+  void put(ExecutorRef executor) REQUIRES(mu_);
+  void write(const Executor& executor) REQUIRES(mu_);
+  void take_out(const Executor& executor) REQUIRES(mu_);
+  [[nodiscard]] std::vector<ExecutorRecord> records() const REQUIRES(mu_);
 
   const LocalDirs rules_;
-  mutable std::mutex mu_;
-  ExecutorJournal journal_;  // GUARDED_BY(mu_)
+  mutable Mutex mu_;
+  ExecutorJournal journal_ GUARDED_BY(mu_);
   struct Application {
     std::map<std::string, ExecutorRef, std::less<>> executors;  // by id
     mutable uint64_t used_ms = 0;
   };
-  std::map<std::string, Application, std::less<>> applications_;  // GUARDED_BY(mu_)
-  std::size_t count_ = 0;                                         // GUARDED_BY(mu_)
-  // GUARDED_BY(mu_). By path on the disk. A directory is registered by one executor.
-  std::unordered_map<std::string, ExecutorRef, SeededHash> by_directory_;
+  std::map<std::string, Application, std::less<>> applications_ GUARDED_BY(mu_);
+  std::size_t count_ GUARDED_BY(mu_) = 0;
+  // By path on the disk. A directory is registered by one executor.
+  std::unordered_map<std::string, ExecutorRef, SeededHash> by_directory_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::merge

@@ -169,12 +169,12 @@ Task<void> LocalNode::forget(MapOutputRef output) {
 Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, PartitionId partition) {
   PartitionInfo info;
   // Before the list: what is found meanwhile may be missing in it.
-  info.incomplete = parts_.committer.incomplete();
+  info.incomplete = parts_.committer.incomplete(shuffle.shuffle);
   std::vector<MapOutputRef> own;
   parts_.table.describe(shuffle, partition, info, own);
   info.owner = parts_.owners.find(shuffle.app);
   info.members = cluster_ != nullptr ? cluster_->view_hash() : 0;
-  co_await offload(parts_.runtime, [&]() -> Status {
+  (void)co_await offload(parts_.runtime, [&]() -> Status {  // always ok
     const auto lengths = parts_.lengths.lengths(own, partition);
     for (std::size_t i = 0; i < own.size(); ++i) {
       OwnBlock& block = info.own[i];
@@ -213,7 +213,7 @@ Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, Partition
   info.ended = parts_.table.ended_of(shuffle);
   info.owner = parts_.owners.find(shuffle.app);
   info.members = cluster_ != nullptr ? cluster_->view_hash() : 0;
-  co_await offload(parts_.runtime, [&]() -> Status {
+  (void)co_await offload(parts_.runtime, [&]() -> Status {  // always ok
     info.merged = merged_view(shuffle, partition);
     return ok();
   });

@@ -39,7 +39,7 @@ void LogicalClock::observe(uint64_t number) {
 
 Status LogicalClock::cover(uint64_t number) {
   if (number <= bound_.load() || path_.empty()) return ok();
-  const std::lock_guard lock(writing_);
+  const MutexLock lock(writing_);
   if (number <= bound_.load()) return ok();
   return write_bound(std::max(number, value_.load()) + kStep);
 }

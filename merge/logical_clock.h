@@ -12,10 +12,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "base/file_io.h"
+#include "base/mutex.h"
 #include "base/runtime.h"
 
 namespace shufflefs::merge {
@@ -42,7 +42,7 @@ class LogicalClock {
   const std::string path_;
   std::atomic<uint64_t> value_{0};
   std::atomic<uint64_t> bound_{0};  // what the file says
-  std::mutex writing_;              // held over the write; taken by disk threads only
+  Mutex writing_;                   // held over the write; taken by disk threads only
 };
 
 }  // namespace shufflefs::merge

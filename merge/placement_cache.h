@@ -3,8 +3,8 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "merge/cluster.h"
 #include "merge/placement.h"
 
@@ -18,7 +18,7 @@ class PlacementCache {
   [[nodiscard]] std::shared_ptr<const Placement> get(const ShuffleKey& shuffle,
                                                      uint32_t partition_count) {
     std::vector<NodeName> members = cluster_.names();
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (members != members_ || cache_.size() > kMost) {
       cache_.clear();
       members_ = std::move(members);
@@ -31,10 +31,10 @@ class PlacementCache {
  private:
   static constexpr std::size_t kMost = 1000;
   Cluster& cluster_;
-  std::mutex mu_;
-  std::vector<NodeName> members_;  // GUARDED_BY(mu_)
-  std::map<std::pair<ShuffleKey, uint32_t>, std::shared_ptr<const Placement>>
-      cache_;  // GUARDED_BY(mu_)
+  Mutex mu_;
+  std::vector<NodeName> members_ GUARDED_BY(mu_);
+  std::map<std::pair<ShuffleKey, uint32_t>, std::shared_ptr<const Placement>> cache_
+      GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::merge

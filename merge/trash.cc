@@ -13,7 +13,7 @@ Status Trash::add_disk(const std::string& data_dir) {
   const std::string trash = data_dir + "/trash";
   TRY(io_.make_directories(trash));
   TRY_ASSIGN(const std::vector<DirectoryEntry> left, io_.list(trash));
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (std::ranges::find(data_dirs_, data_dir) != data_dirs_.end()) return ok();
   data_dirs_.push_back(data_dir);
   for (const DirectoryEntry& entry : left)
@@ -37,7 +37,7 @@ Result<std::optional<std::string>> Trash::move_in(const std::string& path) {
 }
 
 Status Trash::discard(const std::string& path) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   TRY_ASSIGN(auto place, move_in(path));
   if (place) items_.push_back({*std::move(place), runtime_.now() + grace_});
   return ok();
@@ -46,14 +46,14 @@ Status Trash::discard(const std::string& path) {
 Status Trash::discard_now(const std::string& path) {
   std::optional<std::string> place;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     TRY_ASSIGN(place, move_in(path));
   }
   return place ? io_.remove_tree(*place) : ok();
 }
 
 std::vector<std::string> Trash::take_due() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::vector<std::string> due;
   const TimePoint now = runtime_.now();
   std::erase_if(items_, [&](const Item& item) {

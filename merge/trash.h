@@ -7,12 +7,12 @@
 #pragma once
 
 #include <atomic>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/file_io.h"
+#include "base/mutex.h"
 #include "base/runtime.h"
 
 namespace shufflefs::merge {
@@ -43,7 +43,7 @@ class Trash {
   Runtime& runtime_;
   FileIo& io_;
   const Duration grace_;
-  std::mutex mu_;
+  Mutex mu_;
   // All GUARDED_BY(mu_):
   std::vector<std::string> data_dirs_;
   std::vector<Item> items_;

@@ -101,33 +101,33 @@ MemberTable::MemberTable(Runtime& runtime, Options options)
 }
 
 std::vector<merge::NodeName> MemberTable::names() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return names_;
 }
 
 uint64_t MemberTable::view_hash() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   if (!view_hash_) view_hash_ = merge::hash_of_view(names_);
   return *view_hash_;
 }
 
 bool MemberTable::contains(const merge::NodeName& name) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return std::ranges::binary_search(names_, name);
 }
 
 std::string MemberTable::own_address() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   return own_address_;
 }
 
 void MemberTable::note_own_address(const HostPort& address) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   own_address_ = address.host.empty() ? std::string() : to_string(address);
 }
 
 void MemberTable::change_view(const merge::NodeName& name, bool is_member) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto at = std::ranges::lower_bound(names_, name);
   if (is_member)
     names_.insert(at, name);

@@ -18,11 +18,11 @@
 #include <array>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/parse.h"
 #include "base/runtime.h"
 #include "merge/cluster.h"
@@ -136,10 +136,10 @@ class MemberTable {
   MemberExchange::Digests digests_{};
   std::size_t left_ = 0;  // records of names that have left
   std::optional<Rival> rival_;
-  mutable std::mutex mu_;
-  std::vector<merge::NodeName> names_;         // GUARDED_BY(mu_)
-  std::string own_address_;                    // GUARDED_BY(mu_)
-  mutable std::optional<uint64_t> view_hash_;  // GUARDED_BY(mu_); nothing: to be computed
+  mutable Mutex mu_;
+  std::vector<merge::NodeName> names_ GUARDED_BY(mu_);
+  std::string own_address_ GUARDED_BY(mu_);
+  mutable std::optional<uint64_t> view_hash_ GUARDED_BY(mu_);  // nothing: to be computed
 };
 
 }  // namespace shufflefs::net
