@@ -91,6 +91,7 @@ class ScriptedCluster final : public Cluster {
     for (const auto& [name, node] : nodes_) all.push_back(name);
     return all;
   }
+  [[nodiscard]] uint64_t view_hash() const override { return hash_of_view(names()); }
   [[nodiscard]] std::shared_ptr<NodeApi> node(const NodeName& name) override {
     const auto it = nodes_.find(name);
     return it != nodes_.end() ? it->second : nullptr;

@@ -14,6 +14,7 @@ class FakeCommits final : public merge::CommitSink {
   void spark_file_appeared(std::string path) override { note("appeared", path); }
   void spark_file_removed(std::string path) override { note("removed", path); }
   void application_named(std::string directory) override { note("named", directory); }
+  void directory_left(std::string directory) override { note("left", directory); }
   Result<std::string> generic_directory(const merge::ShuffleKey& /*shuffle*/,
                                         bool /*create*/) override {
     return make_error(Code::kNotFound, "not here");
