@@ -37,6 +37,10 @@ namespace shufflefs::merge {
 using MapOutputRef = std::shared_ptr<const MapOutput>;
 using BlockSizesRef = std::shared_ptr<const BlockSizes>;
 
+// Whether the partition's block has bytes; nothing if no range covers it.
+[[nodiscard]] std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges,
+                                         PartitionId partition);
+
 class ShuffleTable {
  public:
   ShuffleTable(TableLog& log, LogicalClock& clock, const NodeName& self, uint64_t max_held_bytes);

@@ -6,9 +6,7 @@
 #include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
-namespace {
 
-// Whether the block has bytes; nothing if no range covers it.
 std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId partition) {
   for (const PartitionBits& range : ranges) {
     if (number(partition) < range.first || number(partition) - range.first >= range.count) continue;
@@ -20,8 +18,6 @@ std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 const ShuffleTable::Local* ShuffleTable::local(const MapOutput& output) const {
   const Shuffle* const of = look(output.shuffle);

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "merge/heard_maps.h"
+#include "merge/shuffle_table.h"
 #include "sim/sim_disk.h"
 
 namespace shufflefs::sim {
