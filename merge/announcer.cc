@@ -115,8 +115,8 @@ Task<Result<BlockSizesRef>> Announcer::sizes_of(MapOutputRef output) {
   co_return std::make_shared<const BlockSizes>(*std::move(read));
 }
 
-Task<Result<Announcer::Message>> Announcer::make_message(NodeName node,
-                                                         std::vector<ShuffleTable::News> batch) {
+Task<Announcer::Message> Announcer::make_message(NodeName node,
+                                                 std::vector<ShuffleTable::News> batch) {
   Message message;
   AnnounceRequest& request = message.request;
   request.origin = cluster_.self();
@@ -151,8 +151,7 @@ Task<Result<Announcer::Message>> Announcer::make_message(NodeName node,
                      {"file", output.index_path},
                      {"errno", sizes.error().sys_errno},
                      {"reason", sizes.error().message}});
-        // A disk that fails may work again; what is gone or changed is told of without its bits.
-        if (sizes.error().code == Code::kIo) co_return sizes.error();
+        // It is told of without its bits; again if it is found.
         table_.lost(output, sizes.error().message);
       }
     }
@@ -173,12 +172,11 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
       co_await peer->news->wait_for(kIdle);
       continue;
     }
-    auto message = co_await make_message(node, std::move(batch));
-    Status told = message ? ok() : Status(message.error());
-    if (message) told = co_await api->announce(std::move(message->request));
+    Message message = co_await make_message(node, std::move(batch));
+    const Status told = co_await api->announce(std::move(message.request));
     if (told) {
       backoff = kFirstBackoff;
-      if (!peer->again) peer->told = message->last;
+      if (!peer->again) peer->told = message.last;
       table_.told(told_to_all());
       continue;
     }

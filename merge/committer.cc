@@ -429,7 +429,6 @@ bool Committer::scan() {
 }
 
 bool Committer::scan_unread() {
-  parts_.table.look_for_lost(parts_.io);
   std::map<std::string, std::string> unread;
   {
     const MutexLock lock(unread_mu_);

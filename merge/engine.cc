@@ -100,8 +100,12 @@ struct Engine::Impl {
   Task<void> rescan() {
     while (true) {
       co_await sleep_for(runtime, std::chrono::seconds(5));
-      co_await offload(runtime, [&] {
+      const bool found = co_await offload(runtime, [&] {
         committer.scan_unread();
+        return table.look_for_lost(io);
+      });
+      if (found) announcer->wake();
+      co_await offload(runtime, [&] {
         // What fails is logged, and tried again the next time.
         return table.flush() && table.forget_old();
       });
@@ -182,11 +186,11 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.node->set_cluster(cluster);
   impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.clock,
                                            impl.options.stream.lost_patience);
   impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, impl.metrics, cluster,
                                                impl.table, *impl.placements);
+  impl.node->join(cluster, *impl.announcer);
   impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io,
                                          impl.memory.of(MemoryPurpose::kPush), impl.metrics,
                                          cluster, impl.table, *impl.placements, impl.options.push);

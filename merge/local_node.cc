@@ -363,6 +363,7 @@ Task<Status> LocalNode::carry_out(DroppedName name) {
   std::erase_if(keys,
                 [&](const ShuffleKey& key) { return parts_.table.life_of(key) >= name.life; });
   parts_.table.dropped(name);
+  if (announcer_ != nullptr) announcer_->wake();
   for (const ShuffleKey& key : keys) parts_.lengths.forget(key);
   co_return co_await offload(parts_.runtime, [&]() -> Status {
     // A restart must not forget it.

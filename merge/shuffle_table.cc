@@ -221,26 +221,32 @@ void ShuffleTable::lost(const MapOutput& output, const std::string& reason) {
                {"reason", reason}});
 }
 
-void ShuffleTable::look_for_lost(FileIo& io) {
+bool ShuffleTable::look_for_lost(FileIo& io) {
   std::vector<MapOutputRef> lost;
   {
     const MutexLock lock(mu_);
-    if (lost_ == 0) return;
+    if (lost_ == 0) return false;
     for (const auto& [key, of] : shuffles_) {
       for (const auto& [map, local] : of->local) {
         if (local.lost) lost.push_back(local.output);
       }
     }
   }
+  bool any = false;
   for (const MapOutputRef& output : lost) {
-    if (!check_stamps(io, *output)) continue;
+    if (!check_stamps(io, *output) || !read_sizes(io, *output)) continue;
     const MutexLock lock(mu_);
     Local* const found = local(*output);
     if (found == nullptr || !found->lost) continue;
     found->lost.reset();
     --lost_;
+    // It may have been told of without its bits.
+    news_.erase(found->news);
+    found->news = add_news({News::Kind::kCommitted, output->shuffle, output->map, false});
     log_info("map.found", {{"shuffle", to_string(output->shuffle)}, {"map", number(output->map)}});
+    any = true;
   }
+  return any;
 }
 
 void ShuffleTable::refused(const ShuffleKey& key, std::string message) {

@@ -68,8 +68,9 @@ class ShuffleTable {
   std::vector<MapOutputRef> directory_left(const std::string& directory);
   // Its files are gone or changed, and no event says so.
   void lost(const MapOutput& output, const std::string& reason);
-  // Looks again at the files of those that are lost: their disk may be back. Blocks.
-  void look_for_lost(FileIo& io);
+  // Looks again at the files of those that are lost: their disk may be back. Whether it has found
+  // any. Blocks.
+  [[nodiscard]] bool look_for_lost(FileIo& io);
   void refused(const ShuffleKey& shuffle, std::string message);
 
   // ---- events of other nodes; false if they are of an earlier life of the name ---------------------------------------

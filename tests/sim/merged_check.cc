@@ -66,7 +66,7 @@ std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const 
   if (writings.empty()) return complain("names a map output that was never written");
   if (record.removal) {  // of what was removed, or replaced by another writing
     const bool is_over = writings.size() > 1 || std::ranges::any_of(writings, [](const auto* w) {
-                           return w->removed_at || w->uncertain;
+                           return w->removed_at || w->uncertain || w->may_come_again;
                          });
     if (!is_over) return complain("takes out a map output that is there");
     return std::nullopt;
