@@ -87,6 +87,7 @@ void Announcer::tell_all(const NodeName& node) {
   if (it == peers_.end()) return;
   it->second->told = 0;
   it->second->again = true;
+  it->second->is_whole = false;
   it->second->news->wake();
 }
 
@@ -168,15 +169,28 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
     peer->again = false;
     auto batch = table_.news_after(peer->told, kBatch);
     const std::shared_ptr<NodeApi> api = cluster_.node(node);
-    if (batch.empty() || !api) {  // nothing to tell, or it is no member now
+    const bool has_news = !batch.empty() || !peer->is_whole;
+    if (!has_news || !api) {  // nothing to tell, or it is no member now
       co_await peer->news->wait_for(kIdle);
       continue;
     }
+    // What another node is told of must not be forgotten here.
+    const Status kept = co_await offload(runtime_, [this] { return table_.flush(); });
+    if (!kept) {
+      co_await peer->news->wait_for(kMaxBackoff);
+      continue;
+    }
     Message message = co_await make_message(node, std::move(batch));
+    message.last = std::max(message.last, peer->told);
+    const bool is_whole = table_.count_news_after(message.last) == 0;
+    message.request.whole = is_whole;
     const Status told = co_await api->announce(std::move(message.request));
     if (told) {
       backoff = kFirstBackoff;
-      if (!peer->again) peer->told = message.last;
+      if (!peer->again) {
+        peer->told = message.last;
+        peer->is_whole = peer->is_whole || is_whole;
+      }
       table_.told(told_to_all());
       continue;
     }

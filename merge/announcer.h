@@ -38,6 +38,7 @@ class Announcer {
     uint64_t told = 0;  // up to this news
     // Everything up to here is told again, as the member is a candidate of other partitions now.
     bool again = false;
+    bool is_whole = false;  // it knows that it has been told everything
     std::unique_ptr<Timer> news;
   };
   struct Message {

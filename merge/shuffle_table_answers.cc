@@ -222,6 +222,16 @@ std::vector<EndedAt> ShuffleTable::ended_of(const ShuffleKey& key) const {
   return std::move(info.ended);
 }
 
+std::vector<NodeName> ShuffleTable::unheard(const std::vector<NodeName>& members) const {
+  const MutexLock lock(mu_);
+  std::vector<NodeName> names;
+  std::ranges::copy_if(members, std::back_inserter(names), [this](const NodeName& name) {
+    mu_.assert_held();
+    return name != self_ && !heard_.contains(name);
+  });
+  return names;
+}
+
 // ---- news ----------------------------------------------------------------------------------------------------------
 
 std::vector<ShuffleTable::News> ShuffleTable::news_after(uint64_t number, std::size_t max) const {
