@@ -53,6 +53,7 @@ Announcer::Announcer(Runtime& runtime, FileIo& io, Metrics& metrics, Cluster& cl
                                    "Indexes of map outputs that were read as a whole.")),
       gate_(runtime, "announcer") {
   add_members();
+  placed_ = members_;
   gate_.spawn(watch_members());
 }
 
@@ -91,10 +92,23 @@ void Announcer::tell_all(const NodeName& node) {
   it->second->news->wake();
 }
 
+Task<void> Announcer::tell_now(Duration timeout) {
+  const TimePoint end = runtime_.now() + timeout;
+  const uint64_t news = table_.last_news();
+  wake();
+  const std::unique_ptr<Timer> progress = runtime_.make_timer();
+  while (told_to_all() < news && runtime_.now() < end) {
+    waiting_.push_back(progress.get());
+    co_await progress->wait_for(end - runtime_.now());
+    std::erase(waiting_, progress.get());
+  }
+}
+
 uint64_t Announcer::told_to_all() const {
   uint64_t least = UINT64_MAX;
   for (const auto& [node, peer] : peers_) {
-    if (cluster_.is_up(node)) least = std::min(least, peer->told);
+    if (std::ranges::binary_search(members_, node) && cluster_.is_up(node))
+      least = std::min(least, peer->told);
   }
   return least;
 }
@@ -102,9 +116,10 @@ uint64_t Announcer::told_to_all() const {
 Task<void> Announcer::watch_members() {
   while (true) {
     co_await sleep_for(runtime_, kMembersInterval);
-    if (cluster_.names() == members_) continue;
-    add_members();
-    for (const NodeName& node : members_) tell_all(node);
+    const std::vector<NodeName> now = cluster_.names();
+    if (now == placed_) continue;
+    placed_ = now;
+    for (const NodeName& node : now) tell_all(node);
   }
 }
 
@@ -192,6 +207,7 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
         peer->is_whole = peer->is_whole || is_whole;
       }
       table_.told(told_to_all());
+      for (Timer* const waiting : waiting_) waiting->wake();
       continue;
     }
     log_debug("announce.retry", {{"node", node.str()}, {"reason", told.error().message}});

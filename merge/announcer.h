@@ -31,6 +31,9 @@ class Announcer {
   void wake();
   // The node has begun a new life, or is a member for the first time: everything from the start.
   void tell_all(const NodeName& node);
+  // Returns when every member that is up has been told of the news so far, after `timeout` at the
+  // latest.
+  [[nodiscard]] Task<void> tell_now(Duration timeout);
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:
@@ -59,7 +62,9 @@ class Announcer {
   PlacementCache& placements_;
   Counter& index_reads_;
   std::map<NodeName, std::shared_ptr<Peer>> peers_;
-  std::vector<NodeName> members_;  // by whose placement the candidates have been told
+  std::vector<Timer*> waiting_;    // in tell_now()
+  std::vector<NodeName> members_;  // sorted
+  std::vector<NodeName> placed_;   // by whose placement the candidates have been told
   Gate gate_;
 };
 

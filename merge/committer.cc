@@ -48,12 +48,14 @@ Status Committer::claim(const MapOutput& output) const {
   return parts_.owners != nullptr ? parts_.owners->claim(output.shuffle.app, output.owner) : ok();
 }
 
-void Committer::commit(Inspected inspected) {
+bool Committer::commit(Inspected inspected) {
   const MapOutput& output = inspected.output;
-  if (const Status claimed = claim(output); !claimed)
-    return refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
+  if (const Status claimed = claim(output); !claimed) {
+    refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
+    return false;
+  }
   const auto done = parts_.table.committed(std::move(inspected.output), std::move(inspected.sizes));
-  if (!done.output) return;
+  if (!done.output) return false;
   log_debug("map.committed", {{"shuffle", to_string(done.output->shuffle)},
                               {"map", number(done.output->map)},
                               {"commit", done.output->commit},
@@ -63,6 +65,7 @@ void Committer::commit(Inspected inspected) {
   (void)parts_.table.flush();  // logged there, and written by the next one
   if (done.replaced) parts_.on_ended(done.replaced);
   parts_.on_committed(done.output);
+  return true;
 }
 
 void Committer::refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error) {
@@ -269,31 +272,36 @@ Status Committer::check_generic(const ShuffleKey& shuffle, const std::string& pa
 }
 
 void Committer::generic_appeared(const ShuffleKey& shuffle, std::string name) {
+  if (look_at_generic(shuffle, name) && parts_.wait_until_told) parts_.wait_until_told();
+}
+
+bool Committer::look_at_generic(const ShuffleKey& shuffle, const std::string& name) {
   const ParsedGenericName parsed = parse_generic_name(name);
-  if (parsed.kind == GenericName::kTemporary || parsed.kind == GenericName::kBad) return;
+  if (parsed.kind == GenericName::kTemporary || parsed.kind == GenericName::kBad) return false;
   const std::string base = fmt::format("{}/{}", generic_path(shuffle), number(parsed.map));
   const bool is_directory = parsed.kind == GenericName::kDirectory;
   if (const auto known = parts_.table.find(shuffle, parsed.map)) {
     // It is immutable, and a scan finds what is known as well.
     const Status same = check_stamps(parts_.io, *known);
     if (!same) parts_.table.lost(*known, same.error().message);
-    return;
+    return false;
   }
   index_reads_.add();
   auto inspected =
       is_directory ? inspect_directory(parts_.io, shuffle, parsed.map, base)
                    : inspect_files(parts_.io, shuffle, parsed.map, base + ".data", base + ".index");
   if (!inspected && inspected.error().code == Code::kNotFound)
-    return;  // its other half has still to come
+    return false;  // its other half has still to come
   if (inspected && is_directory) {
     const Status listed = write_block_list(parts_.io, *inspected, list_path(shuffle, parsed.map));
     if (!listed) inspected = listed.error();
   }
   if (!inspected) {
     note_failure(base, inspected.error());
-    return refuse(shuffle, name, inspected.error());
+    refuse(shuffle, name, inspected.error());
+    return false;
   }
-  commit(*std::move(inspected));
+  return commit(*std::move(inspected));
 }
 
 void Committer::generic_removed(const ShuffleKey& shuffle, std::string name) {
@@ -457,7 +465,7 @@ void Committer::scan_disk(const std::string& data_dir) {
     for (const DirectoryEntry& entry : list(place.path)) {
       const ParsedGenericName parsed = parse_generic_name(entry.name);
       if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex)
-        generic_appeared(place.shuffle, entry.name);
+        look_at_generic(place.shuffle, entry.name);
     }
   }
   scan_tree(data_dir + "/local");

@@ -48,6 +48,10 @@ class Committer final : public CommitSink {
     std::function<std::optional<AppId>(const std::string&)> registered = {};
     AppOwners* owners = nullptr;  // none: anybody's
     uint64_t app_quota = 0;       // bytes of committed map outputs of an application; 0: no quota
+    // Returns when the other members know what was committed, or after a second: who commits
+    // through the mount has its answer only then. May be absent. Not for disk threads, which it
+    // needs.
+    std::function<void()> wait_until_told = {};
   };
   explicit Committer(Parts parts);
 
@@ -106,7 +110,9 @@ class Committer final : public CommitSink {
   [[nodiscard]] std::string generic_path(const ShuffleKey& shuffle) const;
   [[nodiscard]] std::string list_path(const ShuffleKey& shuffle, MapId map) const;
   [[nodiscard]] Status claim(const MapOutput& output) const;
-  void commit(Inspected inspected);
+  // Whether anything was committed.
+  bool look_at_generic(const ShuffleKey& shuffle, const std::string& name);
+  bool commit(Inspected inspected);
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
   void ended(const MapOutputRef& output);
 

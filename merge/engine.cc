@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/parse.h"
 #include "merge/announcer.h"
 #include "merge/committer.h"
@@ -30,6 +31,40 @@ LocalDirs local_dirs(const EngineOptions& options) {
   for (const std::string& data_dir : options.data_dirs) disks.push_back(data_dir + "/local");
   return {options.mounts, std::move(disks), options.allowed_dirs};
 }
+
+// How long a commit through the mount waits for the other members to know of it.
+constexpr auto kTellTimeout = std::chrono::seconds(1);
+
+// Something that is waited for by a thread.
+class Done {
+ public:
+  void set() {
+    const MutexLock lock(mu_);
+    is_set_ = true;
+    changed_.notify_all();
+  }
+  void wait() {
+    MutexLock lock(mu_);
+    while (!is_set_) changed_.wait(lock);
+  }
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  bool is_set_ GUARDED_BY(mu_) = false;
+};
+
+// However its holder ends, whoever waits goes on.
+class WhenGone {
+ public:
+  explicit WhenGone(std::shared_ptr<Done> done) : done_(std::move(done)) {}
+  ~WhenGone() { done_->set(); }
+  WhenGone(const WhenGone&) = delete;
+  WhenGone& operator=(const WhenGone&) = delete;
+
+ private:
+  const std::shared_ptr<Done> done_;
+};
 
 }  // namespace
 
@@ -61,7 +96,7 @@ struct Engine::Impl {
                    [this](const MapOutputRef& output) { committed(output); },
                    [this](const MapOutputRef& output) { ended(output); },
                    [this](const std::string& path) { return executors.application_of(path); },
-                   &owners, options.app_quota}),
+                   &owners, options.app_quota, [this] { wait_until_told(); }}),
         executor_finder(runtime, io, executors),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names,
                     [this](const Executor& executor) { executor_finder.look_for(executor); }}),
@@ -80,6 +115,18 @@ struct Engine::Impl {
       announcer->wake();
       pusher->submit({.output = output, .leaving = drain->on()});
     });
+  }
+  // On a thread of the mount. Ends at the latest when the reactor has given up what it does for it.
+  void wait_until_told() {
+    if (!started.load()) return;
+    const auto done = std::make_shared<Done>();
+    asio::post(runtime.executor(), [this, told = std::make_unique<WhenGone>(done)]() mutable {
+      gate.spawn(tell_now(std::move(told)));
+    });
+    done->wait();
+  }
+  Task<void> tell_now(std::unique_ptr<WhenGone> /*told*/) {
+    co_await announcer->tell_now(kTellTimeout);
   }
   void ended(const MapOutputRef& output) {
     if (!started.load()) return;

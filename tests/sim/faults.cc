@@ -187,6 +187,8 @@ void World::replace_some_disk() {
   const std::vector<std::string>& directories = node->data_dirs();
   const bool all = random_.chance(0.5);
   const std::string only = directories[random_.below(directories.size())];
+  // A partition may have further segments there.
+  merged_check_.excuse_all(node->disk());
   for (const std::string& directory : directories) {
     if (!all && directory != only) continue;
     node->disk().replace_disk(directory);

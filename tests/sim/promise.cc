@@ -26,6 +26,21 @@ bool World::somebody_knows(const WrittenMap& written) const {
                              [&](const auto& who) { return !has_left_[who.first.first]; });
 }
 
+// Whether somebody who was told of it, or its origin, could be asked. Beyond that a reader cannot
+// tell a node that has been cut off from one that is dead: what only nodes behind the cut know is
+// not in the read (docs/semantics.md, "What is not promised").
+bool World::was_reached(const Reading& reading, const WrittenMap& written) const {
+  const auto answered = [&](std::size_t index) {
+    const std::string& name = nodes_[index]->name().str();
+    return std::ranges::none_of(reading.unreachable, [&](const std::string& line) {
+      return line.starts_with(name + ":");
+    });
+  };
+  return answered(written.origin) || std::ranges::any_of(written.told, [&](const auto& who) {
+           return answered(who.first.first);
+         });
+}
+
 bool World::is_merged(const WrittenMap& written, merge::PartitionId partition) const {
   return std::ranges::any_of(nodes_, [&](const auto& node) {
     return node->works() && !has_left_[node->index()] &&
@@ -146,7 +161,9 @@ void World::check_missing(const Reading& reading, const std::vector<ReadBlock>& 
       check_attempts(reading, map, empty);
       continue;
     }
-    if (std::ranges::any_of(attempts, [&](const auto* one) { return somebody_knows(*one); })) {
+    if (std::ranges::any_of(attempts, [&](const auto* one) {
+          return somebody_knows(*one) && was_reached(reading, *one);
+        })) {
       violate(fmt::format("{} has read {} of {}/{}: it is short of map {} of {}",
                           reading.reader.str(), reading.kind, to_string(reading.shuffle),
                           number(reading.partition), number(map),

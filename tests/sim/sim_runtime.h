@@ -55,7 +55,7 @@ class SimRuntime final : public Runtime, public Reactor {
   friend class SimTimer;
   [[nodiscard]] std::unique_ptr<Fiber> make_fiber(uint64_t id, std::function<void()> work);
   void begin(uint64_t id, std::unique_ptr<Fiber> fiber);
-  void finish_what_has_begun();
+  void finish_what_has_begun(int rounds);
 
   Schedule& schedule_;
   Options options_;

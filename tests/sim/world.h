@@ -167,6 +167,7 @@ class World {
   // It has failed with an error.
   void failed(const Reading& reading, const std::string& why, bool may_fail_at_rest = false);
   [[nodiscard]] bool somebody_knows(const WrittenMap& written) const;
+  [[nodiscard]] bool was_reached(const Reading& reading, const WrittenMap& written) const;
   [[nodiscard]] bool can_be_had(const WrittenMap& written, merge::PartitionId partition) const;
   [[nodiscard]] bool is_merged(const WrittenMap& written, merge::PartitionId partition) const;
   [[nodiscard]] bool is_all_merged(const WrittenMap& written) const;
