@@ -31,6 +31,14 @@ LocalDirs local_dirs(const EngineOptions& options) {
   return {options.mounts, std::move(disks), options.allowed_dirs};
 }
 
+std::vector<ShuffleKey> united(std::vector<ShuffleKey> keys, const std::vector<ShuffleKey>& more) {
+  keys.insert(keys.end(), more.begin(), more.end());
+  std::ranges::sort(keys);
+  const auto repeated = std::ranges::unique(keys);
+  keys.erase(repeated.begin(), repeated.end());
+  return keys;
+}
+
 }  // namespace
 
 struct Engine::Impl {
@@ -245,13 +253,12 @@ std::string Engine::local_root(std::size_t disk) const {
   return impl_->options.data_dirs.at(disk) + "/local";
 }
 
+std::vector<ShuffleKey> Engine::known_shuffles() const {
+  return united(impl_->table.shuffles(), impl_->store.shuffles());
+}
+
 std::vector<ShuffleKey> Engine::local_shuffles() const {
-  std::vector<ShuffleKey> keys = impl_->table.shuffles();
-  for (const auto& more : {impl_->committer.generic_shuffles(), impl_->store.shuffles()})
-    keys.insert(keys.end(), more.begin(), more.end());
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  return keys;
+  return united(known_shuffles(), impl_->committer.generic_shuffles());
 }
 
 std::vector<MapOutputRef> Engine::local_maps(const ShuffleKey& shuffle) const {
