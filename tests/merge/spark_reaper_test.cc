@@ -181,9 +181,9 @@ TEST_CASE_METHOD(Fixture, "no clock on the wall makes an application old") {
   ended = {7};
   sweeper.sweep(now);
   sweeper.sweep(now + hours(1));
-  sweeper.sweep(now + hours(10));
+  sweeper.sweep(now + hours(9));
   CHECK(executors.size() == 2);
-  sweeper.sweep(now + hours(11));
+  sweeper.sweep(now + hours(10));
   CHECK(executors.size() == 0);
 }
 
