@@ -140,6 +140,13 @@ class LostFiles(unittest.TestCase):
         with self.subTest("verify says what is lost at its origin"):
             if silent:
                 self.fail("\n".join(silent))
+        counted = {f"{shuffle['app']}/{shuffle['shuffle']}": shuffle["maps_lost"]
+                   for shuffle in json.loads(cluster.run(2, "ls", "--json").stdout)["shuffles"]}
+        for (form, damage), shuffle in self.shuffles.items():
+            with self.subTest(f"status and ls count what is lost: {form}, {damage}"):
+                with open(cluster.path(2, "shuffles", shuffle, "status"), encoding="utf-8") as status:
+                    self.assertIn("\nlost at origin 1 map outputs\n", status.read())
+                self.assertEqual(counted[shuffle], 1)
 
     def damage_all(self, cluster):
         for (_, damage), shuffle in self.shuffles.items():
