@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "main/partition_sums.h"
 #include "main/partition_view.h"
+#include "merge/partition_stream.h"
 #include "merge/verify.h"
 
 namespace shufflefs {
@@ -91,8 +92,7 @@ json::object block_json(const merge::PlannedBlock& block) {
 
 // Where the copy lies, relative to a data directory of its node.
 std::string file_of(const merge::PartitionPlan& plan, const merge::CopyFinding& finding) {
-  if (finding.is_merged)
-    return fmt::format("merged/{}/{}.data", to_string(plan.shuffle), merge::number(plan.partition));
+  if (finding.is_merged) return merge::merged_file(plan);
   return fmt::format("the data of map {}", merge::number(finding.map));
 }
 
