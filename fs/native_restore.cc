@@ -20,7 +20,7 @@ constexpr int kAgain = O_ACCMODE | O_SYNC | O_DSYNC;
 
 }  // namespace
 
-void NativeFs::save_locked(Tree& added) {
+uint32_t NativeFs::save(Tree& added) {
   TreeRecord record;
   uint64_t& next = saved_trees_.counter(kNextLabelled);
   next = std::max<uint64_t>(next, kFirstLabelled);
@@ -31,11 +31,11 @@ void NativeFs::save_locked(Tree& added) {
   if (added.has_handles) record.root = handle_of(added.mount_fd.get());
   const std::size_t length = std::min(added.options.label.size(), TreeRecord::kLabelBytes - 1);
   std::copy_n(added.options.label.begin(), length, record.label.begin());
-  added.record = saved_trees_.add(record);
+  return saved_trees_.add(record);
 }
 
 std::vector<TreeRecord> NativeFs::saved_trees() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::vector<TreeRecord> records;
   for (const uint32_t at : saved_trees_.all()) records.push_back(saved_trees_[at]);
   return records;
@@ -57,7 +57,7 @@ bool NativeFs::restore_tree(const TreeRecord& record, const std::string& path, T
     made = make_tree(now_at, std::move(root), hooks, {.label = record.label.data()});
     same = static_cast<bool>(made);
   }
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   for (const uint32_t at : saved_trees_.all()) {
     if (saved_trees_[at].id != record.id) continue;
     if (!same) {
@@ -65,11 +65,9 @@ bool NativeFs::restore_tree(const TreeRecord& record, const std::string& path, T
       return false;
     }
     (*made)->id = record.id;
-    (*made)->record = at;
-    (*made)->removed = record.removed != 0;
+    publish(*made, at, record.removed != 0);
   }
-  publish_locked(*made);
-  return true;
+  return same;
 }
 
 void NativeFs::restore_one(const OpenRecord& record, Passthrough& passthrough, std::size_t& lost) {

@@ -74,50 +74,52 @@ Result<TreeId> NativeFs::add_tree(const std::string& path, TreeHooks& hooks, Tre
   if (!fd) return errno_error("cannot open the directory " + path);
   TRY_ASSIGN(const std::shared_ptr<Tree> added,
              make_tree(path, std::move(fd), hooks, std::move(options)));
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
+  std::optional<uint32_t> record;
   if (added->options.label.empty())
     added->id = TreeId{next_tree_++};
   else
-    save_locked(*added);
-  publish_locked(added);
+    record = save(*added);
+  publish(added, record, false);
   return added->id;
 }
 
-void NativeFs::publish_locked(const std::shared_ptr<Tree>& added) {
+void NativeFs::publish(const std::shared_ptr<Tree>& added, std::optional<uint32_t> record,
+                       bool removed) {
   const auto [tag, is_new] =
       tag_by_device_.try_emplace(added->device, tag_by_device_.size() << kInodeTagShift);
   added->inode_tag = tag->second;
   const auto known = known_before_.extract(added->id);
-  if (!known.empty()) added->known_nodes = known.mapped();
-  trees_.emplace(added->id, added);
+  trees_.emplace(added->id, Shown{added, record, removed, known.empty() ? 0 : known.mapped()});
 }
 
 void NativeFs::remove_tree(TreeId id) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = trees_.find(id);
   if (it == trees_.end()) return;
-  it->second->removed = true;
-  if (it->second->record) saved_trees_[*it->second->record].removed = 1;
-  if (it->second->known_nodes == 0) erase_locked(it);
+  Shown& shown = it->second;
+  shown.removed = true;
+  if (shown.record) saved_trees_[*shown.record].removed = 1;
+  if (shown.known_nodes == 0) erase(it);
 }
 
-void NativeFs::erase_locked(std::map<TreeId, std::shared_ptr<const Tree>>::iterator it) {
-  if (it->second->record) saved_trees_.remove(*it->second->record);
+void NativeFs::erase(Trees::iterator it) {
+  if (it->second.record) saved_trees_.remove(*it->second.record);
   trees_.erase(it);
 }
 
 std::shared_ptr<const Tree> NativeFs::tree(TreeId id) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = trees_.find(id);
-  return it == trees_.end() ? nullptr : it->second;
+  return it == trees_.end() ? nullptr : it->second.tree;
 }
 
 Result<fuse_entry_param> NativeFs::lookup_root(TreeId id) {
   std::shared_ptr<const Tree> found;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     const auto it = trees_.find(id);
-    if (it != trees_.end() && !it->second->removed) found = it->second;
+    if (it != trees_.end() && !it->second.removed) found = it->second.tree;
   }
   if (!found) return make_error(Code::kNotFound, "this native tree has been removed");
   Fd fd(::openat(found->mount_fd.get(), ".", O_PATH | O_CLOEXEC));
@@ -220,8 +222,8 @@ OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tr
   if (tree->has_handles && seen.device == tree->device) seen.handle = handle_of(fd.get());
   const InodeTable::Remembered remembered = inodes_.remember_with(seen, fd);
   if (remembered.is_new) {
-    const std::lock_guard lock(mu_);
-    ++tree->known_nodes;
+    const MutexLock lock(mu_);
+    if (const auto it = trees_.find(tree->id); it != trees_.end()) ++it->second.known_nodes;
   }
   entry.ino = remembered.nodeid;
   entry.attr.st_ino = shown_inode(*tree, entry.attr.st_ino);
@@ -233,16 +235,17 @@ OsResult<fuse_entry_param> NativeFs::enter(const std::shared_ptr<const Tree>& tr
 void NativeFs::forget(fuse_ino_t ino, uint64_t count) {
   const std::optional<InodeRecord> gone = inodes_.forget(ino, count);
   if (!gone) return;
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = trees_.find(gone->tree);
   if (it == trees_.end()) return;
-  if (--it->second->known_nodes == 0 && it->second->removed) erase_locked(it);
+  if (--it->second.known_nodes == 0 && it->second.removed) erase(it);
 }
 
 std::vector<std::shared_ptr<const Tree>> NativeFs::trees_by_device() const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   std::vector<std::shared_ptr<const Tree>> trees;
-  for (const auto& [id, candidate] : trees_) {
+  for (const auto& [id, shown] : trees_) {
+    const std::shared_ptr<const Tree>& candidate = shown.tree;
     const bool known = std::ranges::any_of(
         trees, [&](const auto& other) { return other->device == candidate->device; });
     if (!known) trees.push_back(candidate);

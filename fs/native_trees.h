@@ -15,12 +15,12 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "fs/handle_table.h"
 #include "fs/inode_table.h"
 #include "fs/os_result.h"
@@ -65,12 +65,6 @@ struct Tree {
   uint64_t root_inode = 0;
   bool has_handles = false;
   uint64_t inode_tag = 0;  // see NativeFs::shown_inode
-
-  // How many nodes of the tree the kernel knows, and whether it may go with the last of them.
-  // GUARDED_BY(NativeFs::mu_)
-  mutable uint64_t known_nodes = 0;
-  mutable bool removed = false;
-  std::optional<uint32_t> record;  // its number in the saved table
 };
 
 // `root` is open for reading on the tree's root directory; the id and the tag are still to be set.
@@ -182,22 +176,32 @@ class NativeFs {
   // configuration.
   static constexpr uint32_t kFirstLabelled = 1U << 16U;
 
-  [[nodiscard]] std::shared_ptr<const Tree> tree(TreeId id) const;
-  void save_locked(Tree& added);
-  void publish_locked(const std::shared_ptr<Tree>& added);
-  void erase_locked(std::map<TreeId, std::shared_ptr<const Tree>>::iterator it);
+  struct Shown {
+    std::shared_ptr<const Tree> tree;
+    std::optional<uint32_t> record;  // its number in the saved table
+    bool removed = false;            // goes with the last of its nodes
+    uint64_t known_nodes = 0;        // to the kernel
+  };
+  using Trees = std::map<TreeId, Shown>;
+
+  [[nodiscard]] std::shared_ptr<const Tree> tree(TreeId id) const EXCLUDES(mu_);
+  // Gives it its id; the number of its record.
+  uint32_t save(Tree& added) REQUIRES(mu_);
+  void publish(const std::shared_ptr<Tree>& added, std::optional<uint32_t> record, bool removed)
+      REQUIRES(mu_);
+  void erase(Trees::iterator it) REQUIRES(mu_);
   OsResult<Node> open_record(const InodeRecord& record, int flags);
 
   void restore_one(const OpenRecord& record, Passthrough& passthrough, std::size_t& lost);
 
   HandleTable& handles_;
   InodeTable inodes_;
-  SavedTable<TreeRecord> saved_trees_;
-  mutable std::mutex mu_;
-  uint32_t next_tree_ = 1;                               // GUARDED_BY(mu_)
-  std::map<TreeId, std::shared_ptr<const Tree>> trees_;  // GUARDED_BY(mu_)
-  std::map<uint64_t, uint64_t> tag_by_device_;           // GUARDED_BY(mu_)
-  std::map<TreeId, uint64_t> known_before_;              // GUARDED_BY(mu_): nodes, at start
+  mutable Mutex mu_;
+  SavedTable<TreeRecord> saved_trees_ GUARDED_BY(mu_);
+  uint32_t next_tree_ GUARDED_BY(mu_) = 1;
+  Trees trees_ GUARDED_BY(mu_);
+  std::map<uint64_t, uint64_t> tag_by_device_ GUARDED_BY(mu_);
+  std::map<TreeId, uint64_t> known_before_ GUARDED_BY(mu_);  // nodes, at start
 };
 
 }  // namespace shufflefs::fs

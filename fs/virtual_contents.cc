@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/escape.h"
+#include "base/reactor_mark.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -110,8 +111,9 @@ Result<Facts> VirtualContents::map_file_facts(const VirtualNode& node) {
 
 Result<Facts> VirtualContents::jar_facts(const VirtualNode& node) const {
   struct stat attr{};
-  if (client_dir_.empty() || ::stat((client_dir_ + "/" + node.info).c_str(), &attr) != 0 ||
-      !S_ISREG(attr.st_mode))
+  const std::string path = client_dir_ + "/" + node.info;
+  on_disk_wait(path);
+  if (client_dir_.empty() || ::stat(path.c_str(), &attr) != 0 || !S_ISREG(attr.st_mode))
     return missing(node);
   Facts facts;
   facts.size = static_cast<uint64_t>(attr.st_size);

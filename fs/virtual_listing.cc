@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include "base/reactor_mark.h"
 #include "fs/virtual_contents.h"
 
 namespace shufflefs::fs {
@@ -52,6 +53,7 @@ std::vector<std::string> shuffle_names(const std::vector<ShuffleKey>& keys, cons
 std::vector<std::string> VirtualContents::jar_names() const {
   std::vector<std::string> names;
   std::error_code failed;
+  on_disk_wait(client_dir_);
   for (std::filesystem::directory_iterator it(client_dir_, failed), end; !failed && it != end;
        it.increment(failed)) {
     std::string name = it->path().filename().string();

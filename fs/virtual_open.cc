@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "base/reactor_mark.h"
 #include "fs/virtual_contents.h"
 
 namespace shufflefs::fs {
@@ -132,6 +133,7 @@ Result<VirtualContents::Opened> VirtualContents::open_map_file(const VirtualNode
     return open_text("", node);  // Spark writes no data file where there are no bytes
   const std::string& path =
       node.file == merge::MapFile::kData ? output->data_path : output->index_path;
+  on_disk_wait(path);
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return errno_error("cannot open " + path);
   return Opened{make_backing_file(std::move(fd), facts.size), std::nullopt};
@@ -140,6 +142,7 @@ Result<VirtualContents::Opened> VirtualContents::open_map_file(const VirtualNode
 Result<VirtualContents::Opened> VirtualContents::open_jar(const VirtualNode& node) const {
   TRY_ASSIGN(const Facts facts, jar_facts(node));
   const std::string path = client_dir_ + "/" + node.info;
+  on_disk_wait(path);
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return errno_error("cannot open " + path);
   return Opened{make_backing_file(std::move(fd), facts.size), std::nullopt};

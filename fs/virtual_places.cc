@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <set>
 
+#include "base/reactor_mark.h"
+
 namespace shufflefs::fs {
 
 using merge::AppId;
@@ -106,6 +108,7 @@ Status VirtualPlaces::make_shuffle(const ShuffleKey& key, Owner creator) {
   TRY(claim(engine_, key.app, creator));
   TRY_ASSIGN(const std::string path, generic_directory(key));
   const Owner owner = owner_of(key.app);
+  on_disk_wait(path);
   if (::lchown(path.c_str(), owner.uid, owner.gid) != 0)
     return errno_error("cannot give away " + path);
   return ok();
@@ -142,6 +145,7 @@ std::optional<Owner> VirtualPlaces::owner_if_known(const AppId& app) {
   for (const ShuffleId shuffle : shuffles(app)) {
     struct stat attr{};
     const auto path = existing_directory({app, shuffle});
+    if (path) on_disk_wait(*path);
     if (path && ::stat(path->c_str(), &attr) == 0 && attr.st_uid != 0)
       return Owner{attr.st_uid, attr.st_gid};
   }
@@ -156,6 +160,7 @@ bool VirtualPlaces::shows_spark_maps(const ShuffleKey& key) {
   if (listed(key, false)->empty() && listed(key, true)->empty()) return false;
   const auto path = existing_directory(key);
   std::error_code failed;
+  if (path) on_disk_wait(*path);
   return !path || std::filesystem::is_empty(*path, failed);
 }
 

@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "base/reactor_mark.h"
+
 namespace shufflefs::fs {
 
 using merge::ShuffleKey;
@@ -55,6 +57,7 @@ Result<fuse_entry_param> VirtualTrees::disk(std::size_t index) {
 
 bool VirtualTrees::Shown::is_still_there() const {
   struct stat attr{};
+  on_disk_wait(directory);
   return ::stat(directory.c_str(), &attr) == 0 && attr.st_dev == device && attr.st_ino == inode;
 }
 
@@ -73,6 +76,7 @@ Result<TreeId> VirtualTrees::shown_tree(const ShuffleKey& key, const std::string
   if (it != shown_.end() && it->second.is_still_there()) return it->second.tree;
   forget_dropped_locked();
   struct stat attr{};
+  on_disk_wait(directory);
   if (::stat(directory.c_str(), &attr) != 0) return errno_error("cannot stat " + directory);
   std::error_code failed;
   const std::string root = std::filesystem::canonical(directory, failed).string();

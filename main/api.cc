@@ -45,13 +45,12 @@ Task<net::HttpAnswer> constant(net::HttpAnswer answer) { co_return answer; }
 Api::Api(Parts parts)
     : parts_(parts),
       disks_(parts.runtime, parts.io, parts.settings.data),
-      shuffles_(parts.runtime, parts.engine),
       probe_(parts.runtime, parts.settings.mount),
       report_({parts.settings, parts.runtime, parts.engine, parts.cluster, parts.memory,
-               parts.metrics, parts.workers, disks_, shuffles_, probe_}),
+               parts.metrics, parts.workers, disks_, probe_}),
       cluster_view_(parts.runtime, parts.engine, parts.cluster, report_) {
   register_node_metrics(parts_.metrics,
-                        {parts.cluster, parts.memory, parts.workers, disks_, shuffles_, probe_});
+                        {parts.engine, parts.cluster, parts.memory, parts.workers, disks_, probe_});
   parts_.engine.set_reporter(
       [this](std::string about) { return report_.answer(std::move(about)); });
 }
@@ -78,10 +77,9 @@ Task<json::value> Api::status() {
 
 Task<std::string> Api::status_text() { co_return json_text(co_await status()) + "\n"; }
 
-// The numbers of disks, shuffles and mount are those of now.
+// The numbers of disks and mount are those of now.
 Task<std::string> Api::metrics_text() {
   co_await disks_.refresh();
-  co_await shuffles_.refresh();
   static_cast<void>(co_await probe_.check());
   co_return parts_.metrics.render();
 }

@@ -24,7 +24,6 @@
 #include "fs/virtual_contents.h"
 #include "main/cluster_view.h"
 #include "main/disk_spaces.h"
-#include "main/local_shuffles.h"
 #include "main/mount_probe.h"
 #include "main/node_report.h"
 #include "main/settings.h"
@@ -76,7 +75,6 @@ class Api {
 
   Parts parts_;
   DiskSpaces disks_;
-  LocalShuffles shuffles_;
   MountProbe probe_;
   NodeReport report_;
   ClusterView cluster_view_;

@@ -7,6 +7,9 @@
 #include <boost/json/object.hpp>
 
 #include "base/parse.h"
+#include "main/partition_sums.h"
+#include "main/partition_view.h"
+#include "merge/partition_stream.h"
 #include "merge/verify.h"
 
 namespace shufflefs {
@@ -89,8 +92,7 @@ json::object block_json(const merge::PlannedBlock& block) {
 
 // Where the copy lies, relative to a data directory of its node.
 std::string file_of(const merge::PartitionPlan& plan, const merge::CopyFinding& finding) {
-  if (finding.is_merged)
-    return fmt::format("merged/{}/{}.data", to_string(plan.shuffle), merge::number(plan.partition));
+  if (finding.is_merged) return merge::merged_file(plan);
   return fmt::format("the data of map {}", merge::number(finding.map));
 }
 
@@ -154,17 +156,31 @@ Task<net::HttpAnswer> ShuffleApi::sizes(merge::ShuffleKey shuffle, uint64_t from
   if (all == 0)
     co_return net::error_answer(404, "not_found",
                                 fmt::format("no node knows shuffle {}", to_string(shuffle)));
+  PartitionsWithBytes page;
+  const auto first = static_cast<uint32_t>(std::min<uint64_t>(from, all));
+  if (all > kMostListed && first < all) {
+    page = co_await partitions_with_bytes(runtime_, engine_.catalog(), shuffle, first, all, count,
+                                          kPageTime);
+  } else {
+    page.next = static_cast<uint32_t>(std::min<uint64_t>(all, uint64_t{first} + count));
+    for (uint32_t partition = first; partition < page.next; ++partition)
+      page.partitions.push_back(static_cast<merge::PartitionId>(partition));
+  }
   json::array list;
-  uint64_t partition = from;
-  while (partition < all && list.size() < count && runtime_.now() - start < kPageTime) {
-    const auto id = static_cast<merge::PartitionId>(partition++);
-    list.push_back(partition_json(co_await engine_.catalog().plan(shuffle, id)));
+  uint32_t next = page.next;
+  for (const merge::PartitionId partition : page.partitions) {
+    if (!list.empty() && runtime_.now() - start >= 2 * kPageTime) {
+      next = merge::number(partition);
+      break;
+    }
+    list.push_back(partition_json(co_await engine_.catalog().plan(shuffle, partition)));
   }
   json::object answer{{"app", shuffle.app.str()},
                       {"shuffle", merge::number(shuffle.shuffle)},
                       {"partition_count", all},
-                      {"partitions", std::move(list)}};
-  if (partition < all) answer["next"] = partition;
+                      {"partitions", std::move(list)},
+                      {"may_miss", texts(page.unknown)}};
+  if (next < all) answer["next"] = next;
   co_return net::json_answer(answer);
 }
 

@@ -3,6 +3,8 @@
 //
 //   GET /api/v1/names?after=<app>/<shuffle>&count=N          all shuffles that any node knows
 //   GET /api/v1/partitions/<app>/<shuffle>?from=N&count=N    the partitions' sizes and owners
+//     With more than kMostListed partitions only of those that have bytes, and "may_miss" says why
+//     some of these may be missing.
 //   GET /api/v1/partitions/<app>/<shuffle>/<p>?from=N&count=N   the blocks of one
 //   GET /api/v1/verify/<app>/<shuffle>/<p>?from=N            reads and compares its blocks
 //

@@ -16,9 +16,9 @@ namespace {
 namespace json = boost::json;
 
 constexpr auto kSummed = {
-    "maps",          "maps_settled",     "maps_given_up",   "maps_unpushed",
-    "bytes",         "blocks_left_home", "bytes_left_home", "merged_partitions",
-    "merged_blocks", "merged_bytes",     "duplicate_blocks"};
+    "maps",         "maps_settled",     "maps_given_up",   "maps_unpushed",     "maps_lost",
+    "bytes",        "blocks_left_home", "bytes_left_home", "merged_partitions", "merged_blocks",
+    "merged_bytes", "duplicate_blocks"};
 
 uint64_t number_of(const json::object& object, std::string_view name) {
   const auto* const value = object.if_contains(name);

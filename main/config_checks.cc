@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -210,6 +211,9 @@ class Checker {
       return;
     }
     if (const auto mounted = mounted_at(canonical_mount())) {
+      // The kernel answers a stat for a second after the daemon's death, this it asks the daemon.
+      struct statfs space{};
+      if (::statfs(path.c_str(), &space) != 0 && errno == ENOTCONN) return;
       mistake(
           "mount", path, fmt::format("something is mounted there already (type {})", mounted->type),
           fmt::format("is another daemon running with this mount? Stop it, or: umount {}", path));

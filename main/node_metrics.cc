@@ -151,7 +151,7 @@ void register_node_metrics(Metrics& metrics, const NodeMetricsSources& sources) 
                 [&probe = sources.probe] { return probe.last_was_good() ? 1.0 : 0.0; });
   metrics.gauge(
       "shufflefs_shuffles", "Shuffles that this node has anything of.",
-      [&shuffles = sources.shuffles] { return static_cast<double>(shuffles.last().size()); });
+      [&engine = sources.engine] { return static_cast<double>(engine.known_shuffles().size()); });
 }
 
 }  // namespace shufflefs

@@ -11,18 +11,18 @@
 #include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "main/disk_spaces.h"
-#include "main/local_shuffles.h"
 #include "main/mount_probe.h"
 #include "merge/cluster.h"
+#include "merge/engine.h"
 
 namespace shufflefs {
 
 struct NodeMetricsSources {
+  const merge::Engine& engine;
   merge::Cluster& cluster;
   const MemoryBudget& memory;
   uint32_t workers;  // that have served the mount, this one included
   const DiskSpaces& disks;
-  const LocalShuffles& shuffles;
   const MountProbe& probe;
 };
 

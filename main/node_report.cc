@@ -110,9 +110,8 @@ Task<void> NodeReport::look() {
   const FlagGuard looking(looking_);
   co_await parts_.disks.refresh();
   mounted_ = co_await parts_.probe.check();
-  co_await parts_.shuffles.refresh();
   json::array shuffles;
-  std::vector<merge::ShuffleKey> keys = parts_.shuffles.last();
+  std::vector<merge::ShuffleKey> keys = parts_.engine.known_shuffles();
   // Spark's application ids carry the time: the newest are last.
   std::ranges::reverse(keys);
   for (const merge::ShuffleKey& key : keys) {

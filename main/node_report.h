@@ -19,7 +19,6 @@
 #include "base/gate.h"
 #include "base/memory_budget.h"
 #include "main/disk_spaces.h"
-#include "main/local_shuffles.h"
 #include "main/mount_probe.h"
 #include "main/settings.h"
 #include "merge/engine.h"
@@ -42,7 +41,6 @@ class NodeReport {
     Metrics& metrics;
     uint32_t workers;  // that have served the mount, this one included
     DiskSpaces& disks;
-    LocalShuffles& shuffles;
     MountProbe& probe;
   };
   explicit NodeReport(Parts parts);

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 
 #include "base/parse.h"
-#include "merge/partition_sizes.h"
+#include "main/partition_sums.h"
 
 namespace shufflefs {
 namespace {
@@ -25,28 +24,6 @@ Result<uint32_t> number_in(const Query& query, const std::string& name, uint32_t
   if (value && *value >= least) return static_cast<uint32_t>(*value);
   return make_error(Code::kInvalidArgument, fmt::format("{}='{}': a number from {} to {} is wanted",
                                                         name, it->second, least, most));
-}
-
-struct Sums {
-  std::vector<uint64_t> committed;
-  std::vector<uint64_t> merged;
-  uint64_t maps = 0;
-  uint64_t maps_counted = 0;
-};
-
-void add_list(std::vector<uint64_t>& sum, const json::value& list) {
-  const json::array& numbers = list.as_array();
-  for (std::size_t i = 0; i < std::min(sum.size(), numbers.size()); ++i)
-    sum[i] += numbers[i].to_number<uint64_t>();
-}
-
-// Throws what Boost.JSON throws for a report that is none.
-void add_report(Sums& sums, const std::string& text) {
-  const json::value report = json::parse(text);
-  add_list(sums.committed, report.at("committed_bytes"));
-  add_list(sums.merged, report.at("merged_bytes"));
-  sums.maps += report.at("maps").to_number<uint64_t>();
-  sums.maps_counted += report.at("maps_counted").to_number<uint64_t>();
 }
 
 }  // namespace
@@ -69,20 +46,10 @@ Task<net::HttpAnswer> answer_partition_sizes(merge::Catalog& catalog, merge::Shu
   const uint32_t shown = std::min(*count, partitions - *first);
   const uint32_t width = (shown + *wanted - 1) / *wanted;
   const uint32_t cells = (shown + width - 1) / width;
-  Sums sums;
-  sums.committed.resize(cells);
-  sums.merged.resize(cells);
+  const PartitionSums sums = co_await sum_partitions(catalog, {key, *first, cells, width});
   json::array unreachable;
-  for (const auto& [node, report] : co_await catalog.reports(
-           fmt::format("sizes {} {} {} {}", to_string(key), *first, cells, width))) {
-    std::string reason = report ? std::string() : report.error().message;
-    try {
-      if (report) add_report(sums, *report);
-    } catch (const std::exception&) {
-      reason = "its report cannot be read: is it of another version?";
-    }
-    if (!reason.empty()) unreachable.push_back({{"node", node.str()}, {"reason", reason}});
-  }
+  for (const auto& [node, reason] : sums.unreachable)
+    unreachable.push_back({{"node", node.str()}, {"reason", reason}});
   co_return net::json_answer(
       json::object{{"app", key.app.str()},
                    {"shuffle", merge::number(key.shuffle)},

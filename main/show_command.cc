@@ -68,12 +68,15 @@ Status show_shuffle(const HostPort& address, const ShowOptions& options) {
   const json::value partitions = std::move(answer);
   if (options.client.json) {
     print_json(json::object{{"shuffle", std::move(shuffle)},
-                            {"partitions", json_read::member(partitions, "partitions")}});
+                            {"partitions", json_read::member(partitions, "partitions")},
+                            {"may_miss", json_read::member(partitions, "may_miss")}});
     return ok();
   }
   std::cout << shuffle_page(shuffle_view(shuffle),
                             json_read::list(partitions, "partitions", partition_view),
                             options.most_rows(), Terminal::of(1));
+  for (const std::string& reason : json_read::texts(partitions, "may_miss"))
+    std::cout << fmt::format("partitions may be missing: {}\n", reason);
   return ok();
 }
 

@@ -18,6 +18,7 @@ json::object numbers(const merge::ShuffleKey& shuffle, const merge::ShuffleInfo&
                       {"maps_settled", info.maps_settled},
                       {"maps_given_up", info.maps_given_up},
                       {"maps_unpushed", info.maps_unpushed},
+                      {"maps_lost", info.maps_lost},
                       {"bytes", info.bytes},
                       {"blocks_left_home", info.blocks_left_home},
                       {"bytes_left_home", info.bytes_left_home},

@@ -109,7 +109,10 @@ std::string shuffle_page(const ShuffleView& shuffle, const std::vector<Partition
     text += fmt::format("  {} partition {}: {}\n", terminal.paint(Colour::kRed, "incomplete"),
                         partition.partition, partition.incomplete);
   }
-  text += "\n" + skew_text(skew_of(partitions), terminal) + "\n";
+  Skew skew = skew_of(partitions);
+  // Those that are not listed.
+  skew.empty += shuffle.partitions - std::min<uint64_t>(shuffle.partitions, partitions.size());
+  text += "\n" + skew_text(skew, terminal) + "\n";
 
   std::vector<PartitionView> largest = partitions;
   std::ranges::sort(largest, [](const PartitionView& a, const PartitionView& b) {

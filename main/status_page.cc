@@ -92,6 +92,10 @@ std::string shuffle_remarks(const ShuffleView& shuffle, const Terminal& terminal
     text += fmt::format("  {} {}: {} map outputs, because pushing is switched off (push.enabled)\n",
                         terminal.paint(Colour::kYellow, "not pushed"), name, shuffle.maps_unpushed);
   }
+  if (shuffle.maps_lost > 0) {
+    text += fmt::format("  {} {}: {} map outputs; only merged copies can be read\n",
+                        terminal.paint(Colour::kRed, "lost at origin"), name, shuffle.maps_lost);
+  }
   for (const std::string& refused : shuffle.refused_commits) {
     text += fmt::format("  {} {}: {}\n", terminal.paint(Colour::kRed, "refused"), name, refused);
   }

@@ -38,6 +38,7 @@ ShuffleView shuffle_view(const json::value& value) {
   view.maps_settled = number(value, "maps_settled");
   view.maps_given_up = number(value, "maps_given_up");
   view.maps_unpushed = number(value, "maps_unpushed");
+  view.maps_lost = number(value, "maps_lost");
   view.bytes = number(value, "bytes");
   view.blocks_left_home = number(value, "blocks_left_home");
   view.bytes_left_home = number(value, "bytes_left_home");

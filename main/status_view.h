@@ -31,6 +31,7 @@ struct ShuffleView {
   uint64_t maps_settled = 0;
   uint64_t maps_given_up = 0;
   uint64_t maps_unpushed = 0;
+  uint64_t maps_lost = 0;
   uint64_t bytes = 0;
   uint64_t blocks_left_home = 0;
   uint64_t bytes_left_home = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <iostream>
@@ -29,7 +30,8 @@ struct VerifySums {
   uint64_t origins_gone = 0;
   uint64_t lost_at_origin = 0;
   json::array findings;
-  json::array incomplete;
+  json::array incomplete;             // with the partition
+  std::vector<std::string> may_miss;  // why partitions may be missing
 
   void add(const json::value& page) {
     blocks += json_read::number(page, "blocks");
@@ -45,7 +47,9 @@ struct VerifySums {
       incomplete.push_back(
           {{"partition", json_read::number(page, "partition")}, {"reason", reason}});
   }
-  [[nodiscard]] bool good() const { return findings.empty() && incomplete.empty(); }
+  [[nodiscard]] bool good() const {
+    return findings.empty() && incomplete.empty() && may_miss.empty();
+  }
 };
 
 std::string finding_text(const json::value& finding) {
@@ -73,6 +77,8 @@ std::string verify_page(const std::string& name, const VerifySums& sums) {
     text += fmt::format("  partition {} is incomplete: {}\n", json_read::number(lost, "partition"),
                         json_read::text(lost, "reason"));
   }
+  for (const std::string& reason : sums.may_miss)
+    text += fmt::format("  partitions may be missing: {}\n", reason);
   if (!sums.findings.empty())
     text +=
         "  Readers notice a bad merged copy and take the original; a bad original of a block "
@@ -85,14 +91,28 @@ struct VerifyOptions {
   std::string name;
 };
 
-// The partitions to look at.
-Result<std::vector<uint64_t>> partitions_of(const HostPort& address, const ShufflePath& path) {
+// The partitions to look at; of very many only those that have bytes.
+Result<std::vector<uint64_t>> partitions_of(const HostPort& address, const ShufflePath& path,
+                                            std::vector<std::string>& may_miss) {
   if (path.partition) return std::vector<uint64_t>{merge::number(*path.partition)};
   TRY_ASSIGN(const json::value answer,
              api_call(net::HttpMethod::kGet, address, "/api/v1/shuffles/" + to_string(path.shuffle),
                       std::chrono::seconds(20)));
-  std::vector<uint64_t> partitions(json_read::number(answer, "partitions"));
-  for (std::size_t i = 0; i < partitions.size(); ++i) partitions[i] = i;
+  std::vector<uint64_t> partitions;
+  const uint64_t count = json_read::number(answer, "partitions");
+  if (count <= kMostListed) {
+    for (uint64_t partition = 0; partition < count; ++partition) partitions.push_back(partition);
+    return partitions;
+  }
+  TRY(fetch_pages(
+      address, "/api/v1/partitions/" + to_string(path.shuffle), [&](const json::value& page) {
+        for (const PartitionView& one : json_read::list(page, "partitions", partition_view))
+          partitions.push_back(one.partition);
+        for (std::string& reason : json_read::texts(page, "may_miss")) {
+          if (std::ranges::find(may_miss, reason) == may_miss.end())
+            may_miss.push_back(std::move(reason));
+        }
+      }));
   return partitions;
 }
 
@@ -101,10 +121,10 @@ int run_verify(const VerifyOptions& options) {
   if (!address) return complain(address.error().message, kExitUsage);
   const auto path = parse_shuffle_path(options.name);
   if (!path) return complain(path.error().message, kExitUsage);
-  const auto partitions = partitions_of(*address, *path);
+  VerifySums sums;
+  const auto partitions = partitions_of(*address, *path, sums.may_miss);
   if (!partitions) return complain(partitions.error().message, kExitFailure);
   const Terminal terminal = Terminal::of(2);
-  VerifySums sums;
   for (const uint64_t partition : *partitions) {
     const auto progress = [&](const json::value& page) {
       sums.add(page);
@@ -136,7 +156,8 @@ int run_verify(const VerifyOptions& options) {
                           {"origins_gone", sums.origins_gone},
                           {"lost_at_origin", sums.lost_at_origin},
                           {"findings", std::move(sums.findings)},
-                          {"incomplete", std::move(sums.incomplete)}});
+                          {"incomplete", std::move(sums.incomplete)},
+                          {"may_miss", json::array(sums.may_miss.begin(), sums.may_miss.end())}});
   return exit_code;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/escape.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/parse.h"
@@ -65,6 +66,14 @@ class WhenGone {
  private:
   const std::shared_ptr<Done> done_;
 };
+
+std::vector<ShuffleKey> united(std::vector<ShuffleKey> keys, const std::vector<ShuffleKey>& more) {
+  keys.insert(keys.end(), more.begin(), more.end());
+  std::ranges::sort(keys);
+  const auto repeated = std::ranges::unique(keys);
+  keys.erase(repeated.begin(), repeated.end());
+  return keys;
+}
 
 }  // namespace
 
@@ -297,13 +306,12 @@ std::string Engine::local_root(std::size_t disk) const {
   return impl_->options.data_dirs.at(disk) + "/local";
 }
 
+std::vector<ShuffleKey> Engine::known_shuffles() const {
+  return united(impl_->table.shuffles(), impl_->store.shuffles());
+}
+
 std::vector<ShuffleKey> Engine::local_shuffles() const {
-  std::vector<ShuffleKey> keys = impl_->table.shuffles();
-  for (const auto& more : {impl_->committer.generic_shuffles(), impl_->store.shuffles()})
-    keys.insert(keys.end(), more.begin(), more.end());
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  return keys;
+  return united(known_shuffles(), impl_->committer.generic_shuffles());
 }
 
 std::vector<MapOutputRef> Engine::local_maps(const ShuffleKey& shuffle) const {
@@ -364,20 +372,21 @@ Task<std::string> Engine::status_text(ShuffleKey shuffle) {
       sum.maps_unpushed, sum.bytes, format_bytes(sum.bytes), sum.merged_blocks,
       sum.merged_partitions, format_bytes(sum.merged_bytes), ratio, sum.blocks_left_home,
       format_bytes(sum.bytes_left_home));
+  if (sum.maps_lost > 0) text += fmt::format("lost at origin {} map outputs\n", sum.maps_lost);
   for (const auto& [node, given_up] : totals.given_up) {
     text += fmt::format("given up       {}: {} chunks, {} blocks, {}: {}\n", node.str(),
                         given_up.chunks, given_up.blocks, format_bytes(given_up.bytes),
-                        given_up.reason);
+                        printable(given_up.reason));
   }
   for (const PushOwnerStatus& owner : push_owners()) {
     if (!owner.left_alone.empty())
       text += fmt::format("left alone     {} (by {}): {}\n", owner.owner.str(),
-                          impl_->options.self.str(), owner.left_alone);
+                          impl_->options.self.str(), printable(owner.left_alone));
   }
   for (const UnreachableNode& node : totals.unreachable)
-    text += fmt::format("unreachable    {}: {}\n", node.node.str(), node.reason);
+    text += fmt::format("unreachable    {}: {}\n", node.node.str(), printable(node.reason));
   for (const std::string& message : totals.refused_commits)
-    text += fmt::format("refused        {}\n", message);
+    text += fmt::format("refused        {}\n", printable(message));
   if (sum.partition_count > 0) {
     std::string owners;
     const auto placement = impl_->placements->get(shuffle, sum.partition_count);

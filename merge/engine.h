@@ -56,6 +56,9 @@ class Engine {
   [[nodiscard]] std::string local_root(
       std::size_t disk) const;  // the directory behind local/disk<i>
   [[nodiscard]] std::size_t disks() const;
+  // Those that this node has anything of, or another has told of; sorted.
+  [[nodiscard]] std::vector<ShuffleKey> known_shuffles() const;
+  // And those that are only a directory yet. Blocks on the disk.
   [[nodiscard]] std::vector<ShuffleKey> local_shuffles() const;
   // Spark's committed map outputs of this node in the shuffle (generic ones are in
   // generic_directory()), by map id.

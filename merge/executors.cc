@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/log.h"
 
@@ -32,12 +31,6 @@ ExecutorRecord record_of(const Executor& executor) {
 }
 
 }  // namespace
-
-uint64_t wall_clock_ms() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count());
-}
 
 Executors::Executors(FileIo& io, std::string journal_path, LocalDirs rules)
     : rules_(std::move(rules)), journal_(io, std::move(journal_path)) {}
@@ -105,7 +98,7 @@ void Executors::put(ExecutorRef executor) {
   for (const LocalDir& directory : executor->directories)
     by_directory_[rules_.backing(directory)] = executor;
   Application& application = applications_[executor->app.str()];
-  application.used_ms = wall_clock_ms();
+  application.last_sign = ++signs_;
   application.executors[executor->id] = std::move(executor);
   ++count_;
 }
@@ -195,16 +188,16 @@ ExecutorRef Executors::find_locked(std::string_view app, std::string_view id) co
   return it == executors.end() ? nullptr : it->second;
 }
 
-uint64_t Executors::last_used_ms(const AppId& app) const {
+uint64_t Executors::last_sign(const AppId& app) const {
   const MutexLock lock(mu_);
   const auto it = applications_.find(app.str());
-  return it == applications_.end() ? 0 : it->second.used_ms;
+  return it == applications_.end() ? 0 : it->second.last_sign;
 }
 
 ExecutorRef Executors::find(std::string_view app, std::string_view id) const {
   const MutexLock lock(mu_);
   if (const auto it = applications_.find(app); it != applications_.end())
-    it->second.used_ms = wall_clock_ms();
+    it->second.last_sign = ++signs_;
   return find_locked(app, id);
 }
 

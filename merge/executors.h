@@ -27,8 +27,6 @@
 
 namespace shufflefs::merge {
 
-[[nodiscard]] uint64_t wall_clock_ms();  // since 1970
-
 inline constexpr std::size_t kMostExecutors = 100'000;
 inline constexpr std::size_t kMostLocalDirs = 256;
 inline constexpr uint32_t kMostSubDirectories = 1U << 16U;
@@ -39,7 +37,7 @@ struct Executor {
   std::vector<LocalDir> directories;
   uint32_t sub_directories = 0;
   std::string shuffle_manager;
-  uint64_t registered_ms = 0;          // since 1970
+  uint64_t registered_ms = 0;          // since 1970, for people: nothing is decided by it
   std::optional<ProcessMark> process;  // which process it is, if that could be seen
 };
 using ExecutorRef = std::shared_ptr<const Executor>;
@@ -64,8 +62,9 @@ class Executors {
 
   // Finding an executor is a sign of life of its application.
   [[nodiscard]] ExecutorRef find(std::string_view app, std::string_view id) const;
-  // When an executor of the application was last looked for, or the start; in ms since 1970.
-  [[nodiscard]] uint64_t last_used_ms(const AppId& app) const;
+  // The number of the application's last sign of life; 0 if it is not known. A later one has
+  // another.
+  [[nodiscard]] uint64_t last_sign(const AppId& app) const;
   // The application whose executor has registered exactly this directory of a disk.
   [[nodiscard]] std::optional<AppId> application_of(const std::string& backing_directory) const;
   [[nodiscard]] std::vector<ExecutorRef> all() const;
@@ -88,10 +87,11 @@ class Executors {
   ExecutorJournal journal_ GUARDED_BY(mu_);
   struct Application {
     std::map<std::string, ExecutorRef, std::less<>> executors;  // by id
-    mutable uint64_t used_ms = 0;
+    mutable uint64_t last_sign = 0;
   };
   std::map<std::string, Application, std::less<>> applications_ GUARDED_BY(mu_);
   std::size_t count_ GUARDED_BY(mu_) = 0;
+  mutable uint64_t signs_ GUARDED_BY(mu_) = 0;  // of all applications
   // By path on the disk. A directory is registered by one executor.
   std::unordered_map<std::string, ExecutorRef, SeededHash> by_directory_ GUARDED_BY(mu_);
 };

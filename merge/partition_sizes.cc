@@ -15,20 +15,20 @@ PartitionSizer::Counted& PartitionSizer::count(const ShuffleKey& shuffle,
   if (counted_.size() > kRemembered) counted_.pop_back();
   Counted& counted = counted_.front();
 
-  std::set<MapId> there;
-  for (const MapOutputRef& output : outputs) there.insert(output->map);
+  std::set<std::pair<MapId, uint64_t>> there;
+  for (const MapOutputRef& output : outputs) there.emplace(output->map, output->commit);
   // What was removed cannot be subtracted any more: its index is gone.
   if (!std::includes(there.begin(), there.end(), counted.maps.begin(), counted.maps.end()))
     counted = {shuffle, {}, {}};
   std::size_t read = 0;
   for (const MapOutputRef& output : outputs) {
-    if (counted.maps.contains(output->map)) continue;
+    if (counted.maps.contains({output->map, output->commit})) continue;
     if (read++ == kMostOutputs) break;
     const auto sizes = read_sizes(io_, *output);
     if (!sizes) continue;  // removed meanwhile, or unreadable: whoever reads it will say so
     for (std::size_t i = 0; i < sizes->size(); ++i)
       counted.bytes[number((*sizes)[i].partition)] += (*sizes)[i].length;
-    counted.maps.insert(output->map);
+    counted.maps.emplace(output->map, output->commit);
   }
   return counted;
 }

@@ -46,8 +46,8 @@ class PartitionSizer {
   static constexpr std::size_t kMostOutputs = 500;
   struct Counted {
     ShuffleKey shuffle;
-    std::set<MapId> maps;
-    std::map<uint32_t, uint64_t> bytes;  // by partition; those that have any
+    std::set<std::pair<MapId, uint64_t>> maps;  // with the commit
+    std::map<uint32_t, uint64_t> bytes;         // by partition; those that have any
   };
   // Brings the count up to date.
   Counted& count(const ShuffleKey& shuffle, const std::vector<MapOutputRef>& outputs) REQUIRES(mu_);

@@ -10,6 +10,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "merge/ask_nodes.h"
+#include "merge/commits.h"
 #include "merge/other_copies.h"
 #include "merge/patience.h"
 #include "merge/piece_check.h"
@@ -35,6 +36,11 @@ Error wrong_checksum() {
 }
 
 }  // namespace
+
+std::string merged_file(const PartitionPlan& plan) {
+  return fmt::format("merged/{}/{}/{}.data", plan.shuffle.app.str(),
+                     life_directory(plan.shuffle.shuffle, plan.life), number(plan.partition));
+}
 
 struct PartitionStream::Impl : std::enable_shared_from_this<PartitionStream::Impl> {
   // A unit that is being fetched or has been.
@@ -290,18 +296,17 @@ std::optional<NodeName> PartitionStream::Impl::origin_of(const PlannedBlock& blo
 
 void PartitionStream::Impl::count_fallback(const PlannedBlock& block, const Error& error) {
   fallbacks.add();
-  log_limited(
-      LogLevel::kWarning, "read.fallback",
-      {{"app", plan.shuffle.app.str()},
-       {"shuffle", number(plan.shuffle.shuffle)},
-       {"partition", number(plan.partition)},
-       {"map", number(block.map)},
-       {"node", block.merged->holder.str()},
-       {"file", fmt::format("merged/{}/{}.data", to_string(plan.shuffle), number(plan.partition))},
-       {"offset", block.merged->view_offset},
-       {"bytes", block.length},
-       {"errno", error.sys_errno},
-       {"reason", error.message}});
+  log_limited(LogLevel::kWarning, "read.fallback",
+              {{"app", plan.shuffle.app.str()},
+               {"shuffle", number(plan.shuffle.shuffle)},
+               {"partition", number(plan.partition)},
+               {"map", number(block.map)},
+               {"node", block.merged->holder.str()},
+               {"file", merged_file(plan)},
+               {"offset", block.merged->view_offset},
+               {"bytes", block.length},
+               {"errno", error.sys_errno},
+               {"reason", error.message}});
 }
 
 Task<Status> PartitionStream::Impl::fetch_block(const PlannedBlock& block, uint64_t within,

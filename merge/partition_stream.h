@@ -20,6 +20,9 @@
 
 namespace shufflefs::merge {
 
+// Where the copy of a node that has merged blocks lies, below one of its data directories.
+[[nodiscard]] std::string merged_file(const PartitionPlan& plan);
+
 class PartitionStream {
  public:
   // `budget` is for what is fetched, ahead or not, `replies` for what read() returns.

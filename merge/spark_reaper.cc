@@ -4,19 +4,11 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/seeded_hash.h"
 #include "merge/executor_process.h"
 #include "merge/spark_files.h"
 
 namespace shufflefs::merge {
-namespace {
-
-uint64_t to_ms(Duration duration) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
-
-}  // namespace
-
 SparkReaper::SparkReaper(Parts parts, ReaperOptions options)
     : parts_(std::move(parts)), options_(options) {
   if (!parts_.is_gone)
@@ -26,8 +18,8 @@ SparkReaper::SparkReaper(Parts parts, ReaperOptions options)
 Task<void> SparkReaper::run() {
   while (true) {
     co_await sleep_for(parts_.runtime, options_.interval);
-    (void)co_await offload(parts_.runtime, [this]() -> Status {
-      sweep(to_ms(parts_.runtime.wall_clock().time_since_epoch()));
+    (void)co_await offload(parts_.runtime, [this, now = parts_.runtime.now()]() -> Status {
+      sweep(now);
       return ok();
     });
   }
@@ -44,7 +36,7 @@ bool SparkReaper::is_gone(const Executor& executor) const {
                      });
 }
 
-void SparkReaper::sweep(uint64_t now_ms) {
+void SparkReaper::sweep(TimePoint now) {
   std::set<ExecutorRef> listed;
   for (const ExecutorRef& executor : parts_.executors.all()) {
     if (is_gone(*executor)) {
@@ -56,14 +48,13 @@ void SparkReaper::sweep(uint64_t now_ms) {
     }
     listed.insert(executor);
     if (!executor->process || !parts_.is_gone(*executor->process)) continue;
-    Death& death = dead_[executor];
-    if (death.seen_ms == 0) death.seen_ms = now_ms;
-    if (death.done || now_ms - death.seen_ms < to_ms(options_.temporary_grace)) continue;
+    Death& death = dead_.try_emplace(executor, Death{now}).first->second;
+    if (death.done || now - death.seen < options_.temporary_grace) continue;
     remove_temporaries(*executor);
     death.done = true;
   }
   std::erase_if(dead_, [&](const auto& entry) { return !listed.contains(entry.first); });
-  if (options_.app_ttl > Duration::zero()) end_applications(now_ms);
+  if (options_.app_ttl > Duration::zero()) end_applications(now);
 }
 
 void SparkReaper::remove_temporaries(const Executor& executor) {
@@ -97,40 +88,60 @@ void SparkReaper::remove_temporaries(const Executor& executor) {
   if (parts_.forget_names && !names.empty()) parts_.forget_names(names);
 }
 
-// When something was last put into its directories. A new or removed file changes its
+// Another number when something was put into its directories or removed there: that changes a
 // sub-directory.
-uint64_t SparkReaper::last_change_ms(const Executor& executor) const {
-  uint64_t last = 0;
-  for (const LocalDir& directory : executor.directories) {
-    const std::string path = parts_.executors.rules().backing(directory);
-    if (const auto info = parts_.io.stat(path)) last = std::max(last, info->modified_ms);
-    const auto subs = parts_.io.list(path);
-    if (!subs) continue;
-    for (const DirectoryEntry& sub : *subs) {
-      if (const auto info = parts_.io.stat(path + "/" + sub.name))
-        last = std::max(last, info->modified_ms);
+std::size_t SparkReaper::stamps_of(const ExecutorList& executors) const {
+  std::size_t stamps = 0;
+  const auto add = [&](const std::string& path) {
+    const auto info = parts_.io.stat(path);
+    const FileStamp stamp = info ? info->stamp : FileStamp{};
+    const SeededHash hash;
+    stamps = hash(hash(hash(stamps) ^ stamp.inode) ^ stamp.modified_ns);
+  };
+  for (const ExecutorRef& executor : executors) {
+    for (const LocalDir& directory : executor->directories) {
+      const std::string path = parts_.executors.rules().backing(directory);
+      add(path);
+      auto subs = parts_.io.list(path);
+      if (!subs) continue;
+      std::ranges::sort(*subs, {}, &DirectoryEntry::name);
+      for (const DirectoryEntry& sub : *subs) add(path + "/" + sub.name);
     }
   }
-  return last;
+  return stamps;
 }
 
-void SparkReaper::end_applications(uint64_t now_ms) {
-  const uint64_t ttl = to_ms(options_.app_ttl);
-  std::map<AppId, std::vector<ExecutorRef>> applications;
+bool SparkReaper::is_quiet(const AppId& app, const ExecutorList& executors, TimePoint now) {
+  const uint64_t sign = parts_.executors.last_sign(app);
+  const auto [it, is_new] = lives_.try_emplace(app);
+  Life& life = it->second;
+  if (is_new || life.sign != sign) {
+    life = {now, sign, is_new ? std::optional(stamps_of(executors)) : std::nullopt, now};
+    return false;
+  }
+  // The disk is asked most, so only of who is quiet otherwise, and not at each sweep.
+  const bool is_over = now - life.seen >= options_.app_ttl;
+  if (life.stamps && !is_over && now - life.looked < options_.app_ttl / kLooksPerTtl) return false;
+  const std::size_t stamps = stamps_of(executors);
+  // The first ones may have changed since the last sweep.
+  const bool has_changed = !life.stamps || *life.stamps != stamps;
+  life.stamps = stamps;
+  life.looked = now;
+  if (has_changed) life.seen = now;
+  return is_over && !has_changed;
+}
+
+void SparkReaper::end_applications(TimePoint now) {
+  std::map<AppId, ExecutorList> applications;
   for (const ExecutorRef& executor : parts_.executors.all())
     applications[executor->app].push_back(executor);
+  std::erase_if(lives_, [&](const auto& entry) { return !applications.contains(entry.first); });
   for (const auto& [app, executors] : applications) {
-    const auto shows_life = [&](const ExecutorRef& executor) {
-      return executor->registered_ms + ttl > now_ms ||
-             (executor->process && !parts_.is_gone(*executor->process));
-    };
-    if (parts_.executors.last_used_ms(app) + ttl > now_ms) continue;
-    if (std::any_of(executors.begin(), executors.end(), shows_life)) continue;
-    // Last, as it asks the disk most.
-    const auto has_changed = [&](const ExecutorRef& executor) {
-      return last_change_ms(*executor) + ttl > now_ms;
-    };
-    if (std::any_of(executors.begin(), executors.end(), has_changed)) continue;
+    if (!is_quiet(app, executors, now)) continue;
+    const bool runs = std::ranges::any_of(executors, [&](const ExecutorRef& executor) {
+      return executor->process && !parts_.is_gone(*executor->process);
+    });
+    if (runs) continue;
     log_info("application.ended", {{"app", app.str()},
                                    {"executors", executors.size()},
                                    {"reason", "no sign of it for as long as app-ttl"}});

@@ -7,13 +7,19 @@
 // asked for it, written below its directories or registered within the time given, and no process
 // of it is known to live. Index, data and RDD files are only ever touched by the last rule.
 //
+// Time is the Runtime's own; the clock on the wall decides nothing. A modification time only says
+// by being another one that something was written, and that counts from the sweep that sees it. To
+// a daemon that has just started every application has just given a sign.
+//
 // Threads: run() is a task of the reactor, sweep() works on a disk thread. Failure: logged, tried
-// again at the next sweep. Cost: one stat for each registered directory and sweep.
+// again at the next sweep. Cost: one stat for each registered directory and sweep, and
+// kLooksPerTtl times in app-ttl one for each sub-directory of applications that are quiet.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,24 +54,38 @@ class SparkReaper {
 
   // Sweeps for ever, until cancelled.
   [[nodiscard]] Task<void> run();
-  // One round; `now_ms` since 1970. Blocks on the disk.
-  void sweep(uint64_t now_ms);
+  // One round. Blocks on the disk.
+  void sweep(TimePoint now);
 
  private:
+  static constexpr int kLooksPerTtl = 8;
+  // When an executor was first seen dead; done once its temporary files are gone.
+  struct Death {
+    TimePoint seen;
+    bool done = false;
+  };
+  // What an application's last sign of life was, and when it was seen.
+  struct Life {
+    TimePoint seen;
+    uint64_t sign = 0;                  // Executors::last_sign
+    std::optional<std::size_t> stamps;  // of its directories when they were looked at since
+    TimePoint looked;
+  };
+  using ExecutorList = std::vector<ExecutorRef>;
+
   [[nodiscard]] bool is_gone(const Executor& executor) const;
   void remove_temporaries(const Executor& executor);
-  void end_applications(uint64_t now_ms);
-  [[nodiscard]] uint64_t last_change_ms(const Executor& executor) const;
+  void end_applications(TimePoint now);
+  // Whether it has given no sign for as long as app-ttl.
+  [[nodiscard]] bool is_quiet(const AppId& app, const ExecutorList& executors, TimePoint now);
+  [[nodiscard]] std::size_t stamps_of(const ExecutorList& executors) const;
   void end(const Executor& executor);
 
   Parts parts_;
   const ReaperOptions options_;
-  // When an executor was first seen dead; done once its temporary files are gone. The sweep's own.
-  struct Death {
-    uint64_t seen_ms = 0;
-    bool done = false;
-  };
+  // The sweep's own:
   std::map<ExecutorRef, Death> dead_;
+  std::map<AppId, Life> lives_;
 };
 
 }  // namespace shufflefs::merge

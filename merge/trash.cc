@@ -22,14 +22,18 @@ Status Trash::add_disk(const std::string& data_dir) {
 }
 
 Result<std::optional<std::string>> Trash::move_in(const std::string& path) {
-  const auto disk = std::find_if(data_dirs_.begin(), data_dirs_.end(), [&](const std::string& dir) {
-    return path.starts_with(dir + "/");
-  });
-  if (disk == data_dirs_.end())
-    return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
+  std::string data_dir;
+  {
+    const MutexLock lock(mu_);
+    const auto disk = std::ranges::find_if(
+        data_dirs_, [&](const std::string& dir) { return path.starts_with(dir + "/"); });
+    if (disk == data_dirs_.end())
+      return make_error(Code::kInternal, fmt::format("{} is not below a data directory", path));
+    data_dir = *disk;
+  }
   // Unique over restarts: the wall clock in front of a counter.
   const auto stamp = runtime_.wall_clock().time_since_epoch() / std::chrono::microseconds(1);
-  std::string place = fmt::format("{}/trash/{}-{}", *disk, stamp, next_++);
+  std::string place = fmt::format("{}/trash/{}-{}", data_dir, stamp, next_.fetch_add(1));
   const Status moved = io_.rename(path, place);
   if (moved) return std::optional(std::move(place));
   if (moved.error().code == Code::kNotFound) return std::optional<std::string>();
@@ -37,18 +41,15 @@ Result<std::optional<std::string>> Trash::move_in(const std::string& path) {
 }
 
 Status Trash::discard(const std::string& path) {
-  const MutexLock lock(mu_);
   TRY_ASSIGN(auto place, move_in(path));
-  if (place) items_.push_back({*std::move(place), runtime_.now() + grace_});
+  if (!place) return ok();
+  const MutexLock lock(mu_);
+  items_.push_back({*std::move(place), runtime_.now() + grace_});
   return ok();
 }
 
 Status Trash::discard_now(const std::string& path) {
-  std::optional<std::string> place;
-  {
-    const MutexLock lock(mu_);
-    TRY_ASSIGN(place, move_in(path));
-  }
+  TRY_ASSIGN(const auto place, move_in(path));
   return place ? io_.remove_tree(*place) : ok();
 }
 

@@ -36,18 +36,17 @@ class Trash {
     std::string path;
     TimePoint due;
   };
-  // The new place; nothing if `path` is not there. REQUIRES: mu_ held.
-  [[nodiscard]] Result<std::optional<std::string>> move_in(const std::string& path);
-  [[nodiscard]] std::vector<std::string> take_due();
+  // The new place; nothing if `path` is not there.
+  [[nodiscard]] Result<std::optional<std::string>> move_in(const std::string& path) EXCLUDES(mu_);
+  [[nodiscard]] std::vector<std::string> take_due() EXCLUDES(mu_);
 
   Runtime& runtime_;
   FileIo& io_;
   const Duration grace_;
-  Mutex mu_;
-  // All GUARDED_BY(mu_):
-  std::vector<std::string> data_dirs_;
-  std::vector<Item> items_;
-  uint64_t next_ = 0;
+  std::atomic<uint64_t> next_{0};
+  Mutex mu_;  // never held over I/O: the reactor takes it
+  std::vector<std::string> data_dirs_ GUARDED_BY(mu_);
+  std::vector<Item> items_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::merge

@@ -54,7 +54,7 @@ Membership::Membership(Context context, MemberSpec spec, std::shared_ptr<merge::
 
 Membership::~Membership() {
   table().on_change({});
-  for (const auto& [name, peer] : peers_) peer->remote->close();
+  for (const PeerPtr& peer : peers()) peer->remote.get()->close();
 }
 
 void Membership::load() {
@@ -77,15 +77,15 @@ void Membership::start() {
   started_ = true;
   unsaved_ = true;
   if (dns_) gate_.spawn(lookup_loop());
-  for (const auto& [address, seed] : seeds_) gate_.spawn(try_seed(seed));
-  for (const auto& [name, peer] : peers_) gate_.spawn(beat(peer));
+  for (const SeedPtr& seed : seeds()) gate_.spawn(try_seed(seed));
+  for (const PeerPtr& peer : peers()) gate_.spawn(beat(peer));
   if (!options_.file.empty()) gate_.spawn(save_loop());
 }
 
 Task<void> Membership::stop() {
   stopped_ = true;
-  for (const auto& [name, peer] : peers_) peer->remote->close();
-  for (const auto& [address, seed] : seeds_) {
+  for (const PeerPtr& peer : peers()) peer->remote.get()->close();
+  for (const SeedPtr& seed : seeds()) {
     if (seed->remote) seed->remote->close();
   }
   co_await gate_.close();
@@ -123,25 +123,21 @@ void Membership::follow(const merge::NodeName& name) {
   }
   auto peer = std::make_shared<Peer>();
   peer->name = name;
-  peer->address = record->address;
+  peer->address.set(record->address);
   peer->next_beat = context_.runtime.make_timer();
-  peer->remote = make_remote(peer, peer->address);
+  peer->remote.set(make_remote(peer, record->address));
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     peers_.emplace(name, peer);
   }
   if (started_) gate_.spawn(beat(peer));
 }
 
 void Membership::follow_address(const PeerPtr& peer, const HostPort& address) {
-  if (peer->address == address) return;
-  peer->remote->close();
-  auto remote = make_remote(peer, address);
-  {
-    const std::lock_guard lock(mu_);
-    peer->address = address;
-    peer->remote = std::move(remote);
-  }
+  if (peer->address.get() == address) return;
+  peer->remote.get()->close();
+  peer->address.set(address);
+  peer->remote.set(make_remote(peer, address));
   peer->next_beat->wake();
 }
 
@@ -149,20 +145,20 @@ void Membership::remove_peer(const merge::NodeName& name) {
   const PeerPtr peer = find(name);
   if (!peer) return;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     peers_.erase(name);
   }
   peer->removed = true;
-  peer->remote->close();
+  peer->remote.get()->close();
   peer->next_beat->wake();
 }
 
 Task<void> Membership::beat(PeerPtr peer) {
   while (!peer->removed) {
-    const std::shared_ptr<RemotePeer> remote = peer->remote;
+    const std::shared_ptr<RemotePeer> remote = peer->remote.get();
     static_cast<void>(co_await remote->heartbeat());
     if (peer->removed) break;
-    if (peer->remote == remote) {
+    if (peer->remote.get() == remote) {
       look_at(*peer);
       if (peer->removed) break;
       co_await peer->next_beat->wait_for(context_.options.heartbeat_interval);
@@ -173,23 +169,23 @@ Task<void> Membership::beat(PeerPtr peer) {
 // After a heartbeat: is its list the same, and is it gone for good?
 void Membership::look_at(Peer& peer) {
   const TimePoint now = context_.runtime.now();
-  const bool up = peer.remote->health().up;
-  const auto& difference = peer.remote->difference();
+  const std::shared_ptr<RemotePeer> remote = peer.remote.get();
+  const bool up = remote->health().up;
+  const auto& difference = remote->difference();
+  const bool has_differed = peer.difference.get().has_value();
   if (!up || !difference) {
-    if (peer.difference) log_info("membership.views_agree", {{"node", peer.name.str()}});
+    if (has_differed) log_info("membership.views_agree", {{"node", peer.name.str()}});
     peer.differs_since.reset();
-    const std::lock_guard lock(mu_);
-    peer.difference.reset();
+    peer.difference.set(std::nullopt);
   } else if (!peer.differs_since) {
     peer.differs_since = now;
   } else if (now - *peer.differs_since >= context_.options.view_patience) {
-    if (!peer.difference)
+    if (!has_differed)
       log_warning("membership.views_differ",
                   {{"node", peer.name.str()},
                    {"missing_here", names_text(difference->missing_here)},
                    {"missing_there", names_text(difference->missing_there)}});
-    const std::lock_guard lock(mu_);
-    peer.difference = difference;
+    peer.difference.set(difference);
   }
   if (up) {
     peer.down_since.reset();
@@ -198,7 +194,8 @@ void Membership::look_at(Peer& peer) {
   if (!peer.down_since) peer.down_since = now;
   if (!dns_ || !looked_up_ || now - *peer.down_since < options_.lost_patience || is_listed(peer))
     return;
-  log_info("membership.lost", {{"node", peer.name.str()}, {"address", to_string(peer.address)}});
+  log_info("membership.lost",
+           {{"node", peer.name.str()}, {"address", to_string(peer.address.get())}});
   table().remove(peer.name);
 }
 
@@ -206,13 +203,13 @@ void Membership::heard_from(Peer& peer, const NodeIdentity& who) {
   if (peer.removed || peer.incarnation == who.incarnation) return;
   peer.incarnation = who.incarnation;
   log_info("membership.incarnation",
-           {{"node", who.name.str()}, {"address", to_string(peer.address)}});
+           {{"node", who.name.str()}, {"address", to_string(peer.address.get())}});
   for (const auto& listener : listeners_) listener(who.name);
 }
 
 void Membership::noticed(const merge::NodeName& name) {
   const PeerPtr peer = find(name);
-  if (peer && !peer->remote->health().up) peer->next_beat->wake();
+  if (peer && !peer->remote.get()->health().up) peer->next_beat->wake();
 }
 
 Task<void> Membership::leave() {
@@ -220,10 +217,11 @@ Task<void> Membership::leave() {
   log_info("membership.leaving", {{"node", context_.self.name.str()}});
   Gate telling(context_.runtime, "membership.leave");
   std::size_t open = 0;
-  for (const auto& [name, peer] : peers_) {
-    if (!peer->remote->health().up) continue;
+  for (const PeerPtr& peer : peers()) {
+    std::shared_ptr<RemotePeer> remote = peer->remote.get();
+    if (!remote->health().up) continue;
     ++open;
-    telling.spawn(tell(peer->remote, open));
+    telling.spawn(tell(std::move(remote), open));
   }
   constexpr auto kLook = std::chrono::milliseconds(5);
   const TimePoint deadline = context_.runtime.now() + context_.options.heartbeat_timeout;
@@ -240,14 +238,15 @@ Task<Status> Membership::forget(merge::NodeName name) {
   }
   const PeerPtr peer = find(name);
   if (!peer) co_return make_error(Code::kNotFound, fmt::format("{} is no member", name.str()));
-  if (co_await peer->remote->heartbeat()) {
+  if (co_await peer->remote.get()->heartbeat()) {
     co_return make_error(Code::kExists,
                          fmt::format("{} is up at {}: drain and stop it, then it leaves by itself",
-                                     name.str(), to_string(peer->address)));
+                                     name.str(), to_string(peer->address.get())));
   }
-  log_info("membership.forgotten", {{"node", name.str()}, {"address", to_string(peer->address)}});
+  log_info("membership.forgotten",
+           {{"node", name.str()}, {"address", to_string(peer->address.get())}});
   table().remove(name);
-  for (const auto& [other, to] : peers_) to->next_beat->wake();
+  for (const PeerPtr& other : peers()) other->next_beat->wake();
   co_return ok();
 }
 
@@ -257,8 +256,8 @@ Task<Status> Membership::forget(merge::NodeName name) {
 Membership::SeedPtr Membership::make_seed(HostPort address, std::optional<merge::NodeName> name) {
   auto seed = std::make_shared<Seed>();
   seed->address = std::move(address);
-  seed->name = std::move(name);
-  seed->reason = "not contacted yet";
+  seed->name.set(std::move(name));
+  seed->reason.set("not contacted yet");
   seed->next_try = context_.runtime.make_timer();
   return seed;
 }
@@ -275,15 +274,17 @@ Task<void> Membership::try_seed(SeedPtr seed) {
 // not answer there.
 bool Membership::is_needed(const Seed& seed) const {
   if (seed.is_self) return false;
-  if (!seed.name) return true;
-  const PeerPtr peer = find(*seed.name);
-  if (!dns_) return peer && !peer->remote->health().up && peer->address != seed.address;
-  return !peer || !peer->remote->health().up;
+  const std::optional<merge::NodeName> name = seed.name.get();
+  if (!name) return true;
+  const PeerPtr peer = find(*name);
+  const bool is_up = peer && peer->remote.get()->health().up;
+  if (!dns_) return peer && !is_up && peer->address.get() != seed.address;
+  return !is_up;
 }
 
 Task<void> Membership::ask_seed(SeedPtr seed) {
   // A listed address may go to another node: only DNS may learn a new name for it.
-  const std::string expected = dns_ ? std::string() : seed->name->str();
+  const std::string expected = dns_ ? std::string() : seed->name.get()->str();
   seed->remote =
       std::make_shared<RemotePeer>(context_, expected, seed->address,
                                    [this, weak = std::weak_ptr(seed)](const NodeIdentity& who) {
@@ -293,22 +294,20 @@ Task<void> Membership::ask_seed(SeedPtr seed) {
   const Status alive = co_await seed->remote->heartbeat();
   seed->remote->close();
   seed->remote.reset();
-  const std::lock_guard lock(mu_);
-  seed->reason = alive ? std::string() : alive.error().message;
+  seed->reason.set(alive ? std::string() : alive.error().message);
 }
 
 void Membership::heard_from_seed(Seed& seed, const NodeIdentity& who) {
   if (seed.removed) return;
-  const bool is_self = dns_ && who.incarnation == context_.self.incarnation;
-  const std::lock_guard lock(mu_);
-  seed.is_self = is_self;
-  seed.name = who.name;
+  seed.is_self = dns_ && who.incarnation == context_.self.incarnation;
+  seed.name.set(who.name);
 }
 
 bool Membership::is_listed(const Peer& peer) const {
-  return std::ranges::any_of(seeds_, [&peer](const auto& entry) {
-    const Seed& seed = *entry.second;
-    return seed.name ? *seed.name == peer.name : seed.address == peer.address;
+  const HostPort address = peer.address.get();
+  return std::ranges::any_of(seeds(), [&](const SeedPtr& seed) {
+    const std::optional<merge::NodeName> name = seed->name.get();
+    return name ? *name == peer.name : seed->address == address;
   });
 }
 
@@ -335,13 +334,13 @@ void Membership::apply_lookup(const std::vector<asio::ip::tcp::endpoint>& endpoi
   std::set<std::string> listed;
   std::vector<SeedPtr> added;
   std::vector<SeedPtr> removed;
-  for (const auto& endpoint : endpoints) {
-    const HostPort address{endpoint.address().to_string(), endpoint.port()};
-    listed.insert(to_string(address));
-    if (!seeds_.contains(to_string(address))) added.push_back(make_seed(address, std::nullopt));
-  }
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
+    for (const auto& endpoint : endpoints) {
+      const HostPort address{endpoint.address().to_string(), endpoint.port()};
+      listed.insert(to_string(address));
+      if (!seeds_.contains(to_string(address))) added.push_back(make_seed(address, std::nullopt));
+    }
     for (auto it = seeds_.begin(); it != seeds_.end();) {
       if (listed.contains(it->first)) {
         ++it;
@@ -393,9 +392,23 @@ Task<void> Membership::save() {
 // ------------------------------------------------------------------------------------------------------
 
 Membership::PeerPtr Membership::find(const merge::NodeName& name) const {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = peers_.find(name);
   return it != peers_.end() ? it->second : nullptr;
+}
+
+std::vector<Membership::PeerPtr> Membership::peers() const {
+  const MutexLock lock(mu_);
+  std::vector<PeerPtr> peers;
+  for (const auto& [name, peer] : peers_) peers.push_back(peer);
+  return peers;
+}
+
+std::vector<Membership::SeedPtr> Membership::seeds() const {
+  const MutexLock lock(mu_);
+  std::vector<SeedPtr> seeds;
+  for (const auto& [address, seed] : seeds_) seeds.push_back(seed);
+  return seeds;
 }
 
 std::vector<merge::NodeName> Membership::names() const { return context_.members->names(); }
@@ -404,32 +417,28 @@ uint64_t Membership::view_hash() const { return context_.members->view_hash(); }
 
 std::shared_ptr<merge::NodeApi> Membership::node(const merge::NodeName& name) {
   if (name == context_.self.name) return local_;
-  const std::lock_guard lock(mu_);
-  const auto it = peers_.find(name);
-  return it != peers_.end() ? it->second->remote : nullptr;
+  const PeerPtr peer = find(name);
+  return peer ? peer->remote.get() : nullptr;
 }
 
 bool Membership::is_up(const merge::NodeName& name) const {
   if (name == context_.self.name) return true;
-  const std::lock_guard lock(mu_);
-  const auto it = peers_.find(name);
-  return it != peers_.end() && it->second->remote->health().up;
+  const PeerPtr peer = find(name);
+  return peer && peer->remote.get()->health().up;
 }
 
 std::vector<merge::PeerHealth> Membership::health() const {
   merge::PeerHealth own{context_.self.name, {}, true, true, {}, 0};
   std::vector<merge::PeerHealth> health;
-  {
-    const std::lock_guard lock(mu_);
-    for (const auto& [name, peer] : peers_) {
-      PeerHealth::View view = peer->remote->health();
-      health.push_back({name, to_string(peer->address), false, view.up, std::move(view.reason),
-                        view.round_trip_ms});
-    }
-    for (const auto& [address, seed] : seeds_) {
-      if (seed->is_self) own.address = address;
-      if (!seed->name) health.push_back({{}, address, false, false, seed->reason, 0});
-    }
+  for (const PeerPtr& peer : peers()) {
+    PeerHealth::View view = peer->remote.get()->health();
+    health.push_back({peer->name, to_string(peer->address.get()), false, view.up,
+                      std::move(view.reason), view.round_trip_ms});
+  }
+  for (const SeedPtr& seed : seeds()) {
+    const std::string address = to_string(seed->address);
+    if (seed->is_self) own.address = address;
+    if (!seed->name.get()) health.push_back({{}, address, false, false, seed->reason.get(), 0});
   }
   if (own.address.empty()) own.address = context_.members->own_address();
   health.push_back(std::move(own));
@@ -440,9 +449,8 @@ std::vector<merge::PeerHealth> Membership::health() const {
 
 std::vector<merge::ViewDifference> Membership::differences() const {
   std::vector<merge::ViewDifference> differences;
-  const std::lock_guard lock(mu_);
-  for (const auto& [name, peer] : peers_) {
-    if (peer->difference) differences.push_back(*peer->difference);
+  for (const PeerPtr& peer : peers()) {
+    if (auto difference = peer->difference.get()) differences.push_back(*std::move(difference));
   }
   return differences;
 }

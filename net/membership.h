@@ -15,11 +15,12 @@
 // connection and one ping a second per peer; the list is written at most once a heartbeat.
 #pragma once
 
+#include <atomic>
 #include <map>
-#include <mutex>
 
 #include "base/file_io.h"
 #include "base/gate.h"
+#include "base/mutex.h"
 #include "merge/cluster.h"
 #include "net/member_table.h"
 #include "net/members.h"
@@ -74,11 +75,28 @@ class Membership final : public merge::Cluster {
   void on_new_incarnation(std::function<void(merge::NodeName)> listener) override;
 
  private:
+  // Written on the reactor, read by any thread.
+  template <class T>
+  class Shared {
+   public:
+    [[nodiscard]] T get() const {
+      const MutexLock lock(mu_);
+      return value_;
+    }
+    void set(T value) {
+      const MutexLock lock(mu_);
+      std::swap(value_, value);  // what was there may take its time to end
+    }
+
+   private:
+    mutable Mutex mu_;
+    T value_ GUARDED_BY(mu_){};
+  };
   struct Peer {
-    merge::NodeName name;
-    HostPort address;                    // GUARDED_BY(mu_)
-    std::shared_ptr<RemotePeer> remote;  // GUARDED_BY(mu_); written on the reactor only
-    std::optional<merge::ViewDifference> difference;  // GUARDED_BY(mu_); for longer than patience
+    merge::NodeName name;  // constant
+    Shared<HostPort> address;
+    Shared<std::shared_ptr<RemotePeer>> remote;
+    Shared<std::optional<merge::ViewDifference>> difference;  // for longer than patience
     // Reactor only.
     std::optional<uint64_t> incarnation;
     std::unique_ptr<Timer> next_beat;
@@ -89,10 +107,10 @@ class Membership final : public merge::Cluster {
   using PeerPtr = std::shared_ptr<Peer>;
   // An address to begin with.
   struct Seed {
-    HostPort address;
-    std::optional<merge::NodeName> name;  // GUARDED_BY(mu_); as listed, or who answered last
-    bool is_self = false;                 // GUARDED_BY(mu_)
-    std::string reason;                   // GUARDED_BY(mu_); why nobody answers
+    HostPort address;                             // constant
+    Shared<std::optional<merge::NodeName>> name;  // as listed, or who answered last
+    std::atomic<bool> is_self{false};
+    Shared<std::string> reason;  // why nobody answers
     // Reactor only.
     std::unique_ptr<Timer> next_try;
     std::shared_ptr<RemotePeer> remote;  // of the try under way
@@ -120,7 +138,9 @@ class Membership final : public merge::Cluster {
 
   [[nodiscard]] Task<void> save_loop();
   [[nodiscard]] Task<void> save();
-  [[nodiscard]] PeerPtr find(const merge::NodeName& name) const;
+  [[nodiscard]] PeerPtr find(const merge::NodeName& name) const EXCLUDES(mu_);
+  [[nodiscard]] std::vector<PeerPtr> peers() const EXCLUDES(mu_);
+  [[nodiscard]] std::vector<SeedPtr> seeds() const EXCLUDES(mu_);
 
   Context context_;
   const std::optional<HostPort> dns_;
@@ -135,9 +155,9 @@ class Membership final : public merge::Cluster {
   bool stopped_ = false;
   bool unsaved_ = false;
   bool saving_ = false;
-  mutable std::mutex mu_;
-  std::map<merge::NodeName, PeerPtr> peers_;  // GUARDED_BY(mu_); written on the reactor only
-  std::map<std::string, SeedPtr> seeds_;      // GUARDED_BY(mu_), by address; likewise
+  mutable Mutex mu_;  // before the locks of Shared
+  std::map<merge::NodeName, PeerPtr> peers_ GUARDED_BY(mu_);
+  std::map<std::string, SeedPtr> seeds_ GUARDED_BY(mu_);  // by address
 };
 
 }  // namespace shufflefs::net

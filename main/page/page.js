@@ -134,6 +134,7 @@ function remarks(shuffle) {
   if (shuffle.given_up.length > 5) list.push(`and ${shuffle.given_up.length - 5} reasons more`);
   for (const text of shuffle.refused_commits.slice(0, 3)) list.push(`refused: ${text}`);
   if (shuffle.maps_unpushed > 0) list.push(`${plural(shuffle.maps_unpushed, "map output")} not pushed: pushing is switched off`);
+  if (shuffle.maps_lost > 0) list.push(`${plural(shuffle.maps_lost, "map output")} lost at the origin: only merged copies can be read`);
   if (shuffle.blocks_left_home > 0) list.push(`${plural(shuffle.blocks_left_home, "large block")} (${bytes(shuffle.bytes_left_home)}) left where they are`);
   return list;
 }

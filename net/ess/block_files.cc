@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include "base/reactor_mark.h"
 #include "base/seeded_hash.h"
 #include "merge/spark_files.h"
 
@@ -27,6 +28,7 @@ BlockFiles::BlockFiles(Runtime& runtime, const merge::SparkApps& apps, std::size
 
 Status BlockFiles::open_roots() {
   for (const std::string& root : apps_.executors().rules().roots()) {
+    on_disk_wait(root);
     Fd fd(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return errno_error(fmt::format("cannot open the directory {}", root));
     roots_.push_back(std::move(fd));

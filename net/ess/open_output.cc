@@ -11,6 +11,7 @@
 
 #include "base/endian.h"
 #include "base/parse.h"
+#include "base/reactor_mark.h"
 
 namespace shufflefs::net::ess {
 namespace {
@@ -34,6 +35,7 @@ int open_by_steps(int root, std::string_view below) {
 // Reads all of `bytes` at `offset`; false without an error if that would wait and must not.
 std::optional<Status> read_all(int fd, std::span<std::byte> bytes, uint64_t offset, Wait wait,
                                const std::string& path) {
+  if (wait != Wait::kNo) on_disk_wait(path);
   std::size_t done = 0;
   while (done < bytes.size()) {
     const iovec part{bytes.data() + done, bytes.size() - done};
@@ -54,6 +56,7 @@ std::optional<Status> read_all(int fd, std::span<std::byte> bytes, uint64_t offs
 }  // namespace
 
 Result<Fd> open_beneath(const FilePlace& place) {
+  on_disk_wait(place.shown);
   open_how how{};
   how.flags = kReadFlags;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
@@ -79,6 +82,7 @@ Result<OpenOutput::Part> OpenOutput::open_part(FilePlace place) {
 
 bool OpenOutput::same(const Part& part) {
   struct stat st{};
+  on_disk_wait(part.place.shown);
   return ::fstatat(part.place.root_fd, part.place.below.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
          st.st_dev == part.device && st.st_ino == part.inode &&
          static_cast<uint64_t>(st.st_size) == part.size &&

@@ -75,7 +75,11 @@ class DamagedCluster(Cluster):
     def files(self, shuffle):
         """What the first node has of a shuffle's map output, on any of its disks, below the mount."""
         app = shuffle.split("/", maxsplit=1)[0]
-        return files_below([f"{disk}/maps/{shuffle}" for disk in self.disks] + [f"{disk}/local/{app}" for disk in self.disks])
+        return files_below(self.generic_directories(shuffle) + [f"{disk}/local/{app}" for disk in self.disks])
+
+    def generic_directories(self, shuffle):
+        """One for each life of the name."""
+        return [place for disk in self.disks for place in glob.glob(f"{disk}/maps/{shuffle}-*")]
 
     def damage(self, shuffle, damage):
         files = self.files(shuffle)
@@ -85,8 +89,8 @@ class DamagedCluster(Cluster):
             if damage == "lost" or not is_index:
                 damage_file(path, damage)
         if damage == "lost":  # the directories of generic map outputs as well
-            for disk in self.disks:
-                shutil.rmtree(f"{disk}/maps/{shuffle}", ignore_errors=True)
+            for place in self.generic_directories(shuffle):
+                shutil.rmtree(place, ignore_errors=True)
 
 
 class LostFiles(unittest.TestCase):
@@ -140,6 +144,13 @@ class LostFiles(unittest.TestCase):
         with self.subTest("verify says what is lost at its origin"):
             if silent:
                 self.fail("\n".join(silent))
+        counted = {f"{shuffle['app']}/{shuffle['shuffle']}": shuffle["maps_lost"]
+                   for shuffle in json.loads(cluster.run(2, "ls", "--json").stdout)["shuffles"]}
+        for (form, damage), shuffle in self.shuffles.items():
+            with self.subTest(f"status and ls count what is lost: {form}, {damage}"):
+                with open(cluster.path(2, "shuffles", shuffle, "status"), encoding="utf-8") as status:
+                    self.assertIn("\nlost at origin 1 map outputs\n", status.read())
+                self.assertEqual(counted[shuffle], 1)
 
     def damage_all(self, cluster):
         for (_, damage), shuffle in self.shuffles.items():

@@ -313,7 +313,7 @@ class CheckedReads(NamespaceCase):
         return f"{self.partitions}/0"
 
     def damage(self, offset):
-        with open(f"{self.daemon.data}/merged/{self.app}/0/0.data", "r+b") as file:
+        with open(f"{self.daemon.data}/merged/{self.app}/0-0/0.data", "r+b") as file:
             file.seek(offset)
             byte = file.read(1)
             file.seek(offset)

@@ -81,6 +81,14 @@ def commit(mount, app, maps):
     return f"{shuffle}/partitions/0"
 
 
+def is_dead(mount):
+    try:
+        os.statvfs(mount)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
 class KilledWorker(unittest.TestCase):
     def under_load(self, kills, *flags):
         daemon = Daemon(*flags)
@@ -179,6 +187,22 @@ class FailingWorker(unittest.TestCase):
 
 
 class KilledSupervisor(unittest.TestCase):
+    def test_a_start_at_once_replaces_what_is_left(self):
+        """The kernel still knows the attributes of the mount's root then."""
+        daemon = Daemon()
+        try:
+            for _ in range(3):
+                worker = daemon.worker()
+                os.stat(daemon.mount)
+                os.kill(daemon.process.pid, signal.SIGKILL)
+                os.kill(worker, signal.SIGKILL)
+                daemon.process.wait(SHORT)
+                until(lambda: is_dead(daemon.mount), "the mount is dead")
+                daemon.start()
+                self.assertIn("disk0", os.listdir(f"{daemon.mount}/local"))
+        finally:
+            daemon.stop()
+
     def test_a_new_start_finds_everything(self):
         daemon = Daemon()
         try:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/reactor_mark.h"
 #include "sim/fiber.h"
 
 namespace shufflefs::sim {
@@ -77,6 +78,7 @@ bool SimDisk::hits_crash() {
 }
 
 Status SimDisk::admit(const std::string& path, std::string_view doing) {
+  on_disk_wait(path);
   ++operations_;
   if (hooks_.cut) hooks_.cut();
   const auto fail = [&] { return errno_error(fmt::format("cannot {} {}", doing, path), EIO); };
