@@ -32,7 +32,11 @@ ShuffleTable::Shuffle& ShuffleTable::shuffle(const ShuffleKey& key) {
   if (!place) {
     place = std::make_unique<Shuffle>();
     place->key = key;
-    place->life = life_locked(key);
+    if (const uint64_t life = life_locked(key); life > 0) {
+      place->life = life;
+      // The records that follow are of this life, whoever's drop began it.
+      record(*place, LifeRecord{life}, life);
+    }
   }
   return *place;
 }
@@ -83,8 +87,7 @@ MapOutputRef ShuffleTable::end_local(Shuffle& shuffle, MapId map, bool files_rem
   by_path_.erase(output->data_path);
   by_path_.erase(output->index_path);
   const auto bytes = bytes_.find(shuffle.key.app);
-  bytes->second -= output->total_bytes;
-  if (bytes->second == 0) bytes_.erase(bytes);
+  if (bytes != bytes_.end() && (bytes->second -= output->total_bytes) == 0) bytes_.erase(bytes);
   if (files_remain) keep_remains(shuffle, *output);
   return output;
 }
@@ -389,6 +392,7 @@ std::vector<MapOutputRef> ShuffleTable::dropped(const DroppedName& name) {
   std::vector<MapOutputRef> ended;
   const auto end_of = [&](Shuffle& of) {
     mu_.assert_held();
+    if (!name.shuffle && of.life < name.life) record(of, LifeRecord{name.life}, name.life);
     for (MapOutputRef& output : begin_life(of, name.life)) ended.push_back(std::move(output));
   };
   if (name.shuffle) {

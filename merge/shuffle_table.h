@@ -85,8 +85,6 @@ class ShuffleTable {
   [[nodiscard]] bool is_current(const MapOutput& output) const;
   [[nodiscard]] std::vector<MapOutputRef> of(const ShuffleKey& shuffle) const;  // by map id
   [[nodiscard]] std::vector<MapOutputRef> all() const;
-  // What files are, so that those are not looked at twice.
-  [[nodiscard]] bool knows_files(const std::string& index_path, const FileStamp& index) const;
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;  // with map outputs, here or elsewhere
   [[nodiscard]] bool has_own(const ShuffleKey& shuffle) const;
   [[nodiscard]] uint64_t bytes_of(const AppId& app) const;
@@ -215,6 +213,7 @@ class ShuffleTable {
                   const std::vector<EndedMaps::Ended>& maps) REQUIRES(mu_);
   std::vector<MapOutputRef> begin_life(Shuffle& shuffle, uint64_t life) REQUIRES(mu_);
   void replay(const TableLog::Name& name, TableRecord record) REQUIRES(mu_);
+  Shuffle& replayed(const ShuffleKey& key) REQUIRES(mu_);
   void replay_into(Shuffle& shuffle, TableRecord record) REQUIRES(mu_);
   [[nodiscard]] std::vector<TableLog::Bytes> snapshot(const Shuffle& shuffle) const REQUIRES(mu_);
   [[nodiscard]] static bool is_ended(const Shuffle& shuffle, MapId map, const CommitId& id);

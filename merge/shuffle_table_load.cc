@@ -24,10 +24,20 @@ void ShuffleTable::replay(const TableLog::Name& name, TableRecord record) {
     clock_.observe(life->life);
     Life& known = lives_[name];
     known.life = std::max(known.life, life->life);
-    if (name.shuffle) begin_life(shuffle({name.app, *name.shuffle}), life->life);
+    if (name.shuffle) begin_life(replayed({name.app, *name.shuffle}), life->life);
     return;
   }
-  if (name.shuffle) replay_into(shuffle({name.app, *name.shuffle}), std::move(record));
+  if (name.shuffle) replay_into(replayed({name.app, *name.shuffle}), std::move(record));
+}
+
+// In the life that its own file is in: that of the application may be read before it or behind it.
+ShuffleTable::Shuffle& ShuffleTable::replayed(const ShuffleKey& key) {
+  std::unique_ptr<Shuffle>& place = shuffles_[key];
+  if (!place) {
+    place = std::make_unique<Shuffle>();
+    place->key = key;
+  }
+  return *place;
 }
 
 void ShuffleTable::replay_into(Shuffle& of, TableRecord record) {
@@ -77,8 +87,7 @@ void ShuffleTable::replay_into(Shuffle& of, TableRecord record) {
 
 std::vector<TableLog::Bytes> ShuffleTable::snapshot(const Shuffle& of) const {
   std::vector<TableLog::Bytes> records;
-  const auto life = lives_.find(log_name(of.key));
-  if (life != lives_.end()) records.push_back(encode_record(LifeRecord{life->second.life}));
+  if (of.life > 0) records.push_back(encode_record(LifeRecord{of.life}));
   for (const auto& [tag, tombstones] : of.ended) {
     EndedAtRecord ended{tombstones.origin, tombstones.through, {}};
     for (const auto& [map, commit] : tombstones.maps) ended.maps.push_back({map, commit});
@@ -118,6 +127,13 @@ Status ShuffleTable::load(FileIo& io) {
         ++bad;
     }));
     if (bad > 0) log_warning("table.bad_records", {{"records", bad}});
+    // What a drop of the whole application says need not be said of each of its shuffles.
+    std::erase_if(lives_, [this](const auto& entry) {
+      mu_.assert_held();
+      if (!entry.first.shuffle) return false;
+      const auto of_app = lives_.find({entry.first.app, std::nullopt});
+      return of_app != lives_.end() && of_app->second.life >= entry.second.life;
+    });
     for (auto& [name, life] : lives_) {
       life.news = add_news({News::Kind::kDropped,
                             {name.app, name.shuffle.value_or(ShuffleId{})},
@@ -125,7 +141,7 @@ Status ShuffleTable::load(FileIo& io) {
                             !name.shuffle});
     }
     for (const auto& [key, of] : shuffles_) {
-      // A drop of the whole application is in a file of its own.
+      // A drop of the whole application is in a file of its own, and is written first.
       begin_life(*of, life_locked(key));
       const auto ended = of->ended.find(self_tag_);
       if (ended != of->ended.end()) {

@@ -50,8 +50,6 @@ TEST_CASE("what is committed is known, once, by its name and by its files") {
   CHECK(table.has_own(kShuffle));
   CHECK(table.bytes_of(kShuffle.app) == 12);
   CHECK(table.partition_count(kShuffle) == 3);
-  CHECK(table.knows_files(done.output->index_path, done.output->index_stamp));
-  CHECK_FALSE(table.knows_files(done.output->index_path, done.output->data_stamp));
   CHECK(*table.sizes_of(*done.output) == written.sizes);
   CHECK_FALSE(world.commit(written).output);
   CHECK(table.all().size() == 1);
@@ -139,7 +137,6 @@ TEST_CASE("a later commit of a map id replaces the earlier one") {
     CHECK(third.replaced == second.output);
     CHECK_FALSE(world.commit(old).output);
     CHECK(table.find(kShuffle, MapId{1}) == third.output);
-    CHECK(table.knows_files(old.output.index_path, old.output.index_stamp));
     // Another file in their place is another map output.
     const auto fourth = world.commit(world.write(kShuffle, 1, {4}, "elsewhere"));
     REQUIRE(fourth.output);
