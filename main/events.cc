@@ -14,10 +14,10 @@ constexpr LogLevel kError = LogLevel::kError;
 
 const std::array kEvents = {
     EventInfo{"announce.retry", kDebug,
-              "A node could not be told of new map outputs; it is told again."},
+              "A node could not be told the news of map outputs; it is told again."},
     EventInfo{"announce.unreadable", kWarning,
-              "A map output's index cannot be read any more, so the other nodes are not told which "
-              "of its blocks are empty."},
+              "The block sizes of a map output cannot be read. After an I/O error its announcement "
+              "waits; otherwise it is told of without them."},
     EventInfo{"app.over_quota", kWarning,
               "An application has more map outputs on this node than app-quota allows: it can make "
               "no new file."},
@@ -49,17 +49,15 @@ const std::array kEvents = {
     EventInfo{"disk.tail_lost", kError,
               "The last bytes of a merged file could not be written: the blocks in them are read "
               "from their origins."},
-    EventInfo{"epochs.bad_line", kWarning,
-              "A line of <data>/epochs is not understood: drops that it names may be forgotten."},
-    EventInfo{"epochs.not_written", kWarning,
-              "A drop could not be noted on the disk: after a restart a late push of it may come "
-              "back to life."},
     EventInfo{"executor.forgotten", kInfo, "All directories of a registered executor are gone."},
     EventInfo{"executor.not_removed", kWarning,
               "A file that Spark asked to remove could not be moved into the trash."},
     EventInfo{"executor.process_found", kDebug,
               "The process of an executor that has registered was found: its end will be seen."},
     EventInfo{"executor.registered", kInfo, "An executor of Spark has registered its directories."},
+    EventInfo{"executor.replaced", kInfo,
+              "An executor has registered again with other directories: its map outputs in the "
+              "directory that it left are over."},
     EventInfo{"executor.temporaries_removed", kInfo,
               "The temporary files of an executor whose process has ended were removed."},
     EventInfo{"executors.journal_torn", kWarning,
@@ -93,6 +91,11 @@ const std::array kEvents = {
     EventInfo{"log.suppressed", kWarning,
               "So many events of one code were not logged: more than ten came within ten seconds."},
     EventInfo{"map.committed", kDebug, "A map output was recognised and accepted."},
+    EventInfo{"map.found", kInfo,
+              "The files of a map output that was lost are there again, as they were committed."},
+    EventInfo{"map.lost", kError,
+              "The files of a map output are gone, cut or changed, and nobody removed it: only its "
+              "merged blocks can be read."},
     EventInfo{"membership.address_moved", kInfo, "A node was found at another address."},
     EventInfo{"membership.forgotten", kInfo,
               "Somebody had a node that is down forgotten: it is no member any more."},
@@ -223,10 +226,10 @@ const std::array kEvents = {
               "An owner has failed several times in a row: nothing is pushed to it for a while."},
     EventInfo{"push.unreadable", kWarning,
               "A map output cannot be read from its own disk, so it is not pushed."},
-    EventInfo{"read.fallback", kWarning,
-              "A merged block was damaged, short or gone, and was read from its origin instead."},
     EventInfo{"reactor.disk_wait", kError,
               "The thread that answers everybody has waited for a disk: a fault of ours."},
+    EventInfo{"read.fallback", kWarning,
+              "A merged block was damaged, short or gone, and was read from its origin instead."},
     EventInfo{"serve.ended_by_force", kError, "A stop took too long and the worker was killed."},
     EventInfo{"serve.failed", kError, "The node could not start."},
     EventInfo{"serve.gave_up", kError,
@@ -246,8 +249,6 @@ const std::array kEvents = {
     EventInfo{"shuffle.dropped", kInfo, "A shuffle or an application was dropped."},
     EventInfo{"shuffle.ended", kInfo,
               "The last map output of a shuffle was removed, and its merged partitions with it."},
-    EventInfo{"shuffle.not_dropped", kWarning,
-              "The merged partitions of an ended shuffle could not be removed."},
     EventInfo{"spark.accept_failed", kWarning,
               "A connection to the shuffle service could not be taken."},
     EventInfo{"spark.block_failed", kWarning,
@@ -268,6 +269,14 @@ const std::array kEvents = {
     EventInfo{"spark.started", kInfo, "The shuffle service for Spark listens."},
     EventInfo{"spark.too_many_connections", kWarning,
               "A connection of Spark was closed, because there are too many."},
+    EventInfo{
+        "table.bad_records", kWarning,
+        "The table's log has records that this version does not understand; they are left out."},
+    EventInfo{"table.cut", kWarning,
+              "The log of a shuffle ends in a torn record; the records before it count."},
+    EventInfo{"table.not_written", kError,
+              "What happened to map outputs could not be written to the table's log; it is kept in "
+              "memory and tried again."},
     EventInfo{"takeover.begun", kInfo, "Another process asks for the mount."},
     EventInfo{"takeover.done", kInfo, "The mount was taken from another process."},
     EventInfo{"takeover.failed", kError, "The mount could not be taken over or given away."},

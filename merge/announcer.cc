@@ -87,6 +87,7 @@ void Announcer::tell_all(const NodeName& node) {
   if (it == peers_.end()) return;
   it->second->told = 0;
   it->second->again = true;
+  it->second->is_whole = false;
   it->second->news->wake();
 }
 
@@ -115,8 +116,8 @@ Task<Result<BlockSizesRef>> Announcer::sizes_of(MapOutputRef output) {
   co_return std::make_shared<const BlockSizes>(*std::move(read));
 }
 
-Task<Result<Announcer::Message>> Announcer::make_message(NodeName node,
-                                                         std::vector<ShuffleTable::News> batch) {
+Task<Announcer::Message> Announcer::make_message(NodeName node,
+                                                 std::vector<ShuffleTable::News> batch) {
   Message message;
   AnnounceRequest& request = message.request;
   request.origin = cluster_.self();
@@ -151,8 +152,7 @@ Task<Result<Announcer::Message>> Announcer::make_message(NodeName node,
                      {"file", output.index_path},
                      {"errno", sizes.error().sys_errno},
                      {"reason", sizes.error().message}});
-        // A disk that fails may work again; what is gone or changed is told of without its bits.
-        if (sizes.error().code == Code::kIo) co_return sizes.error();
+        // It is told of without its bits; again if it is found.
         table_.lost(output, sizes.error().message);
       }
     }
@@ -169,16 +169,28 @@ Task<void> Announcer::run(NodeName node, std::shared_ptr<Peer> peer) {
     peer->again = false;
     auto batch = table_.news_after(peer->told, kBatch);
     const std::shared_ptr<NodeApi> api = cluster_.node(node);
-    if (batch.empty() || !api) {  // nothing to tell, or it is no member now
+    const bool has_news = !batch.empty() || !peer->is_whole;
+    if (!has_news || !api) {  // nothing to tell, or it is no member now
       co_await peer->news->wait_for(kIdle);
       continue;
     }
-    auto message = co_await make_message(node, std::move(batch));
-    Status told = message ? ok() : Status(message.error());
-    if (message) told = co_await api->announce(std::move(message->request));
+    // What another node is told of must not be forgotten here.
+    const Status kept = co_await offload(runtime_, [this] { return table_.flush(); });
+    if (!kept) {
+      co_await peer->news->wait_for(kMaxBackoff);
+      continue;
+    }
+    Message message = co_await make_message(node, std::move(batch));
+    message.last = std::max(message.last, peer->told);
+    const bool is_whole = table_.count_news_after(message.last) == 0;
+    message.request.whole = is_whole;
+    const Status told = co_await api->announce(std::move(message.request));
     if (told) {
       backoff = kFirstBackoff;
-      if (!peer->again) peer->told = message->last;
+      if (!peer->again) {
+        peer->told = message.last;
+        peer->is_whole = peer->is_whole || is_whole;
+      }
       table_.told(told_to_all());
       continue;
     }

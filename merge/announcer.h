@@ -5,8 +5,7 @@
 // When the members change, other nodes become candidates of a partition: those are told everything
 // again, with the ranges of which they are candidates now.
 //
-// Threads: reactor only. Failure: retried with back-off for as long as the node is a member, also
-// when it is the disk here that fails.
+// Threads: reactor only. Failure: retried with back-off for as long as the node is a member.
 #pragma once
 
 #include <map>
@@ -39,6 +38,7 @@ class Announcer {
     uint64_t told = 0;  // up to this news
     // Everything up to here is told again, as the member is a candidate of other partitions now.
     bool again = false;
+    bool is_whole = false;  // it knows that it has been told everything
     std::unique_ptr<Timer> news;
   };
   struct Message {
@@ -47,7 +47,7 @@ class Announcer {
   };
   void add_members();
   Task<void> run(NodeName node, std::shared_ptr<Peer> peer);
-  Task<Result<Message>> make_message(NodeName node, std::vector<ShuffleTable::News> batch);
+  Task<Message> make_message(NodeName node, std::vector<ShuffleTable::News> batch);
   Task<Result<BlockSizesRef>> sizes_of(MapOutputRef output);
   Task<void> watch_members();
   [[nodiscard]] uint64_t told_to_all() const;

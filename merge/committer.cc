@@ -403,10 +403,13 @@ void Committer::note_failure(const std::string& path, const Error& error) {
   log_limited(LogLevel::kWarning, "commit.disk_unreadable", {{"reason", error.message}});
 }
 
-std::string Committer::incomplete(ShuffleId shuffle) const {
+bool Committer::is_looking(ShuffleId shuffle) const {
   const MutexLock lock(unread_mu_);
-  if (looks_.contains(shuffle) || looks_.contains(std::nullopt))
-    return "files that were written just now are still to be looked at";
+  return looks_.contains(shuffle) || looks_.contains(std::nullopt);
+}
+
+std::string Committer::incomplete() const {
+  const MutexLock lock(unread_mu_);
   if (unread_.empty()) return {};
   return fmt::format("a disk could not be read, some map outputs may not be known: {}",
                      unread_.begin()->second);
@@ -429,7 +432,6 @@ bool Committer::scan() {
 }
 
 bool Committer::scan_unread() {
-  parts_.table.look_for_lost(parts_.io);
   std::map<std::string, std::string> unread;
   {
     const MutexLock lock(unread_mu_);
@@ -443,11 +445,15 @@ bool Committer::scan_unread() {
 
 void Committer::scan_disk(const std::string& data_dir) {
   const auto list = [this](const std::string& directory) { return list_for_scan(directory); };
+  // The disk was away when they were dropped.
+  const auto is_over = [this](const LifePlace& place) {
+    if (place.life >= parts_.table.life_of(place.shuffle)) return false;
+    (void)parts_.trash.discard(place.path);
+    return true;
+  };
+  for (const LifePlace& place : places_below({data_dir}, "lists", list)) (void)is_over(place);
   for (const LifePlace& place : places_below({data_dir}, "maps", list)) {
-    if (place.life < parts_.table.life_of(place.shuffle)) {
-      (void)parts_.trash.discard(place.path);  // the disk was away when it was dropped
-      continue;
-    }
+    if (is_over(place)) continue;
     for (const DirectoryEntry& entry : list(place.path)) {
       const ParsedGenericName parsed = parse_generic_name(entry.name);
       if (parsed.kind == GenericName::kDirectory || parsed.kind == GenericName::kIndex)

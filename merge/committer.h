@@ -70,10 +70,11 @@ class Committer final : public CommitSink {
   bool scan();
   // Scans those again that could not be read.
   bool scan_unread();
-  // Why the table may lack map outputs of the shuffle that are on the disks: a disk could not be
-  // read when it was scanned, or what has just been written is still to be looked at. Empty if none
-  // may be missing. Any thread.
-  [[nodiscard]] std::string incomplete(ShuffleId shuffle) const;
+  // Why the table may lack map outputs that are on the disks: one could not be read when it was
+  // scanned, or when something new was looked at. Empty if none may be missing. Any thread.
+  [[nodiscard]] std::string incomplete() const;
+  // Files of the shuffle have appeared that are still to be looked at. Any thread.
+  [[nodiscard]] bool is_looking(ShuffleId shuffle) const;
   // Files and directories of Spark's that have appeared and have not been looked at to the end:
   // there may be map outputs that are not listed yet.
   [[nodiscard]] uint64_t looks_under_way() const { return looks_under_way_.load(); }

@@ -41,16 +41,17 @@ struct Engine::Impl {
         memory(memory_in),
         metrics(metrics_in),
         options(std::move(options_in)),
-        lengths(io, memory.caches_bytes() / 5),
+        lengths(io, memory.caches_bytes() / 6),
         trash(runtime, io, options.trash_grace),
         clock(io, options.data_dirs.front() + "/clock"),
         log(io, options.data_dirs.front() + "/table", clock),
-        table(log, clock, options.self, memory.caches_bytes() / 5),
+        table(io, log, clock, options.self, options.data_dirs.front() + "/heard",
+              memory.caches_bytes() / 6),
         disks(io, options.data_dirs, options.disk.reserve_bytes),
         store(io, trash, disks,
-              {.cache_bytes = memory.caches_bytes() / 5,
-               .held_bytes = 2 * memory.caches_bytes() / 5,
-               .index_copies_bytes = memory.caches_bytes() / 5,
+              {.cache_bytes = memory.caches_bytes() / 6,
+               .held_bytes = 2 * memory.caches_bytes() / 6,
+               .index_copies_bytes = memory.caches_bytes() / 6,
                .split_bytes = options.split_bytes,
                .verify = options.verify_merged,
                .life_of = [this](const ShuffleKey& key) { return table.life_of(key); }}),
@@ -100,8 +101,12 @@ struct Engine::Impl {
   Task<void> rescan() {
     while (true) {
       co_await sleep_for(runtime, std::chrono::seconds(5));
-      co_await offload(runtime, [&] {
+      const bool found = co_await offload(runtime, [&] {
         committer.scan_unread();
+        return table.look_for_lost();
+      });
+      if (found) announcer->wake();
+      co_await offload(runtime, [&] {
         // What fails is logged, and tried again the next time.
         return table.flush() && table.forget_old();
       });
@@ -167,7 +172,7 @@ Status Engine::prepare() {
   }
   impl_->disks.refresh();
   TRY(impl_->clock.load(impl_->runtime.wall_clock()));
-  TRY(impl_->table.load(impl_->io));
+  TRY(impl_->table.load());
   TRY(impl_->store.load());
   for (const auto& [app, owner] : impl_->store.loaded_owners()) impl_->owners.heard(app, owner);
   for (const MapOutputRef& output : impl_->table.all())
@@ -182,11 +187,11 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.node->set_cluster(cluster);
   impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.clock,
                                            impl.options.stream.lost_patience);
   impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, impl.metrics, cluster,
                                                impl.table, *impl.placements);
+  impl.node->join(cluster, *impl.announcer);
   impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io,
                                          impl.memory.of(MemoryPurpose::kPush), impl.metrics,
                                          cluster, impl.table, *impl.placements, impl.options.push);

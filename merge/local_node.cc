@@ -143,6 +143,7 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     if (ended.through > 0) parts_.store.forget_through(ended.shuffle, origin, ended.through);
     over.insert(ended.shuffle);
   }
+  if (request.whole) parts_.table.told_whole_by(request.origin);
   // Who announces counts on it that it is not forgotten.
   CO_TRY(co_await offload(parts_.runtime, [this] { return parts_.table.flush(); }));
   for (const ShuffleKey& shuffle : over) co_await end_if_over(shuffle);
@@ -169,11 +170,15 @@ Task<void> LocalNode::forget(MapOutputRef output) {
 Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, PartitionId partition) {
   PartitionInfo info;
   // Before the list: what is found meanwhile may be missing in it.
-  info.incomplete = parts_.committer.incomplete(shuffle.shuffle);
+  info.incomplete = parts_.committer.incomplete();
+  info.pending = parts_.committer.is_looking(shuffle.shuffle);
   std::vector<MapOutputRef> own;
   parts_.table.describe(shuffle, partition, info, own);
   info.owner = parts_.owners.find(shuffle.app);
-  info.members = cluster_ != nullptr ? cluster_->view_hash() : 0;
+  if (cluster_ != nullptr) {
+    info.members = cluster_->view_hash();
+    info.unheard = parts_.table.unheard(cluster_->names());
+  }
   (void)co_await offload(parts_.runtime, [&]() -> Status {  // always ok
     const auto lengths = parts_.lengths.lengths(own, partition);
     for (std::size_t i = 0; i < own.size(); ++i) {
@@ -363,6 +368,7 @@ Task<Status> LocalNode::carry_out(DroppedName name) {
   std::erase_if(keys,
                 [&](const ShuffleKey& key) { return parts_.table.life_of(key) >= name.life; });
   parts_.table.dropped(name);
+  if (announcer_ != nullptr) announcer_->wake();
   for (const ShuffleKey& key : keys) parts_.lengths.forget(key);
   co_return co_await offload(parts_.runtime, [&]() -> Status {
     // A restart must not forget it.

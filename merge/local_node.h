@@ -10,6 +10,7 @@
 
 #include "base/byte_budget.h"
 #include "base/metrics.h"
+#include "merge/announcer.h"
 #include "merge/block_lengths.h"
 #include "merge/cluster.h"
 #include "merge/committer.h"
@@ -57,8 +58,11 @@ class LocalNode final : public NodeApi {
 
   // Who answers report(); before the first question. An empty one takes it back.
   void set_reporter(Reporter reporter) { reporter_ = std::move(reporter); }
-  // Who the members are, for answers; once they are known.
-  void set_cluster(const Cluster& cluster) { cluster_ = &cluster; }
+  // Who the members are, for answers, and who tells them of drops; once they are known.
+  void join(const Cluster& cluster, Announcer& announcer) {
+    cluster_ = &cluster;
+    announcer_ = &announcer;
+  }
   // The node is about to leave: it takes no pushes.
   void set_draining(bool draining) { is_draining_ = draining; }
 
@@ -87,6 +91,7 @@ class LocalNode final : public NodeApi {
   Parts parts_;
   Reporter reporter_;
   const Cluster* cluster_ = nullptr;
+  Announcer* announcer_ = nullptr;
   bool is_draining_ = false;
   Counter& merged_blocks_;
   Counter& merged_bytes_;

@@ -15,7 +15,8 @@ uint64_t bound_above(uint64_t number) { return std::min(number, UINT64_MAX - kSt
 }  // namespace
 
 Status LogicalClock::load(WallTime now) {
-  uint64_t begin = static_cast<uint64_t>(now.time_since_epoch() / std::chrono::milliseconds(1));
+  uint64_t begin =
+      static_cast<uint64_t>(now.time_since_epoch() / std::chrono::milliseconds(1)) * kStep;
   if (!path_.empty()) {
     const auto bytes = read_file(io_, path_, 64);
     if (!bytes && bytes.error().code != Code::kNotFound) return bytes.error();

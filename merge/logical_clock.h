@@ -4,8 +4,8 @@
 // gets a larger number than it.
 //
 // The clock survives restarts: a file holds a bound, and no number above it leaves the process. A
-// node without the file (a new disk) begins at its own wall clock, in milliseconds, which only has
-// to be unlike the numbers of its former life.
+// node without the file (a new disk) begins at its own wall clock, in milliseconds times 2^20:
+// above the numbers of its former life, which began so too and went on by 2^20 with each restart.
 //
 // Threads: any. Only load() and cover() touch the disk, and they hold no lock that the others take.
 #pragma once

@@ -111,6 +111,8 @@ struct AnnounceRequest {
   std::vector<AnnouncedMap> committed;
   std::vector<EndedMaps> ended;
   std::vector<DroppedName> dropped;
+  // With this one the receiver has been told everything that the sender had to tell.
+  bool whole = false;
 };
 
 // ---- questions ------------------------------------------------------------------------------------------------
@@ -166,6 +168,12 @@ struct PartitionInfo {
   // Why there may be map outputs on its disks that it does not list; empty if there are none. As
   // long as it says so the node has not answered for itself.
   std::string incomplete;
+  // Files of the shuffle have appeared that are still to be looked at, and nobody else can know of
+  // them: ask again.
+  bool pending = false;
+  // Members that have not told this node of all their map outputs since it began to write down what
+  // it is told: it cannot vouch for them.
+  std::vector<NodeName> unheard;
   uint64_t members =
       0;  // Cluster::view_hash(): does it know of members that the reader has not asked?
 };

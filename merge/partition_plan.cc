@@ -238,14 +238,22 @@ class PlanMaker {
     plan_.owner = first;
     if (!is_known()) return;
     for (const auto& [node, reason] : silent_) {
-      const bool witness = (first != node && current_.contains(first)) ||
-                           (second && *second != node && current_.contains(*second));
+      const bool witness = vouches(first, node) || (second && vouches(*second, node));
       if (witness) continue;
       missing(
           fmt::format("{} does not answer for itself ({}), and neither {} nor {} can tell "
                       "which map outputs it has",
                       node.str(), reason, first.str(), second ? second->str() : "another"));
       return;
+    }
+  }
+
+  // Nobody else can know of what a node has still to look at.
+  void check_pending() {
+    for (const NodeAnswer* answer : current_.list) {
+      if (answer->second.pending)
+        missing(fmt::format("{} has still to look at files that were written just now",
+                            answer->first.str()));
     }
   }
 
@@ -268,6 +276,14 @@ class PlanMaker {
   }
 
  private:
+  // Whether the witness was told of all that the node had to tell.
+  [[nodiscard]] bool vouches(const NodeName& witness, const NodeName& node) const {
+    if (witness == node) return false;
+    const auto answer = std::ranges::find_if(
+        current_.list, [&](const NodeAnswer* one) { return one->first == witness; });
+    return answer != current_.list.end() &&
+           std::ranges::find((*answer)->second.unheard, node) == (*answer)->second.unheard.end();
+  }
   // Nothing for a commit that does not count.
   BlockFacts* find(MapId map, CommitId id) {
     const MapCommit wanted{map, id};
@@ -345,6 +361,7 @@ PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition,
   maker.add_merged(true);
   maker.add_from_origins();
   maker.check_witnesses(members);
+  maker.check_pending();
   maker.check_known();
   return maker.finish();
 }

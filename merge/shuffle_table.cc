@@ -19,12 +19,14 @@ TableLog::Name log_name(const ShuffleKey& key) { return {key.app, key.shuffle}; 
 
 }  // namespace
 
-ShuffleTable::ShuffleTable(TableLog& log, LogicalClock& clock, const NodeName& self,
-                           uint64_t max_held_bytes)
-    : log_(log),
+ShuffleTable::ShuffleTable(FileIo& io, TableLog& log, LogicalClock& clock, const NodeName& self,
+                           std::string heard_path, uint64_t max_held_bytes)
+    : io_(io),
+      log_(log),
       clock_(clock),
       self_(self),
       self_tag_(tag_of(self)),
+      heard_path_(std::move(heard_path)),
       max_held_bytes_(max_held_bytes) {}
 
 ShuffleTable::Shuffle& ShuffleTable::shuffle(const ShuffleKey& key) {
@@ -224,26 +226,32 @@ void ShuffleTable::lost(const MapOutput& output, const std::string& reason) {
                {"reason", reason}});
 }
 
-void ShuffleTable::look_for_lost(FileIo& io) {
+bool ShuffleTable::look_for_lost() {
   std::vector<MapOutputRef> lost;
   {
     const MutexLock lock(mu_);
-    if (lost_ == 0) return;
+    if (lost_ == 0) return false;
     for (const auto& [key, of] : shuffles_) {
       for (const auto& [map, local] : of->local) {
         if (local.lost) lost.push_back(local.output);
       }
     }
   }
+  bool any = false;
   for (const MapOutputRef& output : lost) {
-    if (!check_stamps(io, *output)) continue;
+    if (!check_stamps(io_, *output) || !read_sizes(io_, *output)) continue;
     const MutexLock lock(mu_);
     Local* const found = local(*output);
     if (found == nullptr || !found->lost) continue;
     found->lost.reset();
     --lost_;
+    // It may have been told of without its bits.
+    news_.erase(found->news);
+    found->news = add_news({News::Kind::kCommitted, output->shuffle, output->map, false});
     log_info("map.found", {{"shuffle", to_string(output->shuffle)}, {"map", number(output->map)}});
+    any = true;
   }
+  return any;
 }
 
 void ShuffleTable::refused(const ShuffleKey& key, std::string message) {
@@ -355,6 +363,27 @@ bool ShuffleTable::ended(const NodeName& origin, const EndedMaps& ended) {
   if (end_remote(of, origin, ended.through, ended.maps))
     record(of, EndedAtRecord{origin, ended.through, ended.maps}, 0);
   return true;
+}
+
+void ShuffleTable::told_whole_by(const NodeName& origin) {
+  const MutexLock lock(mu_);
+  if (heard_.insert(origin).second) heard_is_unwritten_ = true;
+}
+
+Status ShuffleTable::flush() {
+  TRY(log_.flush());
+  std::string names;
+  {
+    const MutexLock lock(mu_);
+    if (!heard_is_unwritten_) return ok();
+    heard_is_unwritten_ = false;
+    for (const NodeName& name : heard_) names += name.str() + "\n";
+  }
+  const Status written = replace_file(io_, heard_path_, std::as_bytes(std::span(names)));
+  if (written) return ok();
+  const MutexLock lock(mu_);
+  heard_is_unwritten_ = true;
+  return written;
 }
 
 // ---- drops ---------------------------------------------------------------------------------------------------------

@@ -37,15 +37,21 @@ namespace shufflefs::merge {
 using MapOutputRef = std::shared_ptr<const MapOutput>;
 using BlockSizesRef = std::shared_ptr<const BlockSizes>;
 
+// Whether the partition's block has bytes; nothing if no range covers it.
+[[nodiscard]] std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges,
+                                         PartitionId partition);
+
 class ShuffleTable {
  public:
-  ShuffleTable(TableLog& log, LogicalClock& clock, const NodeName& self, uint64_t max_held_bytes);
+  // `heard_path`: of the small file that says which nodes have told everything.
+  ShuffleTable(FileIo& io, TableLog& log, LogicalClock& clock, const NodeName& self,
+               std::string heard_path, uint64_t max_held_bytes);
 
   // Reads the log and looks whether the files of this node's map outputs are as they were
   // committed. Before anything else; blocks on the disk.
-  [[nodiscard]] Status load(FileIo& io);
+  [[nodiscard]] Status load();
   // Writes the events so far to the log. Blocks on the disk.
-  [[nodiscard]] Status flush() { return log_.flush(); }
+  [[nodiscard]] Status flush();
   // Forgets names that have nothing left, the oldest first, if there are very many. Blocks.
   [[nodiscard]] Status forget_old();
 
@@ -64,8 +70,9 @@ class ShuffleTable {
   std::vector<MapOutputRef> directory_left(const std::string& directory);
   // Its files are gone or changed, and no event says so.
   void lost(const MapOutput& output, const std::string& reason);
-  // Looks again at the files of those that are lost: their disk may be back. Blocks.
-  void look_for_lost(FileIo& io);
+  // Looks again at the files of those that are lost: their disk may be back. Whether it has found
+  // any. Blocks.
+  [[nodiscard]] bool look_for_lost();
   void refused(const ShuffleKey& shuffle, std::string message);
 
   // ---- events of other nodes; false if they are of an earlier life of the name ---------------------------------------
@@ -73,6 +80,11 @@ class ShuffleTable {
   bool ended(const NodeName& origin, const EndedMaps& ended);
   // A block of it was pushed here, perhaps before it is announced.
   void pushed(const ShuffleKey& shuffle, const NodeName& origin, MapId map, const CommitId& id);
+
+  // The node has told everything that it had to tell.
+  void told_whole_by(const NodeName& origin);
+  // Who of these has not, since this table was begun.
+  [[nodiscard]] std::vector<NodeName> unheard(const std::vector<NodeName>& members) const;
 
   // ---- drops ---------------------------------------------------------------------------------------------------------
   // A new life of the name begins, and everything of earlier ones ends. Returns this node's map
@@ -212,6 +224,7 @@ class ShuffleTable {
   bool end_remote(Shuffle& shuffle, const NodeName& origin, uint64_t through,
                   const std::vector<EndedMaps::Ended>& maps) REQUIRES(mu_);
   std::vector<MapOutputRef> begin_life(Shuffle& shuffle, uint64_t life) REQUIRES(mu_);
+  [[nodiscard]] Status load_heard();
   void replay(const TableLog::Name& name, TableRecord record) REQUIRES(mu_);
   Shuffle& replayed(const ShuffleKey& key) REQUIRES(mu_);
   void replay_into(Shuffle& shuffle, TableRecord record) REQUIRES(mu_);
@@ -225,10 +238,12 @@ class ShuffleTable {
   }
   void let_go(Local& local) REQUIRES(mu_);
 
+  FileIo& io_;
   TableLog& log_;
   LogicalClock& clock_;
   const NodeName self_;
   const NodeTag self_tag_;
+  const std::string heard_path_;
   const uint64_t max_held_bytes_;
   mutable Mutex mu_;
   std::map<ShuffleKey, std::unique_ptr<Shuffle>> shuffles_ GUARDED_BY(mu_);
@@ -242,6 +257,8 @@ class ShuffleTable {
   uint64_t held_bytes_ GUARDED_BY(mu_) = 0;
   uint64_t told_ GUARDED_BY(mu_) = 0;
   uint64_t lost_ GUARDED_BY(mu_) = 0;
+  std::set<NodeName> heard_ GUARDED_BY(mu_);  // have told everything
+  bool heard_is_unwritten_ GUARDED_BY(mu_) = false;
 };
 
 }  // namespace shufflefs::merge

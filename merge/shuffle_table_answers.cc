@@ -6,9 +6,7 @@
 #include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
-namespace {
 
-// Whether the block has bytes; nothing if no range covers it.
 std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId partition) {
   for (const PartitionBits& range : ranges) {
     if (number(partition) < range.first || number(partition) - range.first >= range.count) continue;
@@ -20,8 +18,6 @@ std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, PartitionId
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 const ShuffleTable::Local* ShuffleTable::local(const MapOutput& output) const {
   const Shuffle* const of = look(output.shuffle);
@@ -215,6 +211,16 @@ std::vector<EndedAt> ShuffleTable::ended_of(const ShuffleKey& key) const {
   std::vector<MapOutputRef> own;
   describe(key, {}, info, own);
   return std::move(info.ended);
+}
+
+std::vector<NodeName> ShuffleTable::unheard(const std::vector<NodeName>& members) const {
+  const MutexLock lock(mu_);
+  std::vector<NodeName> names;
+  std::ranges::copy_if(members, std::back_inserter(names), [this](const NodeName& name) {
+    mu_.assert_held();
+    return name != self_ && !heard_.contains(name);
+  });
+  return names;
 }
 
 // ---- news ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/parse.h"
 #include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
@@ -112,7 +113,21 @@ std::vector<TableLog::Bytes> ShuffleTable::snapshot(const Shuffle& of) const {
   return records;
 }
 
-Status ShuffleTable::load(FileIo& io) {
+// Who has told everything is worth something only together with what was told.
+Status ShuffleTable::load_heard() {
+  const auto bytes = read_file(io_, heard_path_, 16U << 20U);
+  if (!bytes && bytes.error().code == Code::kNotFound) return ok();
+  if (!bytes) return bytes.error();
+  const MutexLock lock(mu_);
+  for (const std::string_view line :
+       split({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, '\n')) {
+    if (auto name = NodeName::parse(line)) heard_.insert(*std::move(name));
+  }
+  return ok();
+}
+
+Status ShuffleTable::load() {
+  TRY(load_heard());
   std::vector<MapOutputRef> own;
   std::vector<std::string> remains;
   {
@@ -156,11 +171,11 @@ Status ShuffleTable::load(FileIo& io) {
     }
   }
   for (const MapOutputRef& output : own) {
-    const Status same = check_stamps(io, *output);
+    const Status same = check_stamps(io_, *output);
     if (!same) lost(*output, same.error().message);
   }
   for (const std::string& index_path : remains) {
-    const auto there = io.stat(index_path);
+    const auto there = io_.stat(index_path);
     if (there || there.error().code != Code::kNotFound) continue;
     const MutexLock lock(mu_);
     forget_remains(index_path);

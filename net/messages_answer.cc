@@ -44,7 +44,7 @@ static void fields(A& a, typename A::template Of<merge::EndedAt> ended) {
 
 template <class A>
 static void fields(A& a, typename A::template Of<merge::PartitionInfo> info) {
-  a.tuple("fields", 10);
+  a.tuple("fields", 12);
   a.clock_number("life", info.life);
   a.boolean("known", info.known);
   a.list("own blocks", 5, info.own);
@@ -54,6 +54,8 @@ static void fields(A& a, typename A::template Of<merge::PartitionInfo> info) {
   a.number("partition count", info.partition_count, 0, merge::kMaxPartitions);
   a.owner_or_nil(info.owner);
   a.text("incomplete", info.incomplete, kMaxTextBytes);
+  a.boolean("pending", info.pending);
+  a.list("unheard", 2, info.unheard, [](auto& each, auto& name) { each.node("unheard", name); });
   a.number("members", info.members);
 }
 

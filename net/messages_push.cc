@@ -116,11 +116,12 @@ static void fields(A& a, typename A::template Of<merge::AnnouncedMap> announced)
 
 template <class A>
 static void fields(A& a, typename A::template Of<merge::AnnounceRequest> request) {
-  a.tuple("fields", 4);
+  a.tuple("fields", 5);
   a.node("origin", request.origin);
   a.list("committed", 10, request.committed);  // the names have at least one character
   a.list("ended", 7, request.ended);
   a.list("dropped", 5, request.dropped);
+  a.boolean("whole", request.whole);
 }
 
 Bytes encode(const merge::PushRequest& request) {
@@ -196,7 +197,7 @@ std::vector<merge::AnnounceRequest> split(merge::AnnounceRequest request, std::s
   std::size_t bytes = 0;
   auto part_for = [&](std::size_t more) -> merge::AnnounceRequest& {
     if (parts.empty() || bytes + more > max_bytes) {
-      parts.push_back({request.origin, {}, {}, {}});
+      parts.push_back({request.origin, {}, {}, {}, false});
       bytes = 0;
     }
     bytes += more;
@@ -225,6 +226,7 @@ std::vector<merge::AnnounceRequest> split(merge::AnnounceRequest request, std::s
       part->ended.back().maps.push_back(one);
     }
   }
+  part_for(0).whole = request.whole;
   return parts;
 }
 

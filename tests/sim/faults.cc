@@ -194,7 +194,9 @@ void World::replace_some_disk() {
     for (auto& [writing, written] : truth_.all()) {
       const bool was_there = std::ranges::any_of(
           written.files, [&](const auto& path) { return path.starts_with(directory + "/"); });
-      if (written.origin == node->index() && was_there) written.is_forgotten_at_origin = true;
+      if (written.origin != node->index()) continue;
+      written.may_come_again = true;
+      if (was_there) written.is_forgotten_at_origin = true;
     }
   }
   // What it was told may have been written there.

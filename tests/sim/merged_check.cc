@@ -66,7 +66,7 @@ std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const 
   if (writings.empty()) return complain("names a map output that was never written");
   if (record.removal) {  // of what was removed, or replaced by another writing
     const bool is_over = writings.size() > 1 || std::ranges::any_of(writings, [](const auto* w) {
-                           return w->removed_at || w->uncertain;
+                           return w->removed_at || w->uncertain || w->may_come_again;
                          });
     if (!is_over) return complain("takes out a map output that is there");
     return std::nullopt;
@@ -152,16 +152,14 @@ bool MergedCheck::holds(const SimDisk& disk, const std::vector<std::string>& dat
 
 bool MergedCheck::holds_intact(const SimDisk& disk, const std::vector<std::string>& data_dirs,
                                const WrittenMap& written, merge::PartitionId partition) const {
-  return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
-    const std::string base =
-        fmt::format("{}/merged/{}/{}", data_dir, to_string(written.shuffle), number(partition));
-    const auto* index = disk.peek(base + ".index");
-    if (index == nullptr) return false;
-    const auto parsed = merge::parse_index(*index, written.shuffle.shuffle, partition, base);
+  const auto has = [&](const std::string& path) {
+    const auto place = place_of(path);
+    if (!place || place->shuffle != written.shuffle || place->partition != partition) return false;
+    const auto parsed = parse(*disk.peek(path), *place);
     return parsed && std::ranges::any_of(parsed->records, [&](const merge::IndexRecord& record) {
              if (record.map != written.map || record.removal) return false;
              return std::ranges::any_of(
-                 segment_files(disk, base, record.segment), [&](const auto* data) {
+                 segment_files(disk, place->base, record.segment), [&](const auto* data) {
                    return data != nullptr && record.offset <= data->size() &&
                           record.length <= data->size() - record.offset &&
                           Truth::is_block(
@@ -170,6 +168,10 @@ bool MergedCheck::holds_intact(const SimDisk& disk, const std::vector<std::strin
                                record.length});
                  });
            });
+  };
+  return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
+    return std::ranges::any_of(
+        disk.files_below(fmt::format("{}/merged/{}", data_dir, written.shuffle.app.str())), has);
   });
 }
 

@@ -161,7 +161,9 @@ void World::check_missing(const Reading& reading, const std::vector<ReadBlock>& 
 // At rest all partitions and all readers take the blocks of one attempt.
 void World::check_attempts(const Reading& reading, merge::MapId map,
                            const std::vector<const WrittenMap*>& read) {
-  if (!reading.at_rest || truth_.find(reading.shuffle, map).size() < 2) return;
+  // A block is asked for at its origin, by its commit.
+  if (!reading.at_rest || reading.kind == "a block") return;
+  if (truth_.find(reading.shuffle, map).size() < 2) return;
   std::set<uint64_t> now;
   for (const WrittenMap* written : read) now.insert(written->writing);
   const auto [it, is_first] = attempts_.try_emplace({reading.shuffle, map}, now);

@@ -58,6 +58,17 @@ Task<Result<std::string>> read_range(PartitionStreamPtr stream, uint64_t offset,
   co_return bytes;
 }
 
+// Which commit of the map output counts only its origin knows.
+Task<Result<Buffer>> read_at_origin(std::shared_ptr<merge::NodeApi> origin,
+                                    merge::ShuffleKey shuffle, merge::MapId map,
+                                    merge::PartitionId partition, uint32_t length) {
+  CO_TRY_ASSIGN(const merge::ShuffleListing listed, co_await origin->list_shuffle(shuffle));
+  const auto own = std::ranges::find(listed.maps, map, &merge::OwnMap::map);
+  if (own == listed.maps.end())
+    co_return make_error(Code::kBlockLost, "its origin does not have it (any more)");
+  co_return co_await origin->read_block(shuffle, map, own->commit, partition, 0, length);
+}
+
 }  // namespace
 
 // Says that somebody reads, also if the coroutine is destroyed.
@@ -141,7 +152,7 @@ Task<void> World::read_merged(World& world, SimNode& node, merge::ShuffleKey shu
   const merge::PartitionPlan plan =
       co_await node.engine().catalog().merged_plan(shuffle, partition);
   const auto index = merge::parse_index(merge::render_index_view(plan), shuffle.shuffle, partition,
-                                        "the index view");
+                                        plan.life, "the index view");
   const auto bytes = co_await read_all(node, plan);
   if (!bytes) co_return world.failed(reading, bytes.error().message);
   if (!index || index->records.size() != plan.blocks.size())
@@ -177,7 +188,7 @@ Task<void> World::read_block(World& world, SimNode& node, merge::ShuffleKey shuf
   const auto api = node.cluster().node(world.nodes_[written.origin]->name());
   if (!api) co_return;
   const auto length = static_cast<uint32_t>(written.length(partition));
-  const auto bytes = co_await api->read_block(shuffle, written.map, partition, 0, length);
+  const auto bytes = co_await read_at_origin(api, shuffle, written.map, partition, length);
   // Who is asked for an attempt that has been ended by another one does not have it.
   const bool is_one_of_several = world.truth_.find(shuffle, written.map).size() > 1;
   if (!bytes)
@@ -196,7 +207,7 @@ Task<void> World::read_as_spark(World& world, SimNode& node, merge::ShuffleKey s
   const merge::PartitionPlan plan =
       co_await node.engine().catalog().merged_plan(shuffle, partition);
   const auto index = merge::parse_index(merge::render_index_view(plan), shuffle.shuffle, partition,
-                                        "the index view");
+                                        plan.life, "the index view");
   std::map<merge::MapId, merge::IndexRecord> merged;
   if (index) {
     for (const merge::IndexRecord& record : index->records) merged.try_emplace(record.map, record);
@@ -220,8 +231,8 @@ Task<void> World::read_as_spark(World& world, SimNode& node, merge::ShuffleKey s
     }
     const auto origin = node.cluster().node(world.nodes_[wanted.origin]->name());
     if (!block && origin) {
-      const auto bytes = co_await origin->read_block(shuffle, wanted.map, partition, 0,
-                                                     static_cast<uint32_t>(length));
+      const auto bytes = co_await read_at_origin(origin, shuffle, wanted.map, partition,
+                                                 static_cast<uint32_t>(length));
       if (bytes) block = std::string(text_of(*bytes));
     }
     if (!wanted.is_live()) continue;

@@ -66,9 +66,9 @@ void print_size(uint32_t nodes, const Shape& shape) {
   const merge::Placement placement(shuffle, names, shape.partitions);
   const double took = cpu_seconds() - begin;
 
-  const std::vector<uint64_t> lengths(shape.partitions, shape.bytes_per_map / shape.partitions);
-  const auto plan =
-      merge::plan_chunks(lengths, placement, {2U << 20U, 64U << 20U}, merge::MapId{1});
+  const merge::BlockSizes sizes(
+      std::vector<uint64_t>(shape.partitions, shape.bytes_per_map / shape.partitions));
+  const auto plan = merge::plan_chunks(sizes, placement, {2U << 20U, 64U << 20U}, merge::MapId{1});
   const double chunks = static_cast<double>(plan.chunks.size());
   const double maps = static_cast<double>(shape.maps);
   const double maps_per_node = maps / nodes;
@@ -81,8 +81,13 @@ void print_size(uint32_t nodes, const Shape& shape) {
     const merge::NodeName& node = names[std::size_t{i} * nodes / sampled];
     merge::AnnounceRequest request;
     request.origin = names[0];
-    request.committed.push_back({shuffle, merge::MapId{1}, 1, 0, shape.partitions,
-                                 merge::candidate_bits(placement, node, lengths)});
+    request.committed.push_back({shuffle,
+                                 merge::MapId{1},
+                                 1,
+                                 0,
+                                 shape.partitions,
+                                 merge::candidate_bits(placement, node, sizes),
+                                 {}});
     ++told;
     told_bytes += net::kPrefixBytes + net::encode(request).size();
   }

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "merge/heard_maps.h"
+#include "merge/shuffle_table.h"
 #include "sim/sim_disk.h"
 
 namespace shufflefs::sim {
@@ -41,6 +41,7 @@ struct WrittenMap {
   std::optional<SimDisk::Harm> harm{};  // done to one of its files behind the node's back
   // By its own bytes nobody can tell: the checksum of a merged copy can.
   bool is_silent_harm = false;
+  bool may_come_again = false;          // its origin has lost its log: it is committed anew
   bool is_forgotten_at_origin = false;  // which came back with a new disk in the place of its own
   // Who has acknowledged its announcement, and for which partitions. A node that is told again has
   // heard all of them.

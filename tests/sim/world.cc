@@ -119,9 +119,15 @@ void World::add_node() {
         told.insert(told.begin(), map.ranges.begin(), map.ranges.end());
       }
     }
-    for (const merge::RemovedMap& map : request.removed) {
-      for (WrittenMap* written : truth_.find(map.shuffle, map.map))
-        if (written->removed_at) written->removal_told.insert(to);
+    for (const merge::EndedMaps& ended : request.ended) {
+      for (WrittenMap* written : truth_.of(ended.shuffle)) {
+        const bool is_named =
+            ended.through > 0 || std::ranges::any_of(ended.maps, [&](const auto& one) {
+              return one.map == written->map;
+            });
+        if (is_named && written->removed_at && nodes_[written->origin]->name() == request.origin)
+          written->removal_told.insert(to);
+      }
     }
   };
   disk_slowness_.push_back(1);
