@@ -371,15 +371,17 @@ void ShuffleTable::told_whole_by(const NodeName& origin) {
 }
 
 Status ShuffleTable::flush() {
-  TRY(log_.flush());
+  // Those of now: what others tell from here on may not be in the log before the next flush.
   std::string names;
   {
     const MutexLock lock(mu_);
-    if (!heard_is_unwritten_) return ok();
-    heard_is_unwritten_ = false;
-    for (const NodeName& name : heard_) names += name.str() + "\n";
+    if (std::exchange(heard_is_unwritten_, false)) {
+      for (const NodeName& name : heard_) names += name.str() + "\n";
+    }
   }
-  const Status written = replace_file(io_, heard_path_, std::as_bytes(std::span(names)));
+  Status written = log_.flush();
+  if (names.empty()) return written;
+  if (written) written = replace_file(io_, heard_path_, std::as_bytes(std::span(names)));
   if (written) return ok();
   const MutexLock lock(mu_);
   heard_is_unwritten_ = true;

@@ -94,11 +94,8 @@ std::vector<TableLog::Bytes> ShuffleTable::snapshot(const Shuffle& of) const {
     for (const auto& [map, commit] : tombstones.maps) ended.maps.push_back({map, commit});
     if (ended.through > 0 || !ended.maps.empty()) records.push_back(encode_record(ended));
   }
-  for (const auto& [path, committed] : of.remains) {
-    records.push_back(encode_record(committed));
-    records.push_back(
-        encode_record(EndedRecord{committed.output.map, committed.output.commit, true}));
-  }
+  // Over by what comes before them: their life, or a tombstone.
+  for (const auto& [path, committed] : of.remains) records.push_back(encode_record(committed));
   for (const auto& [map, local] : of.local)
     records.push_back(encode_record(CommittedRecord{*local.output}));
   for (const auto& [map, remote] : of.remote) {

@@ -53,19 +53,6 @@ void until_candidates_know(TestCluster& cluster, std::size_t maps) {
   }
 }
 
-// Whether the block has bytes; nothing if no range covers it.
-std::optional<bool> bit_of(const std::vector<PartitionBits>& ranges, uint32_t partition) {
-  for (const PartitionBits& range : ranges) {
-    for (uint32_t i = 0; i < range.count; ++i) {
-      if (range.first + i != partition) continue;
-      std::vector<uint8_t> bytes(range.skipped_bytes, 0);
-      bytes.insert(bytes.end(), range.non_empty.begin(), range.non_empty.end());
-      return i / 8 < bytes.size() && (bytes[i / 8] >> (i % 8U) & 1U) != 0;
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 TEST_CASE("the candidates of a partition are told of its blocks, other nodes are not") {
@@ -142,7 +129,7 @@ TEST_CASE("the bits of a candidate name the blocks that are not empty") {
     const std::vector<PartitionBits> ranges = candidate_bits(placement, node, BlockSizes(lengths));
     for (uint32_t p = 0; p < lengths.size(); ++p) {
       const auto partition = static_cast<PartitionId>(p);
-      const std::optional<bool> bit = bit_of(ranges, p);
+      const std::optional<bool> bit = bit_of(ranges, partition);
       CHECK(bit.has_value() == placement.is_candidate(node, partition));
       if (bit) CHECK(*bit == (lengths[p] > 0));
     }

@@ -20,7 +20,7 @@ struct World {
     explicit Node(World& world)
         : clock(world.io, world.first + "/clock"),
           log(world.io, world.first + "/table", clock),
-          table(log, clock, kSelf, 1U << 20U),
+          table(world.io, log, clock, kSelf, world.first + "/heard", 1U << 20U),
           committer({world.runtime,
                      world.io,
                      world.metrics,
@@ -30,7 +30,7 @@ struct World {
                      [&world](const MapOutputRef&) { ++world.committed; },
                      [&world](const MapOutputRef&) { ++world.ended; }}) {
       REQUIRE(clock.load(WallTime(std::chrono::milliseconds(1))));
-      REQUIRE(table.load(world.io));
+      REQUIRE(table.load());
     }
     LogicalClock clock;
     TableLog log;
@@ -61,7 +61,7 @@ struct World {
   }
   Committer& committer() { return node->committer; }
   ShuffleTable& table() { return node->table; }
-  [[nodiscard]] std::string incomplete() { return committer().incomplete(kShuffle.shuffle); }
+  [[nodiscard]] std::string incomplete() { return committer().incomplete(); }
   void write(const std::string& path, std::string_view text) {
     REQUIRE(replace_file(io, path, std::as_bytes(std::span(text))));
   }
@@ -152,19 +152,27 @@ TEST_CASE_METHOD(World, "a disk that fails in the middle of its scan has not bee
 TEST_CASE_METHOD(World, "files that are still to be looked at may be map outputs") {
   REQUIRE(committer().scan());
   const std::string base = spark(second, 2);
-  std::string meanwhile;
-  std::string of_another;
+  bool meanwhile = false;
+  bool of_another = false;
   io.before_list = [&] {
-    meanwhile = incomplete();
-    of_another = committer().incomplete(ShuffleId{99});
+    meanwhile = committer().is_looking(kShuffle.shuffle);
+    of_another = committer().is_looking(ShuffleId{99});
   };
   committer().application_named(second + "/local");
-  testing::run_until(runtime, [&] { return committer().looks_under_way() == 0; });
-  testing::run_until(runtime, [&] { return incomplete().empty(); });
-  CHECK_FALSE(meanwhile.empty());
-  CHECK_FALSE(of_another.empty());  // who knows of which
-  CHECK(table().of(kShuffle).size() == 1);
+  testing::run_until(runtime, [&] { return !committer().is_looking(kShuffle.shuffle); });
+  CHECK(meanwhile);
+  CHECK(of_another);  // who knows of which
   CHECK(committer().looks_under_way() == 0);
+  CHECK(incomplete().empty());
+  CHECK(table().of(kShuffle).size() == 1);
+  // Of a file it is known of which.
+  table().removed(kShuffle, MapId{2});
+  write(base + ".data", "xyz");
+  committer().spark_file_appeared(base + ".data");
+  CHECK_FALSE(committer().is_looking(ShuffleId{99}));
+  committer().spark_file_appeared(base + ".index");
+  testing::run_until(runtime, [&] { return !committer().is_looking(kShuffle.shuffle); });
+  CHECK(table().of(kShuffle).size() == 1);
 }
 
 TEST_CASE_METHOD(World, "a generic output that is known is not committed twice") {

@@ -208,6 +208,23 @@ TEST_CASE("what was lost, cut or has changed while the node was away is noticed 
   CHECK_FALSE(is_over(world.table(), kShuffle, 2, gone->commit, TableWorld::self(), 0));
 }
 
+TEST_CASE("who has told everything is known after a restart, as is what was told") {
+  TableWorld world;
+  const std::vector<NodeName> members = {TableWorld::self(), kOther, node("n3")};
+  CHECK(world.table().unheard(members) == std::vector{kOther, node("n3")});
+  world.table().announced(kOther, announced(kShuffle, 1, 10));
+  world.table().told_whole_by(kOther);
+  CHECK(world.table().unheard(members) == std::vector{node("n3")});
+  world.restart();  // nothing of it was written
+  CHECK(world.table().unheard(members).size() == 2);
+  CHECK(describe(world.table(), kShuffle).heard.empty());
+  world.table().announced(kOther, announced(kShuffle, 1, 10));
+  world.table().told_whole_by(kOther);
+  world.flush_and_restart();
+  CHECK(world.table().unheard(members) == std::vector{node("n3")});
+  CHECK(describe(world.table(), kShuffle).heard.size() == 1);
+}
+
 TEST_CASE("a torn log loses its last event, and lines that are no records lose themselves") {
   TableWorld world;
   const MapOutputRef one = world.commit(kShuffle, 1);

@@ -315,12 +315,18 @@ TEST_CASE("what is lost says so until it is found") {
   CHECK(info_of(table, kShuffle).maps == 2);
   CHECK(info_of(table, kShuffle).maps_lost == 2);
   REQUIRE(world.io().rename(two->data_path, two->data_path + ".away"));
-  table.look_for_lost(world.io());
+  const uint64_t before = table.last_news();
+  CHECK(table.look_for_lost());
+  CHECK_FALSE(table.look_for_lost());
+  // It may have been told of without its bits: it is told of again.
+  const auto again = table.news_after(before, 10);
+  REQUIRE(again.size() == 1);
+  CHECK(again[0].output == one);
   CHECK_FALSE(table.loss_of(*one));
   CHECK(table.loss_of(*two));
   CHECK(table.lost_maps() == 1);
   REQUIRE(world.io().rename(two->data_path + ".away", two->data_path));
-  table.look_for_lost(world.io());
+  CHECK(table.look_for_lost());
   CHECK(table.lost_maps() == 0);
   table.lost(*two, "gone");
   table.removed(kShuffle, two->map);

@@ -70,15 +70,15 @@ class TableWorld {
     Node(FileIo& io, const std::string& root)
         : clock(io, root + "/clock"),
           log(io, root + "/table", clock),
-          table(log, clock, self(), 1U << 20U) {}
+          table(io, log, clock, self(), root + "/heard", 1U << 20U) {}
     LogicalClock clock;
     TableLog log;
     ShuffleTable table;
   };
   void start() {
     node_ = std::make_unique<Node>(*io_, dir_.path());
-    REQUIRE(node_->clock.load(WallTime(std::chrono::milliseconds(1000))));
-    REQUIRE(node_->table.load(*io_));
+    REQUIRE(node_->clock.load(WallTime(std::chrono::milliseconds(1))));
+    REQUIRE(node_->table.load());
   }
 
   shufflefs::testing::InMemory in_memory_;
