@@ -213,6 +213,18 @@ std::vector<MapOutputRef> ShuffleTable::directory_left(const std::string& direct
   return ended;
 }
 
+void ShuffleTable::files_gone_below(const ShuffleKey& key, const std::string& directory) {
+  const MutexLock lock(mu_);
+  const auto of = shuffles_.find(key);
+  if (of == shuffles_.end()) return;
+  const std::string below = directory + "/";
+  std::vector<std::string> gone;
+  for (auto it = of->second->remains.lower_bound(below);
+       it != of->second->remains.end() && it->first.starts_with(below); ++it)
+    gone.push_back(it->first);
+  for (const std::string& index_path : gone) forget_remains(index_path);
+}
+
 void ShuffleTable::lost(const MapOutput& output, const std::string& reason) {
   const MutexLock lock(mu_);
   Local* const known = local(output);

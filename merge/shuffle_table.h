@@ -68,6 +68,8 @@ class ShuffleTable {
   MapOutputRef file_removed(const std::string& path);
   // Those whose files are below the directory: an executor has registered anew without it.
   std::vector<MapOutputRef> directory_left(const std::string& directory);
+  // No file below the directory is of a map output of the shuffle any more.
+  void files_gone_below(const ShuffleKey& shuffle, const std::string& directory);
   // Its files are gone or changed, and no event says so.
   void lost(const MapOutput& output, const std::string& reason);
   // Looks again at the files of those that are lost: their disk may be back. Whether it has found

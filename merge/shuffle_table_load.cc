@@ -198,13 +198,14 @@ Status ShuffleTable::forget_old() {
   std::vector<TableLog::Name> gone;
   {
     const MutexLock lock(mu_);
-    if (shuffles_.size() <= kMaxNames) return ok();
     std::vector<std::pair<uint64_t, ShuffleKey>> idle;
+    const std::size_t too_many = shuffles_.size() - std::min(shuffles_.size(), kMaxNames);
     for (const auto& [key, of] : shuffles_) {
-      if (is_empty(*of) && of->remains.empty()) idle.emplace_back(of->last_number, key);
+      if (too_many > 0 && is_empty(*of) && of->remains.empty())
+        idle.emplace_back(of->last_number, key);
     }
     std::ranges::sort(idle);
-    idle.resize(std::min(idle.size(), shuffles_.size() - kMaxNames));
+    idle.resize(std::min(idle.size(), too_many));
     for (const auto& [number, key] : idle) {
       Shuffle& of = *shuffles_.at(key);
       begin_life(of, UINT64_MAX);  // takes its news back
@@ -214,6 +215,22 @@ Status ShuffleTable::forget_old() {
       }
       shuffles_.erase(key);
       gone.push_back(log_name(key));
+    }
+    // The drops of names that nothing else is known of.
+    std::vector<std::pair<uint64_t, TableLog::Name>> dropped;
+    const std::size_t too_many_lives = lives_.size() - std::min(lives_.size(), kMaxNames);
+    for (const auto& [name, life] : lives_) {
+      const auto of = shuffles_.lower_bound({name.app, name.shuffle.value_or(ShuffleId{})});
+      const bool is_known = of != shuffles_.end() && of->first.app == name.app &&
+                            (!name.shuffle || of->first.shuffle == *name.shuffle);
+      if (too_many_lives > 0 && !is_known) dropped.emplace_back(life.life, name);
+    }
+    std::ranges::sort(dropped);
+    dropped.resize(std::min(dropped.size(), too_many_lives));
+    for (const auto& [life, name] : dropped) {
+      news_.erase(lives_.at(name).news);
+      lives_.erase(name);
+      gone.push_back(name);
     }
   }
   for (const TableLog::Name& name : gone) TRY(log_.remove(name));

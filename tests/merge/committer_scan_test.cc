@@ -199,6 +199,20 @@ TEST_CASE_METHOD(World, "a generic output that is known is not committed twice")
   CHECK(committer().generic_shuffles() == std::vector{kShuffle});
 }
 
+TEST_CASE_METHOD(World, "the files of a dropped shuffle go, with what was kept of them") {
+  REQUIRE(committer().scan());
+  const std::string path = directory_output(1);
+  const std::string list = table().find(kShuffle, MapId{1})->index_path;
+  table().dropped({kShuffle.app, kShuffle.shuffle, node->clock.tick()});
+  REQUIRE(committer().discard_dropped(kShuffle));
+  CHECK_FALSE(io.stat(path));
+  CHECK_FALSE(io.stat(list));
+  CHECK(committer().scan());
+  CHECK(table().all().empty());
+  directory_output(1);
+  CHECK(table().find(kShuffle, MapId{1})->life == table().life_of(kShuffle));
+}
+
 TEST_CASE_METHOD(World, "Spark's files that are known are not committed twice") {
   spark(first, 1);
   CHECK(committer().scan());

@@ -236,6 +236,14 @@ TEST_CASE("the list of a directory's blocks is read only as it was written") {
   CHECK(read_sizes(*io, inspected->output)->partition_count() == 8);
   const auto bytes = *read_file(*io, dir / "lists/5", 1000);
   MapOutput output = inspected->output;
+  output.partition_count = 1;  // it is not of this output
+  CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+  output = inspected->output;
+  for (const uint64_t total : {0U, 2U, 4U}) {
+    output.total_bytes = total;
+    CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+  }
+  output = inspected->output;
   // Whoever writes it anew behind our back, and keeps the stamp, still has the checksum against it.
   for (std::size_t at = 12; at < bytes.size(); ++at) {
     auto wrong = bytes;

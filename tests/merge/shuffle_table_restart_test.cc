@@ -186,6 +186,22 @@ TEST_CASE("files that remain of what has ended are not committed again after a r
   CHECK(world.table().all().size() == 2);
 }
 
+TEST_CASE("what was dropped and is known to be gone need not be remembered") {
+  TableWorld world;
+  const Inspected one = world.write(kShuffle, 1, {1}, "maps/1-0");
+  const Inspected other = world.write(kShuffle, 2, {1}, "maps/1-00");
+  world.commit(one);
+  world.commit(other);
+  world.table().dropped({kShuffle.app, kShuffle.shuffle, world.clock().tick()});
+  world.table().files_gone_below(kShuffle, world.path("maps/1-0"));
+  world.table().files_gone_below(kSecond, world.path("maps/1-00"));
+  CHECK_FALSE(world.commit(other).output);
+  CHECK(world.commit(one).output);
+  world.flush_and_restart();
+  CHECK_FALSE(world.commit(other).output);
+  CHECK(world.table().all().size() == 1);
+}
+
 TEST_CASE("what was lost, cut or has changed while the node was away is noticed at its start") {
   TableWorld world;
   const MapOutputRef whole = world.commit(kShuffle, 1);
@@ -324,8 +340,15 @@ TEST_CASE("names that have nothing left are forgotten, the oldest first, if ther
     world.table().announced(kOther, announced(shuffle, 1, 10 + i));
     world.table().ended(kOther, {shuffle, 0, 10 + i, {}});
   }
+  for (uint32_t i = 0; i < 20'100; ++i)
+    world.table().dropped({*AppId::parse(fmt::format("gone-{}", i)), std::nullopt, 100'000 + i});
   REQUIRE(world.table().flush());
   REQUIRE(world.table().forget_old());
+  CHECK(world.table().life_of(key("a/1")) == 0);
+  CHECK(world.table().life_of(key("gone-0/1")) == 0);
+  CHECK_FALSE(world.io().stat(world.log_of("gone-0")));
+  CHECK(world.table().life_of(key("gone-20099/1")) == 120'099);
+  CHECK(world.table().count_news_after(0) > 19'000);
   CHECK(world.table().all() == std::vector{kept});
   CHECK_FALSE(world.table().is_over(key("app/0")));
   CHECK(world.table().is_over(key("app/20099")));
