@@ -104,7 +104,8 @@ Task<void> Announcer::watch_members() {
     co_await sleep_for(runtime_, kMembersInterval);
     if (cluster_.names() == members_) continue;
     add_members();
-    for (const NodeName& node : members_) tell_all(node);
+    const std::vector<NodeName> members = members_;  // tell_all() looks for members too
+    for (const NodeName& node : members) tell_all(node);
   }
 }
 
