@@ -485,7 +485,9 @@ Status Committer::discard_dropped(const ShuffleKey& shuffle) {
     for (const DirectoryEntry& entry : *entries) {
       const auto parsed = parse_life_directory(entry.name);
       if (!parsed || parsed->first != shuffle.shuffle || parsed->second >= life) continue;
-      TRY(parts_.trash.discard(app + "/" + entry.name));
+      const std::string place = app + "/" + entry.name;
+      TRY(parts_.trash.discard(place));
+      parts_.table.files_gone_below(shuffle, place);
     }
     (void)parts_.io.remove_empty_directory(app);  // fails while it has other shuffles
   }

@@ -10,6 +10,8 @@ namespace {
 
 constexpr uint64_t kStep = 1U << 20U;  // numbers that one write of the file covers
 
+uint64_t bound_above(uint64_t number) { return std::min(number, UINT64_MAX - kStep) + kStep; }
+
 }  // namespace
 
 Status LogicalClock::load(WallTime now) {
@@ -29,7 +31,7 @@ Status LogicalClock::load(WallTime now) {
     }
   }
   value_ = begin;
-  return path_.empty() ? ok() : write_bound(begin + kStep);
+  return path_.empty() ? ok() : write_bound(bound_above(begin));
 }
 
 void LogicalClock::observe(uint64_t number) {
@@ -42,7 +44,7 @@ Status LogicalClock::cover(uint64_t number) {
   if (number <= bound_.load() || path_.empty()) return ok();
   const MutexLock lock(writing_);
   if (number <= bound_.load()) return ok();
-  return write_bound(std::max(number, value_.load()) + kStep);
+  return write_bound(bound_above(std::max(number, value_.load())));
 }
 
 Status LogicalClock::write_bound(uint64_t bound) {

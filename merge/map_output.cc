@@ -293,8 +293,14 @@ Result<BlockSizes> read_list(FileIo& io, const MapOutput& output) {
   for (std::size_t at = kListHeaderBytes; at < bytes.size(); at += kListRecordBytes)
     listed.push_back(parse_listed(bytes.data() + at));
   BlockSizes sizes;
-  for (const ListedBlock& block : listed)
+  for (const ListedBlock& block : listed) {
+    const uint64_t room = output.total_bytes - sizes.total_bytes();
+    if (block.partition < sizes.partition_count() || block.partition >= output.partition_count ||
+        block.stamp.size == 0 || block.stamp.size > room)
+      return changed(output.index_path);
     sizes.add(static_cast<PartitionId>(block.partition), block.stamp.size);
+  }
+  if (sizes.total_bytes() != output.total_bytes) return changed(output.index_path);
   if (output.partition_count > sizes.partition_count())
     sizes.add(static_cast<PartitionId>(output.partition_count - 1), 0);
   return sizes;

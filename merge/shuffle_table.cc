@@ -34,7 +34,11 @@ ShuffleTable::Shuffle& ShuffleTable::shuffle(const ShuffleKey& key) {
   if (!place) {
     place = std::make_unique<Shuffle>();
     place->key = key;
-    place->life = life_locked(key);
+    if (const uint64_t life = life_locked(key); life > 0) {
+      place->life = life;
+      // The records that follow are of this life, whoever's drop began it.
+      record(*place, LifeRecord{life}, life);
+    }
   }
   return *place;
 }
@@ -85,8 +89,7 @@ MapOutputRef ShuffleTable::end_local(Shuffle& shuffle, MapId map, bool files_rem
   by_path_.erase(output->data_path);
   by_path_.erase(output->index_path);
   const auto bytes = bytes_.find(shuffle.key.app);
-  bytes->second -= output->total_bytes;
-  if (bytes->second == 0) bytes_.erase(bytes);
+  if (bytes != bytes_.end() && (bytes->second -= output->total_bytes) == 0) bytes_.erase(bytes);
   if (files_remain) keep_remains(shuffle, *output);
   return output;
 }
@@ -208,6 +211,18 @@ std::vector<MapOutputRef> ShuffleTable::directory_left(const std::string& direct
     if (!maps.empty()) collapse(*of);
   }
   return ended;
+}
+
+void ShuffleTable::files_gone_below(const ShuffleKey& key, const std::string& directory) {
+  const MutexLock lock(mu_);
+  const auto of = shuffles_.find(key);
+  if (of == shuffles_.end()) return;
+  const std::string below = directory + "/";
+  std::vector<std::string> gone;
+  for (auto it = of->second->remains.lower_bound(below);
+       it != of->second->remains.end() && it->first.starts_with(below); ++it)
+    gone.push_back(it->first);
+  for (const std::string& index_path : gone) forget_remains(index_path);
 }
 
 void ShuffleTable::lost(const MapOutput& output, const std::string& reason) {
@@ -368,15 +383,17 @@ void ShuffleTable::told_whole_by(const NodeName& origin) {
 }
 
 Status ShuffleTable::flush() {
-  TRY(log_.flush());
+  // Those of now: what others tell from here on may not be in the log before the next flush.
   std::string names;
   {
     const MutexLock lock(mu_);
-    if (!heard_is_unwritten_) return ok();
-    heard_is_unwritten_ = false;
-    for (const NodeName& name : heard_) names += name.str() + "\n";
+    if (std::exchange(heard_is_unwritten_, false)) {
+      for (const NodeName& name : heard_) names += name.str() + "\n";
+    }
   }
-  const Status written = replace_file(io_, heard_path_, std::as_bytes(std::span(names)));
+  Status written = log_.flush();
+  if (names.empty()) return written;
+  if (written) written = replace_file(io_, heard_path_, std::as_bytes(std::span(names)));
   if (written) return ok();
   const MutexLock lock(mu_);
   heard_is_unwritten_ = true;
@@ -418,6 +435,7 @@ std::vector<MapOutputRef> ShuffleTable::dropped(const DroppedName& name) {
   std::vector<MapOutputRef> ended;
   const auto end_of = [&](Shuffle& of) {
     mu_.assert_held();
+    if (!name.shuffle && of.life < name.life) record(of, LifeRecord{name.life}, name.life);
     for (MapOutputRef& output : begin_life(of, name.life)) ended.push_back(std::move(output));
   };
   if (name.shuffle) {

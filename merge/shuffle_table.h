@@ -68,6 +68,8 @@ class ShuffleTable {
   MapOutputRef file_removed(const std::string& path);
   // Those whose files are below the directory: an executor has registered anew without it.
   std::vector<MapOutputRef> directory_left(const std::string& directory);
+  // No file below the directory is of a map output of the shuffle any more.
+  void files_gone_below(const ShuffleKey& shuffle, const std::string& directory);
   // Its files are gone or changed, and no event says so.
   void lost(const MapOutput& output, const std::string& reason);
   // Looks again at the files of those that are lost: their disk may be back. Whether it has found
@@ -97,8 +99,6 @@ class ShuffleTable {
   [[nodiscard]] bool is_current(const MapOutput& output) const;
   [[nodiscard]] std::vector<MapOutputRef> of(const ShuffleKey& shuffle) const;  // by map id
   [[nodiscard]] std::vector<MapOutputRef> all() const;
-  // What files are, so that those are not looked at twice.
-  [[nodiscard]] bool knows_files(const std::string& index_path, const FileStamp& index) const;
   [[nodiscard]] std::vector<ShuffleKey> shuffles() const;  // with map outputs, here or elsewhere
   [[nodiscard]] bool has_own(const ShuffleKey& shuffle) const;
   [[nodiscard]] uint64_t bytes_of(const AppId& app) const;
@@ -228,6 +228,7 @@ class ShuffleTable {
   std::vector<MapOutputRef> begin_life(Shuffle& shuffle, uint64_t life) REQUIRES(mu_);
   [[nodiscard]] Status load_heard();
   void replay(const TableLog::Name& name, TableRecord record) REQUIRES(mu_);
+  Shuffle& replayed(const ShuffleKey& key) REQUIRES(mu_);
   void replay_into(Shuffle& shuffle, TableRecord record) REQUIRES(mu_);
   [[nodiscard]] std::vector<TableLog::Bytes> snapshot(const Shuffle& shuffle) const REQUIRES(mu_);
   [[nodiscard]] static bool is_ended(const Shuffle& shuffle, MapId map, const CommitId& id);

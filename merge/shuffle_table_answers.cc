@@ -64,15 +64,6 @@ std::vector<MapOutputRef> ShuffleTable::all() const {
   return outputs;
 }
 
-bool ShuffleTable::knows_files(const std::string& index_path, const FileStamp& index) const {
-  const MutexLock lock(mu_);
-  const auto it = by_path_.find(index_path);
-  if (it == by_path_.end()) return false;
-  const Shuffle* const of = look(it->second.shuffle);
-  const auto known = of->local.find(it->second.map);
-  return known != of->local.end() && known->second.output->index_stamp == index;
-}
-
 std::vector<ShuffleKey> ShuffleTable::shuffles() const {
   const MutexLock lock(mu_);
   std::vector<ShuffleKey> keys;

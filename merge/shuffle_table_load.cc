@@ -25,10 +25,20 @@ void ShuffleTable::replay(const TableLog::Name& name, TableRecord record) {
     clock_.observe(life->life);
     Life& known = lives_[name];
     known.life = std::max(known.life, life->life);
-    if (name.shuffle) begin_life(shuffle({name.app, *name.shuffle}), life->life);
+    if (name.shuffle) begin_life(replayed({name.app, *name.shuffle}), life->life);
     return;
   }
-  if (name.shuffle) replay_into(shuffle({name.app, *name.shuffle}), std::move(record));
+  if (name.shuffle) replay_into(replayed({name.app, *name.shuffle}), std::move(record));
+}
+
+// In the life that its own file is in: that of the application may be read before it or behind it.
+ShuffleTable::Shuffle& ShuffleTable::replayed(const ShuffleKey& key) {
+  std::unique_ptr<Shuffle>& place = shuffles_[key];
+  if (!place) {
+    place = std::make_unique<Shuffle>();
+    place->key = key;
+  }
+  return *place;
 }
 
 void ShuffleTable::replay_into(Shuffle& of, TableRecord record) {
@@ -78,18 +88,14 @@ void ShuffleTable::replay_into(Shuffle& of, TableRecord record) {
 
 std::vector<TableLog::Bytes> ShuffleTable::snapshot(const Shuffle& of) const {
   std::vector<TableLog::Bytes> records;
-  const auto life = lives_.find(log_name(of.key));
-  if (life != lives_.end()) records.push_back(encode_record(LifeRecord{life->second.life}));
+  if (of.life > 0) records.push_back(encode_record(LifeRecord{of.life}));
   for (const auto& [tag, tombstones] : of.ended) {
     EndedAtRecord ended{tombstones.origin, tombstones.through, {}};
     for (const auto& [map, commit] : tombstones.maps) ended.maps.push_back({map, commit});
     if (ended.through > 0 || !ended.maps.empty()) records.push_back(encode_record(ended));
   }
-  for (const auto& [path, committed] : of.remains) {
-    records.push_back(encode_record(committed));
-    records.push_back(
-        encode_record(EndedRecord{committed.output.map, committed.output.commit, true}));
-  }
+  // Over by what comes before them: their life, or a tombstone.
+  for (const auto& [path, committed] : of.remains) records.push_back(encode_record(committed));
   for (const auto& [map, local] : of.local)
     records.push_back(encode_record(CommittedRecord{*local.output}));
   for (const auto& [map, remote] : of.remote) {
@@ -133,6 +139,13 @@ Status ShuffleTable::load() {
         ++bad;
     }));
     if (bad > 0) log_warning("table.bad_records", {{"records", bad}});
+    // What a drop of the whole application says need not be said of each of its shuffles.
+    std::erase_if(lives_, [this](const auto& entry) {
+      mu_.assert_held();
+      if (!entry.first.shuffle) return false;
+      const auto of_app = lives_.find({entry.first.app, std::nullopt});
+      return of_app != lives_.end() && of_app->second.life >= entry.second.life;
+    });
     for (auto& [name, life] : lives_) {
       life.news = add_news({News::Kind::kDropped,
                             {name.app, name.shuffle.value_or(ShuffleId{})},
@@ -140,7 +153,7 @@ Status ShuffleTable::load() {
                             !name.shuffle});
     }
     for (const auto& [key, of] : shuffles_) {
-      // A drop of the whole application is in a file of its own.
+      // A drop of the whole application is in a file of its own, and is written first.
       begin_life(*of, life_locked(key));
       const auto ended = of->ended.find(self_tag_);
       if (ended != of->ended.end()) {
@@ -185,13 +198,14 @@ Status ShuffleTable::forget_old() {
   std::vector<TableLog::Name> gone;
   {
     const MutexLock lock(mu_);
-    if (shuffles_.size() <= kMaxNames) return ok();
     std::vector<std::pair<uint64_t, ShuffleKey>> idle;
+    const std::size_t too_many = shuffles_.size() - std::min(shuffles_.size(), kMaxNames);
     for (const auto& [key, of] : shuffles_) {
-      if (is_empty(*of) && of->remains.empty()) idle.emplace_back(of->last_number, key);
+      if (too_many > 0 && is_empty(*of) && of->remains.empty())
+        idle.emplace_back(of->last_number, key);
     }
     std::ranges::sort(idle);
-    idle.resize(std::min(idle.size(), shuffles_.size() - kMaxNames));
+    idle.resize(std::min(idle.size(), too_many));
     for (const auto& [number, key] : idle) {
       Shuffle& of = *shuffles_.at(key);
       begin_life(of, UINT64_MAX);  // takes its news back
@@ -201,6 +215,22 @@ Status ShuffleTable::forget_old() {
       }
       shuffles_.erase(key);
       gone.push_back(log_name(key));
+    }
+    // The drops of names that nothing else is known of.
+    std::vector<std::pair<uint64_t, TableLog::Name>> dropped;
+    const std::size_t too_many_lives = lives_.size() - std::min(lives_.size(), kMaxNames);
+    for (const auto& [name, life] : lives_) {
+      const auto of = shuffles_.lower_bound({name.app, name.shuffle.value_or(ShuffleId{})});
+      const bool is_known = of != shuffles_.end() && of->first.app == name.app &&
+                            (!name.shuffle || of->first.shuffle == *name.shuffle);
+      if (too_many_lives > 0 && !is_known) dropped.emplace_back(life.life, name);
+    }
+    std::ranges::sort(dropped);
+    dropped.resize(std::min(dropped.size(), too_many_lives));
+    for (const auto& [life, name] : dropped) {
+      news_.erase(lives_.at(name).news);
+      lives_.erase(name);
+      gone.push_back(name);
     }
   }
   for (const TableLog::Name& name : gone) TRY(log_.remove(name));

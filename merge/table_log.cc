@@ -56,17 +56,22 @@ Status TableLog::load_file(
   std::size_t at = 0;
   while (bytes.size() - at >= kHeadBytes) {
     const auto length = load_le<uint32_t>(bytes.data() + at);
-    if (length > kMaxRecordBytes || length > bytes.size() - at - kHeadBytes) break;
+    // No record is empty: zeros are a hole that a loss of power has left.
+    if (length == 0 || length > kMaxRecordBytes || length > bytes.size() - at - kHeadBytes) break;
     const auto record = std::span(bytes).subspan(at + kHeadBytes, length);
     if (crc32c(record) != load_le<uint32_t>(bytes.data() + at + 4)) break;
     found(name, record);
     at += kHeadBytes + length;
   }
-  if (at < bytes.size())
+  if (at < bytes.size()) {
     log_warning("table.cut", {{"file", path_of(name)},
                               {"offset", at},
                               {"bytes", bytes.size() - at},
-                              {"reason", "its last record is torn"}});
+                              {"reason", "a record is torn"}});
+    // Whole records behind it would come back once something is written in its place.
+    TRY_ASSIGN(const std::unique_ptr<File> file, io_.open(path_of(name), OpenMode::kWriteCreate));
+    TRY(file->truncate(at));
+  }
   ends_[name] = at;
   return ok();
 }
@@ -83,7 +88,7 @@ Status TableLog::write(const Name& name, const Bytes& bytes) {
   if (known == ends_.end()) TRY(io_.make_directories(path.substr(0, path.rfind('/'))));
   TRY_ASSIGN(const std::unique_ptr<File> file, io_.open(path, OpenMode::kWriteCreate));
   const uint64_t end = known == ends_.end() ? 0 : known->second;
-  // What was torn, or written in part by an attempt that failed, is written over.
+  // What was written in part by an attempt that failed is written over.
   TRY(file->write_at(end, bytes));
   ends_[name] = end + bytes.size();
   return ok();
@@ -120,9 +125,10 @@ Status TableLog::remove(const Name& name) {
     const MutexLock lock(mu_);
     unwritten_.erase(name);
   }
-  if (ends_.erase(name) == 0) return ok();
+  if (!ends_.contains(name)) return ok();
   const std::string path = path_of(name);
   TRY(io_.remove_file(path));
+  ends_.erase(name);
   // Fails as long as the application has others.
   (void)io_.remove_empty_directory(path.substr(0, path.rfind('/')));
   return ok();

@@ -47,6 +47,7 @@ class Reader {
       left_ = left_.subspan(1);
       if (shift == 63 && byte > 1) return fail();
       value |= (byte & 0x7FU) << shift;
+      if (byte == 0 && shift > 0) return fail();  // longer than it need be
       if (byte < 0x80) return;
     }
     fail();

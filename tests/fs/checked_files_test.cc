@@ -26,6 +26,7 @@ struct Merged {
         content.push_back(static_cast<char>(content.size() * 31 + content.size() / 251));
       const std::span<const char> bytes = std::span(content).subspan(begin);
       plan.blocks.push_back({.map = merge::MapId{plan.blocks.size()},
+                             .id = {},
                              .offset = begin,
                              .length = length,
                              .merged = merge::MergedAt{*merge::NodeName::parse("n1"), begin,

@@ -24,6 +24,7 @@ class RememberingSink final : public merge::CommitSink {
   void spark_file_appeared(std::string path) override { events.push_back("+" + path); }
   void spark_file_removed(std::string path) override { events.push_back("-" + path); }
   void application_named(std::string directory) override { events.push_back("app " + directory); }
+  void directory_left(std::string directory) override { events.push_back("left " + directory); }
   Result<std::string> generic_directory(const merge::ShuffleKey&, bool) override {
     return make_error(Code::kInternal, "unused");
   }

@@ -37,7 +37,7 @@ struct World {
     record.id = "0";
     record.directories = {"/mnt/local/disk0/blockmgr-0"};
     record.sub_directories = 1;
-    executor = executors.add(record, true).value();
+    executor = executors.add(record, true).value().executor;
     require(files.open_roots().has_value());
   }
 
@@ -70,16 +70,19 @@ struct World {
 // As it is committed, and read for a push.
 void commit(World& world, const std::string& data, const std::string& index) {
   const merge::ShuffleKey key{merge::AppId::parse("app-1").value(), kShuffle};
-  const auto output = merge::inspect_files(*world.io, key, kMap, data, index);
-  if (!output) return;
-  const auto lengths = merge::block_lengths(*world.io, *output);
-  require(lengths.has_value() && lengths->size() == output->partition_count);
-  require(std::accumulate(lengths->begin(), lengths->end(), uint64_t{0}) == output->total_bytes);
-  auto reader = merge::MapOutputReader::open(*world.io, *output);
-  if (!reader) return;
-  for (uint32_t i = 0; i < std::min(output->partition_count, 4U); ++i) {
+  const auto inspected = merge::inspect_files(*world.io, key, kMap, data, index);
+  if (!inspected) return;
+  const merge::MapOutput& output = inspected->output;
+  require(merge::check_stamps(*world.io, output).has_value());
+  const auto lengths = merge::block_lengths(*world.io, output, 0, output.partition_count);
+  require(lengths.has_value() && lengths->size() == output.partition_count);
+  require(std::accumulate(lengths->begin(), lengths->end(), uint64_t{0}) == output.total_bytes);
+  require(merge::BlockSizes(*lengths) == inspected->sizes);
+  const auto sizes = merge::read_sizes(*world.io, output);
+  require(sizes.has_value() && *sizes == inspected->sizes);
+  for (uint32_t i = 0; i < std::min(output.partition_count, 4U); ++i) {
     std::vector<std::byte> block(std::min<uint64_t>((*lengths)[i], 64));
-    require(reader->read(merge::PartitionId{i}, 0, block).has_value());
+    require(merge::read_block(*world.io, output, merge::PartitionId{i}, 0, block).has_value());
   }
 }
 

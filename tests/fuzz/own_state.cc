@@ -25,8 +25,8 @@
 #include "fs/saved_memory.h"
 #include "fs/virtual_handles.h"
 #include "fs/virtual_inodes.h"
-#include "merge/epochs.h"
 #include "merge/executors.h"
+#include "merge/logical_clock.h"
 #include "net/member_table.h"
 #include "support/in_memory.h"
 #include "support/temp_dir.h"
@@ -187,8 +187,12 @@ void kept_files(Input input) {
   static const std::unique_ptr<FileIo> io = make_posix_file_io();
   const std::string path = directory.path / "file";
   put(path, input);
-  merge::Epochs epochs(*io, path);
-  (void)epochs.load();  // what is refused is the point
+  merge::LogicalClock clock(*io, path);
+  if (clock.load(WallTime())) {
+    const uint64_t begin = clock.now();
+    merge::LogicalClock next(*io, path);
+    require(next.load(WallTime()).has_value() && next.now() >= begin);
+  }
   std::vector<std::byte> sealed(16);
   std::memcpy(sealed.data(), "SFSEXEC1", 8);
   store_le(&sealed[8], static_cast<uint32_t>(input.size()));

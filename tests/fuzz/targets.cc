@@ -205,6 +205,8 @@ constexpr std::array kTargets = {
     Target{"takeover_state", takeover_state},
     Target{"kept_files", kept_files},
     Target{"map_files", map_files},
+    Target{"table_log", table_log},
+    Target{"block_list", block_list},
     Target{"spark_ciphers", spark_ciphers},
     Target{"node_reports", node_reports},
     Target{"escapes", escapes},

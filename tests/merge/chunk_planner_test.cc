@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -23,7 +24,8 @@ TEST_CASE("with replication the origin's own blocks go to their second choice as
   const Placement placement = three_nodes(40);
   const NodeName origin = testing::node_name(1);
   const std::vector<uint64_t> lengths(40, 10);
-  const ChunkPlan plan = plan_chunks(lengths, placement, {1000, 1000}, MapId{1}, origin);
+  const ChunkPlan plan =
+      plan_chunks(BlockSizes(lengths), placement, {1000, 1000}, MapId{1}, origin);
   std::map<uint32_t, std::set<NodeName>> holders;
   for (const PlannedChunk& chunk : plan.chunks) {
     for (const PartitionId p : chunk.partitions) {
@@ -47,7 +49,8 @@ TEST_CASE("every block is in exactly one chunk of its owner, or left at home") {
     for (uint64_t& length : lengths) length = random() % 3 == 0 ? 0 : random() % 5000;
     const ChunkLimits limits{1 + random() % 8000, 1 + random() % 5000};
     const Placement placement = three_nodes(partitions);
-    const ChunkPlan plan = plan_chunks(lengths, placement, limits, MapId{random() % 1000});
+    const ChunkPlan plan =
+        plan_chunks(BlockSizes(lengths), placement, limits, MapId{random() % 1000});
     std::set<uint32_t> seen;
     for (const PlannedChunk& chunk : plan.chunks) {
       REQUIRE_FALSE(chunk.partitions.empty());
@@ -58,6 +61,11 @@ TEST_CASE("every block is in exactly one chunk of its owner, or left at home") {
         bytes += lengths[number(p)];
       }
       CHECK(bytes == chunk.bytes);
+      REQUIRE(chunk.lengths.size() == chunk.partitions.size());
+      for (std::size_t i = 0; i < chunk.lengths.size(); ++i)
+        CHECK(chunk.lengths[i] == lengths[number(chunk.partitions[i])]);
+      const auto first = static_cast<std::ptrdiff_t>(number(chunk.partitions.front()));
+      CHECK(chunk.offset == std::accumulate(lengths.begin(), lengths.begin() + first, uint64_t{0}));
       CHECK((chunk.partitions.size() == 1 || bytes <= limits.chunk_bytes));
       CHECK(std::ranges::is_sorted(chunk.partitions));
       // Contiguous in the file: only empty blocks lie between.
@@ -80,7 +88,8 @@ TEST_CASE("the order of chunks is random, but the same for the same map") {
   const Placement placement = three_nodes(200);
   const auto first_partitions = [&](uint64_t map) {
     std::vector<uint32_t> order;
-    for (const auto& chunk : plan_chunks(lengths, placement, {2000, 2000}, MapId{map}).chunks)
+    for (const auto& chunk :
+         plan_chunks(BlockSizes(lengths), placement, {2000, 2000}, MapId{map}).chunks)
       order.push_back(number(chunk.partitions.front()));
     return order;
   };

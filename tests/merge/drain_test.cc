@@ -36,7 +36,9 @@ void leave(TestCluster& cluster, std::size_t node, std::size_t nodes) {
 Status push_to(TestCluster& cluster, std::size_t node) {
   PushRequest request{kShuffle, node_name(node == 0 ? 1 : 0), 0, {}, Buffer(1)};
   request.payload.data()[0] = std::byte{1};
-  request.parts.push_back({MapId{99}, 1, {{PartitionId{0}, crc32c(request.payload.span()), 1}}});
+  request.parts.push_back({MapId{99},
+                           {1, tag_of(request.sender)},
+                           {{PartitionId{0}, crc32c(request.payload.span()), 1}}});
   auto reply = testing::run_task(cluster.runtime,
                                  cluster.engine(node).local_node()->push(std::move(request)));
   if (!reply) return reply.error();

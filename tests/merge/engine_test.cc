@@ -72,7 +72,7 @@ TEST_CASE("the index that the mount shows names offsets within the merged view")
   const PartitionPlan plan = testing::run_task(
       cluster.runtime, cluster.engine(0).catalog().merged_plan(kShuffle, PartitionId{0}));
   const auto parsed =
-      parse_index(render_index_view(plan), kShuffle.shuffle, PartitionId{0}, "view");
+      parse_index(render_index_view(plan), kShuffle.shuffle, PartitionId{0}, 0, "view");
   REQUIRE(parsed);
   REQUIRE(parsed->records.size() == 2);
   const std::string text = *cluster.read(0, plan);

@@ -185,8 +185,8 @@ TEST_CASE_METHOD(Fixture, "at the start those are looked for whose processes are
 }
 
 TEST_CASE_METHOD(Fixture, "a process found for a former registration is not the new one's") {
-  const ExecutorRef before = *executors.add(record("app"), false);
-  const ExecutorRef now = *executors.add(record("app"), false);
+  const ExecutorRef before = executors.add(record("app"), false)->executor;
+  const ExecutorRef now = executors.add(record("app"), false)->executor;
   executors.set_process(*before, {7, 1});
   CHECK_FALSE(process_of("app"));
   executors.set_process(*now, {8, 2});

@@ -1,6 +1,7 @@
 #include "merge/map_output.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <map>
 #include <random>
 
 #include "base/endian.h"
@@ -89,26 +90,41 @@ TEST_CASE("both forms of a map output read the same") {
   write(*io, dir / "5.data", "aaacc");
   REQUIRE(replace_file(*io, dir / "5.index", index_of({0, 3, 3, 5, 5})));
   const auto files = inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index");
-  const auto directory = inspect_directory(*io, kShuffle, kMap, dir / "5");
+  auto directory = inspect_directory(*io, kShuffle, kMap, dir / "5");
   REQUIRE(files);
   REQUIRE(directory);
-  for (const MapOutput& output : {*files, *directory}) {
+  REQUIRE(write_block_list(*io, *directory, dir / "lists/5"));
+  const std::vector<uint64_t> lengths{3, 0, 2, 0};
+  for (const Inspected& inspected : {*files, *directory}) {
+    const MapOutput& output = inspected.output;
     CHECK(output.partition_count == 4);
     CHECK(output.total_bytes == 5);
-    CHECK(*block_lengths(*io, output) == std::vector<uint64_t>{3, 0, 2, 0});
-    CHECK(*block_length(*io, output, PartitionId{2}) == 2);
-    CHECK(*block_length(*io, output, PartitionId{1}) == 0);
-    CHECK(*block_length(*io, output, PartitionId{99}) == 0);
-    auto reader = MapOutputReader::open(*io, output);
-    REQUIRE(reader);
+    CHECK(inspected.sizes == BlockSizes(lengths));
+    CHECK(check_stamps(*io, output));
+    CHECK(*block_lengths(*io, output, 0, 4) == lengths);
+    CHECK(*block_lengths(*io, output, 2, 1) == std::vector<uint64_t>{2});
+    CHECK(*block_lengths(*io, output, 1, 1) == std::vector<uint64_t>{0});
+    CHECK(*block_lengths(*io, output, 99, 1) == std::vector<uint64_t>{0});
+    CHECK(*block_lengths(*io, output, 2, 4) == std::vector<uint64_t>{2, 0, 0, 0});
+    const auto sizes = read_sizes(*io, output);
+    REQUIRE(sizes);
+    CHECK(*sizes == BlockSizes(lengths));
     std::string block(1, ' ');
-    REQUIRE(reader->read(PartitionId{2}, 1, std::as_writable_bytes(std::span(block))));
+    REQUIRE(read_block(*io, output, PartitionId{2}, 1, std::as_writable_bytes(std::span(block))));
     CHECK(block == "c");
     std::string all(4, ' ');
-    REQUIRE(reader->read_data(1, std::as_writable_bytes(std::span(all))));
+    REQUIRE(read_data(*io, output, *sizes, 1, std::as_writable_bytes(std::span(all))));
     CHECK(all == "aacc");
-    CHECK_FALSE(reader->read(PartitionId{2}, 2, std::as_writable_bytes(std::span(block))));
-    CHECK(make_spark_index(reader->lengths()) == index_of({0, 3, 3, 5, 5}));
+    for (const auto& [partition, offset] :
+         std::map<uint32_t, uint64_t>{{0, 3}, {1, 0}, {2, 2}, {3, 0}, {4, 0}, {99, 0}}) {
+      const Status refused = read_block(*io, output, static_cast<PartitionId>(partition), offset,
+                                        std::as_writable_bytes(std::span(block)));
+      REQUIRE_FALSE(refused);
+      CHECK(refused.error().code == Code::kInvalidArgument);
+    }
+    CHECK(read_data(*io, output, *sizes, 2, std::as_writable_bytes(std::span(all))).error().code ==
+          Code::kInvalidArgument);
+    CHECK(make_spark_index(*sizes) == index_of({0, 3, 3, 5, 5}));
   }
 }
 
@@ -118,8 +134,9 @@ TEST_CASE("an output of empty partitions needs no data file, any other does") {
   REQUIRE(replace_file(*io, dir / "5.index", index_of({0, 0, 0})));
   const auto empty = inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index");
   REQUIRE(empty);
-  CHECK(empty->total_bytes == 0);
-  CHECK(MapOutputReader::open(*io, *empty));
+  CHECK(empty->output.total_bytes == 0);
+  CHECK(check_stamps(*io, empty->output));
+  CHECK(read_sizes(*io, empty->output)->partition_count() == 2);
   REQUIRE(replace_file(*io, dir / "5.index", index_of({0, 4})));
   CHECK(inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index").error().code ==
         Code::kNotFound);
@@ -143,19 +160,111 @@ TEST_CASE("a directory with foreign names is refused by name") {
             .message.find("not a regular file") != std::string::npos);
 }
 
-TEST_CASE("a data file that shrank after its commit is noticed") {
+TEST_CASE("a data file that shrank, or an index that changed, after its commit is noticed") {
   const testing::TempDir dir;
   const auto io = make_posix_file_io();
   write(*io, dir / "5.data", "aaacc");
   REQUIRE(replace_file(*io, dir / "5.index", index_of({0, 3, 5})));
-  const auto output = inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index");
-  REQUIRE(output);
-  auto reader = MapOutputReader::open(*io, *output);
-  REQUIRE((*io->open(dir / "5.data", OpenMode::kWriteCreate))->truncate(4));
+  const auto inspected = inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index");
+  REQUIRE(inspected);
+  const MapOutput& output = inspected->output;
   std::string block(2, ' ');
-  CHECK(reader->read(PartitionId{1}, 0, std::as_writable_bytes(std::span(block))).error().code ==
-        Code::kCorruptData);
-  CHECK(MapOutputReader::open(*io, *output).error().code == Code::kCorruptIndex);
+  const auto code = [&] {
+    return read_block(*io, output, PartitionId{1}, 0, std::as_writable_bytes(std::span(block)))
+        .error()
+        .code;
+  };
+  REQUIRE((*io->open(dir / "5.data", OpenMode::kWriteCreate))->truncate(4));
+  CHECK(code() == Code::kCorruptData);
+  CHECK(check_stamps(*io, output).error().code == Code::kCorruptData);
+  CHECK(inspect_files(*io, kShuffle, kMap, dir / "5.data", dir / "5.index").error().code ==
+        Code::kCorruptIndex);
+  REQUIRE(io->remove_file(dir / "5.data"));
+  CHECK(code() == Code::kNotFound);
+  CHECK(check_stamps(*io, output).error().code == Code::kNotFound);
+  // As long as before, but another file.
+  REQUIRE(replace_file(*io, dir / "5.index", index_of({0, 2, 5})));
+  CHECK(code() == Code::kCorruptData);
+  CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+  CHECK(block_lengths(*io, output, 0, 2).error().code == Code::kCorruptData);
+  CHECK(check_stamps(*io, output).error().code == Code::kCorruptData);
+}
+
+TEST_CASE("a file of a directory that is cut, exchanged or gone is noticed") {
+  const testing::TempDir dir;
+  const auto io = make_posix_file_io();
+  REQUIRE(io->make_directories(dir / "5"));
+  write(*io, dir / "5/0", "aaa");
+  write(*io, dir / "5/2", "cc");
+  auto inspected = inspect_directory(*io, kShuffle, kMap, dir / "5");
+  REQUIRE(inspected);
+  REQUIRE(write_block_list(*io, *inspected, dir / "lists/5"));
+  const MapOutput& output = inspected->output;
+  std::string block(2, ' ');
+  const auto read = [&](PartitionId partition) {
+    return read_block(*io, output, partition, 0, std::as_writable_bytes(std::span(block)));
+  };
+  REQUIRE(read(PartitionId{2}));
+  SECTION("cut") {
+    REQUIRE((*io->open(dir / "5/2", OpenMode::kWriteCreate))->truncate(1));
+    CHECK(read(PartitionId{2}).error().code == Code::kCorruptData);
+  }
+  SECTION("another of the same length") {
+    write(*io, dir / "5/2", "dd");
+    CHECK(read(PartitionId{2}).error().code == Code::kCorruptData);
+    CHECK(check_stamps(*io, output).error().code == Code::kCorruptData);
+  }
+  SECTION("gone") {
+    REQUIRE(io->remove_file(dir / "5/2"));
+    CHECK(read(PartitionId{2}).error().code == Code::kNotFound);
+    CHECK(check_stamps(*io, output).error().code == Code::kCorruptData);
+  }
+  // What is missed is still known by its length, and the others are read.
+  CHECK(*block_lengths(*io, output, 0, 3) == std::vector<uint64_t>{3, 0, 2});
+  CHECK(read(PartitionId{0}));
+}
+
+TEST_CASE("the list of a directory's blocks is read only as it was written") {
+  const testing::TempDir dir;
+  const auto io = make_posix_file_io();
+  REQUIRE(io->make_directories(dir / "5"));
+  write(*io, dir / "5/1", "aaa");
+  write(*io, dir / "5/7", "");
+  auto inspected = inspect_directory(*io, kShuffle, kMap, dir / "5");
+  REQUIRE(inspected);
+  REQUIRE(write_block_list(*io, *inspected, dir / "lists/5"));
+  CHECK(read_sizes(*io, inspected->output)->partition_count() == 8);
+  const auto bytes = *read_file(*io, dir / "lists/5", 1000);
+  MapOutput output = inspected->output;
+  output.partition_count = 1;  // it is not of this output
+  CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+  output = inspected->output;
+  for (const uint64_t total : {0U, 2U, 4U}) {
+    output.total_bytes = total;
+    CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+  }
+  output = inspected->output;
+  // Whoever writes it anew behind our back, and keeps the stamp, still has the checksum against it.
+  for (std::size_t at = 12; at < bytes.size(); ++at) {
+    auto wrong = bytes;
+    wrong[at] ^= std::byte{1};
+    REQUIRE(replace_file(*io, dir / "lists/5", wrong));
+    CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+    output.index_stamp = io->stat(dir / "lists/5")->stamp;
+    CHECK(read_sizes(*io, output).error().code == Code::kCorruptData);
+  }
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    REQUIRE(replace_file(*io, dir / "lists/5", std::span(bytes).first(size)));
+    output.index_stamp = io->stat(dir / "lists/5")->stamp;
+    CHECK_FALSE(read_sizes(*io, output));
+    (void)block_lengths(*io, output, 0, 8);
+  }
+  // An output without a byte has a list too.
+  REQUIRE(io->make_directories(dir / "6"));
+  auto empty = inspect_directory(*io, kShuffle, kMap, dir / "6");
+  REQUIRE(empty);
+  REQUIRE(write_block_list(*io, *empty, dir / "lists/6"));
+  CHECK(*read_sizes(*io, empty->output) == BlockSizes());
 }
 
 }  // namespace shufflefs::merge

@@ -162,16 +162,18 @@ TEST_CASE("a removed map output's late pushes are refused, those of its id's nex
   const auto push = [&](uint64_t commit, std::string_view text) {
     PushRequest request{kShuffle, node_name(0), 0, {}, Buffer(text.size())};
     std::ranges::copy(std::as_bytes(std::span(text)), request.payload.data());
-    request.parts.push_back(
-        {MapId{5}, commit, {{PartitionId{0}, crc32c(request.payload.span()), text.size()}}});
+    request.parts.push_back({MapId{5},
+                             {commit, tag_of(request.sender)},
+                             {{PartitionId{0}, crc32c(request.payload.span()), text.size()}}});
     return testing::run_task(cluster.runtime, owner.push(std::move(request)));
   };
   // Something else keeps the shuffle alive.
   cluster.write_map(1, kShuffle, 6, {"other"});
   cluster.settle(kShuffle, 1);
   REQUIRE(push(10, "old"));
-  REQUIRE(testing::run_task(cluster.runtime,
-                            owner.announce({node_name(0), {}, {{kShuffle, MapId{5}, 10}}})));
+  REQUIRE(testing::run_task(
+      cluster.runtime,
+      owner.announce({node_name(0), {}, {{kShuffle, 0, 0, {{MapId{5}, 10}}}}, {}})));
   CHECK(push(10, "old").error().code == Code::kDropped);
   const auto again = push(11, "new");
   REQUIRE(again);

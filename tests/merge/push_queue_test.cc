@@ -79,7 +79,7 @@ TEST_CASE("what must go alone, is only offered or is of another life goes by its
   PushChunk offer = chunk_of("app/0", 2, 10);
   offer.offer = true;
   auto later_life = std::make_shared<MapOutput>(*chunk_of("app/0", 3, 10).output);
-  later_life->epoch = 7;
+  later_life->life = 7;
   PushChunk other = chunk_of("app/0", 3, 10);
   other.output = later_life;
   queue.add(chunk_of("app/0", 0, 10), kStart);

@@ -94,8 +94,9 @@ TEST_CASE("a push that is repeated is acknowledged and dropped") {
     PushRequest request{kShuffle, node_name(0), 0, {}, Buffer(block.size())};
     std::copy_n(reinterpret_cast<const std::byte*>(block.data()), block.size(),
                 request.payload.data());
-    request.parts.push_back(
-        {MapId{1}, 1, {{PartitionId{3}, crc32c(request.payload.span()), block.size()}}});
+    request.parts.push_back({MapId{1},
+                             {1, tag_of(request.sender)},
+                             {{PartitionId{3}, crc32c(request.payload.span()), block.size()}}});
     const auto reply = testing::run_task(cluster.runtime,
                                          cluster.engine(0).local_node()->push(std::move(request)));
     REQUIRE(reply);
@@ -175,11 +176,12 @@ TEST_CASE(
   CHECK_FALSE(testing::run_task(cluster.runtime,
                                 cluster.engine(0).catalog().drop(kShuffle.app, std::nullopt)));
   cluster.faults.down.clear();
-  const auto push = [&](uint64_t map, uint64_t epoch) {
-    PushRequest request{kShuffle, node_name(0), epoch, {}, Buffer(3)};
+  const auto push = [&](uint64_t map, uint64_t life) {
+    PushRequest request{kShuffle, node_name(0), life, {}, Buffer(3)};
     std::copy_n(reinterpret_cast<const std::byte*>("abc"), 3, request.payload.data());
-    request.parts.push_back(
-        {static_cast<MapId>(map), 1, {{PartitionId{0}, crc32c(request.payload.span()), 3}}});
+    request.parts.push_back({static_cast<MapId>(map),
+                             {1, tag_of(request.sender)},
+                             {{PartitionId{0}, crc32c(request.payload.span()), 3}}});
     return testing::run_task(cluster.runtime,
                              cluster.engine(0).local_node()->push(std::move(request)));
   };

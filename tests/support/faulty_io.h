@@ -15,16 +15,23 @@ class FaultyIo final : public FileIo {
  public:
   std::map<std::string, uint64_t> free_bytes;    // by directory
   std::map<std::string, int> fail_writes_below;  // directory -> errno
+  std::map<std::string, int> fail_reads_below;   // directory -> errno; of names, not of bytes
   bool fail_removals = false;                    // of files
   bool fail_renames = false;
   std::function<void()> before_make_directories = {};
+  std::function<void()> before_list = {};
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
     TRY_ASSIGN(std::unique_ptr<File> file, io_->open(path, mode));
     return std::unique_ptr<File>(std::make_unique<FaultyFile>(std::move(file), *this, path));
   }
-  Result<FileInfo> stat(const std::string& path) override { return io_->stat(path); }
+  Result<FileInfo> stat(const std::string& path) override {
+    TRY(readable(path));
+    return io_->stat(path);
+  }
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
+    if (before_list) before_list();
+    TRY(readable(path));
     return io_->list(path);
   }
   Status make_directories(const std::string& path) override {
@@ -48,6 +55,7 @@ class FaultyIo final : public FileIo {
   Status remove_tree(const std::string& path) override { return io_->remove_tree(path); }
   Result<std::optional<std::string>> extended_attribute(const std::string& path,
                                                         const std::string& name) override {
+    TRY(readable(path));
     return io_->extended_attribute(path, name);
   }
   Result<DiskSpace> space(const std::string& path) override {
@@ -57,6 +65,12 @@ class FaultyIo final : public FileIo {
   }
 
  private:
+  Status readable(const std::string& path) const {
+    for (const auto& [directory, error] : fail_reads_below) {
+      if (path.starts_with(directory + "/")) return errno_error("cannot read " + path, error);
+    }
+    return ok();
+  }
   class FaultyFile final : public File {
    public:
     FaultyFile(std::unique_ptr<File> file, const FaultyIo& io, std::string path)
