@@ -10,6 +10,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/gate.h"
 #include "base/metrics.h"
@@ -31,6 +32,11 @@ class Announcer {
   void wake();
   // The node has begun a new life, or is a member for the first time: everything from the start.
   void tell_all(const NodeName& node);
+  // The node is about to leave: every member is told of all partitions, as the candidates may leave
+  // too, and nobody else would know which blocks are empty.
+  void set_leaving(bool leaving);
+  // The members that are up have been told everything.
+  [[nodiscard]] bool is_all_told() const;
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:
@@ -59,13 +65,15 @@ class Announcer {
   PlacementCache& placements_;
   Counter& index_reads_;
   std::map<NodeName, std::shared_ptr<Peer>> peers_;
+  bool is_leaving_ = false;
   std::vector<NodeName> members_;  // by whose placement the candidates have been told
   Gate gate_;
 };
 
-// The partitions for which `node` is a candidate, with a bit for each block that is not empty.
+// The partitions for which `node` is a candidate, or all, with a bit for each block that is not
+// empty.
 [[nodiscard]] std::vector<PartitionBits> candidate_bits(const Placement& placement,
-                                                        const NodeName& node,
+                                                        const std::optional<NodeName>& node,
                                                         const BlockSizes& sizes);
 
 }  // namespace shufflefs::merge
