@@ -1,6 +1,8 @@
 #include "merge/announcer.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "base/log.h"
 
@@ -20,14 +22,15 @@ EndedMaps& ended_of(AnnounceRequest& request, const ShuffleTable::News& news) {
 
 }  // namespace
 
-std::vector<PartitionBits> candidate_bits(const Placement& placement, const NodeName& node,
+std::vector<PartitionBits> candidate_bits(const Placement& placement,
+                                          const std::optional<NodeName>& node,
                                           const BlockSizes& sizes) {
   std::vector<PartitionBits> ranges;
   const uint32_t count = sizes.partition_count();
   std::size_t next = 0;
   for (uint32_t first = 0; first < count; first += placement.bucket_width()) {
     const uint32_t width = std::min(placement.bucket_width(), count - first);
-    if (!placement.is_candidate(node, static_cast<PartitionId>(first))) continue;
+    if (node && !placement.is_candidate(*node, static_cast<PartitionId>(first))) continue;
     PartitionBits bits{first, width, 0, {}};
     for (next = sizes.first_from(first);
          next < sizes.size() && number(sizes[next].partition) < uint64_t{first} + width; ++next) {
@@ -104,6 +107,20 @@ Task<void> Announcer::tell_now(Duration timeout) {
   }
 }
 
+void Announcer::set_leaving(bool leaving) {
+  if (std::exchange(is_leaving_, leaving) == leaving || !leaving) return;
+  const std::vector<NodeName> members = cluster_.names();
+  for (const NodeName& node : members) tell_all(node);
+}
+
+bool Announcer::is_all_told() const {
+  return std::ranges::all_of(peers_, [this](const auto& entry) {
+    const auto& [node, peer] = entry;
+    if (!std::ranges::binary_search(members_, node) || !cluster_.is_up(node)) return true;
+    return !peer->again && table_.count_news_after(peer->told) == 0;
+  });
+}
+
 uint64_t Announcer::told_to_all() const {
   uint64_t least = UINT64_MAX;
   for (const auto& [node, peer] : peers_) {
@@ -159,7 +176,8 @@ Task<Announcer::Message> Announcer::make_message(NodeName node,
       const auto sizes = co_await sizes_of(news.output);
       if (sizes) {
         const auto placement = placements_.get(output.shuffle, output.partition_count);
-        announced.ranges = candidate_bits(*placement, node, **sizes);
+        announced.ranges =
+            candidate_bits(*placement, is_leaving_ ? std::nullopt : std::optional(node), **sizes);
       } else if (table_.is_current(output)) {
         log_limited(LogLevel::kWarning, "announce.unreadable",
                     {{"shuffle", to_string(output.shuffle)},

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/gate.h"
 #include "base/metrics.h"
@@ -34,6 +35,11 @@ class Announcer {
   // Returns when every member that is up has been told of the news so far, after `timeout` at the
   // latest.
   [[nodiscard]] Task<void> tell_now(Duration timeout);
+  // The node is about to leave: every member is told of all partitions, as the candidates may leave
+  // too, and nobody else would know which blocks are empty.
+  void set_leaving(bool leaving);
+  // The members that are up have been told everything.
+  [[nodiscard]] bool is_all_told() const;
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:
@@ -65,12 +71,14 @@ class Announcer {
   std::vector<Timer*> waiting_;    // in tell_now()
   std::vector<NodeName> members_;  // sorted
   std::vector<NodeName> placed_;   // by whose placement the candidates have been told
+  bool is_leaving_ = false;
   Gate gate_;
 };
 
-// The partitions for which `node` is a candidate, with a bit for each block that is not empty.
+// The partitions for which `node` is a candidate, or all, with a bit for each block that is not
+// empty.
 [[nodiscard]] std::vector<PartitionBits> candidate_bits(const Placement& placement,
-                                                        const NodeName& node,
+                                                        const std::optional<NodeName>& node,
                                                         const BlockSizes& sizes);
 
 }  // namespace shufflefs::merge

@@ -343,13 +343,21 @@ std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
 
 void Engine::drain(bool on) {
   impl_->node->set_draining(on);
+  impl_->announcer->set_leaving(on);
   if (on)
     impl_->drain->begin();
   else
     impl_->drain->end();
 }
 
-DrainStatus Engine::drain_status() const { return impl_->drain->status(); }
+DrainStatus Engine::drain_status() const {
+  DrainStatus status = impl_->drain->status();
+  if (status.draining && !impl_->announcer->is_all_told()) {
+    ++status.waiting;
+    status.safe_to_stop = false;
+  }
+  return status;
+}
 
 std::vector<DiskStatus> Engine::disk_status() const { return impl_->disks.status(); }
 

@@ -309,9 +309,9 @@ Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, uint64
   if (read.error().code == Code::kInvalidArgument) co_return read.error();
   // It may have ended while it was read; then its files are gone by right.
   parts_.table.lost(*output, read.error().message);
-  if (read.error().code == Code::kNotFound)
-    co_return make_error(Code::kBlockLost, read.error().message);
-  co_return read.error();
+  Error error = read.error();
+  if (error.code == Code::kNotFound) error.code = Code::kBlockLost;
+  co_return error;
 }
 
 Task<Result<uint64_t>> LocalNode::map_file_size(ShuffleKey shuffle, MapId map, MapFile file) {
