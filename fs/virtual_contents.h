@@ -30,6 +30,10 @@ namespace shufflefs::fs {
 // The files of .shufflefs/: their texts, made on the reactor when they are looked at.
 using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std::less<>>;
 
+// Which of the shuffle's `count` partitions have bytes; empty if that cannot be said.
+using PartitionFinder =
+    std::function<Task<std::vector<merge::PartitionId>>(merge::ShuffleKey, uint32_t count)>;
+
 // kNotFound, by the node's path.
 [[nodiscard]] Error missing(const VirtualNode& node);
 
@@ -45,6 +49,9 @@ class VirtualContents {
         places_(engine, std::move(saved_apps)),
         gate_(engine.runtime(), "contents") {}
 
+  // Of a shuffle with more partitions than merge::kMostListed, partitions/ shows what `finder`
+  // finds. Before the first request.
+  void list_wide_by(PartitionFinder finder) { finder_ = std::move(finder); }
   // Ends what is under way by itself. Reactor.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
   // A merged file was found to be damaged: what was checked before is checked again. Any thread.
@@ -109,11 +116,13 @@ class VirtualContents {
   [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
   [[nodiscard]] std::vector<std::string> jar_names() const;
   [[nodiscard]] Task<Result<Opened>> open_peer(VirtualNode node);
+  [[nodiscard]] Task<Listing> partition_listing(VirtualNode directory);
   [[nodiscard]] Task<Result<Listing>> peer_listing(VirtualNode directory);
 
   merge::Engine& engine_;
   merge::Cluster& cluster_;
   const InfoTexts texts_;
+  PartitionFinder finder_;
   const std::string client_dir_;
   VirtualPlaces places_;
   RecentFacts recent_;

@@ -7,6 +7,7 @@
 
 #include "base/reactor_mark.h"
 #include "fs/virtual_contents.h"
+#include "merge/partition_sizes.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -101,12 +102,22 @@ Task<Result<Listing>> VirtualContents::listing(VirtualNode directory) {
           engine_.runtime(), [this, &directory] { return places_.shuffles(directory.app); });
       co_return Listing(directory, shuffle_names(keys, directory.app, here));
     }
-    case NodeKind::kPartitions: {
-      const uint32_t count = co_await partition_count(directory.key());
-      co_return Listing(directory, {}, count);
-    }
+    case NodeKind::kPartitions: co_return co_await partition_listing(std::move(directory));
     default: co_return co_await peer_listing(std::move(directory));
   }
+}
+
+Task<Listing> VirtualContents::partition_listing(VirtualNode directory) {
+  const uint32_t count = co_await partition_count(directory.key());
+  std::vector<std::string> names;
+  if (count > merge::kMostListed && finder_) {
+    for (const merge::PartitionId partition : co_await finder_(directory.key(), count)) {
+      for (const char* suffix : {"", ".merged", ".index"})
+        names.push_back(fmt::format("{}{}", merge::number(partition), suffix));
+    }
+  }
+  const uint32_t numbered = names.empty() ? count : 0;  // made as they are read
+  co_return Listing(std::move(directory), std::move(names), numbered);
 }
 
 Task<Result<Listing>> VirtualContents::peer_listing(VirtualNode directory) {

@@ -48,6 +48,8 @@ class VirtualTree final : public VirtualOps {
   // `verify` has found a damaged copy: merged files are compared with their checksums once more
   // before the kernel reads them by itself. Any thread.
   void check_again() { contents_.check_again(); }
+  // As VirtualContents. Before the mount is served.
+  void list_wide_by(PartitionFinder finder) { contents_.list_wide_by(std::move(finder)); }
 
   void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) override;
   void forget(fuse_ino_t ino, uint64_t count) override;

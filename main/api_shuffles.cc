@@ -8,7 +8,6 @@
 
 #include "base/parse.h"
 #include "main/partition_sums.h"
-#include "main/partition_view.h"
 #include "merge/partition_stream.h"
 #include "merge/verify.h"
 
@@ -158,7 +157,7 @@ Task<net::HttpAnswer> ShuffleApi::sizes(merge::ShuffleKey shuffle, uint64_t from
                                 fmt::format("no node knows shuffle {}", to_string(shuffle)));
   PartitionsWithBytes page;
   const auto first = static_cast<uint32_t>(std::min<uint64_t>(from, all));
-  if (all > kMostListed && first < all) {
+  if (all > merge::kMostListed && first < all) {
     page = co_await partitions_with_bytes(runtime_, engine_.catalog(), shuffle, first, all, count,
                                           kPageTime);
   } else {
@@ -230,6 +229,14 @@ Task<net::HttpAnswer> ShuffleApi::verify(net::HttpQuestion question) {
   if (plan.incomplete) answer["incomplete"] = *plan.incomplete;
   if (report.next_block < plan.blocks.size()) answer["next"] = report.next_block;
   co_return net::json_answer(answer);
+}
+
+Task<std::vector<merge::PartitionId>> ShuffleApi::with_bytes(merge::ShuffleKey shuffle,
+                                                             uint32_t count) {
+  PartitionsWithBytes found = co_await partitions_with_bytes(
+      runtime_, engine_.catalog(), std::move(shuffle), 0, count, merge::kMostListed, kPageTime);
+  if (found.next < count || !found.unknown.empty()) found.partitions.clear();
+  co_return std::move(found.partitions);
 }
 
 void ShuffleApi::add_routes(net::AdminHttp& http) {

@@ -25,6 +25,10 @@ class ShuffleApi {
       : runtime_(runtime), engine_(engine), cluster_(cluster) {}
 
   void add_routes(net::AdminHttp& http);
+  // Those of the shuffle's `count` partitions that have bytes; empty if these are very many, or not
+  // every node says which.
+  [[nodiscard]] Task<std::vector<merge::PartitionId>> with_bytes(merge::ShuffleKey shuffle,
+                                                                 uint32_t count);
   // Called on the reactor when a copy was found to be wrong or unreadable.
   void on_findings(std::function<void()> call) { on_findings_ = std::move(call); }
 

@@ -173,6 +173,9 @@ struct Node::Parts {
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
              {client_directory(settings), &client_report}) {
     shuffle_api.on_findings([this] { tree.check_again(); });
+    tree.list_wide_by([this](merge::ShuffleKey shuffle, uint32_t count) {
+      return shuffle_api.with_bytes(std::move(shuffle), count);
+    });
   }
 
   Parts(const Parts&) = delete;

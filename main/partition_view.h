@@ -14,9 +14,6 @@
 
 namespace shufflefs {
 
-// Of a shuffle with more partitions only those with bytes are listed, shown and verified.
-inline constexpr uint64_t kMostListed = 65'536;
-
 struct PartitionView {
   uint64_t partition = 0;
   uint64_t bytes = 0;

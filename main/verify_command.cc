@@ -15,6 +15,7 @@
 #include "main/json_read.h"
 #include "main/partition_view.h"
 #include "main/terminal.h"
+#include "merge/partition_sizes.h"
 
 namespace shufflefs {
 namespace {
@@ -100,7 +101,7 @@ Result<std::vector<uint64_t>> partitions_of(const HostPort& address, const Shuff
                       std::chrono::seconds(20)));
   std::vector<uint64_t> partitions;
   const uint64_t count = json_read::number(answer, "partitions");
-  if (count <= kMostListed) {
+  if (count <= merge::kMostListed) {
     for (uint64_t partition = 0; partition < count; ++partition) partitions.push_back(partition);
     return partitions;
   }

@@ -36,8 +36,9 @@ Executors::Executors(FileIo& io, std::string journal_path, LocalDirs rules)
     : rules_(std::move(rules)), journal_(io, std::move(journal_path)) {}
 
 Status Executors::load() {
-  const MutexLock lock(mu_);
+  const MutexLock changing(journal_mu_);
   TRY_ASSIGN(const std::vector<ExecutorRecord> records, journal_.load());
+  const MutexLock lock(mu_);
   for (const ExecutorRecord& record : records) {
     auto executor = check(record);
     if (executor)
@@ -119,6 +120,7 @@ void Executors::take_out(const Executor& executor) {
 }
 
 std::vector<ExecutorRecord> Executors::records() const {
+  const MutexLock lock(mu_);
   std::vector<ExecutorRecord> records;
   records.reserve(count_);
   for (const auto& [app, application] : applications_) {
@@ -129,8 +131,9 @@ std::vector<ExecutorRecord> Executors::records() const {
 }
 
 Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclusive) {
-  const MutexLock lock(mu_);
+  const MutexLock changing(journal_mu_);
   TRY_ASSIGN(Executor executor, check(record));
+  MutexLock lock(mu_);
   if (exclusive) TRY(check_exclusive(executor));
   if (count_ >= kMostExecutors && find_locked(record.app, record.id) == nullptr) {
     return make_error(Code::kRefused,
@@ -142,15 +145,13 @@ Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclu
   added.replaced = find_locked(record.app, record.id);
   added.executor = std::make_shared<const Executor>(std::move(executor));
   put(added.executor);
+  lock.unlock();
   write(*added.executor);
   return added;
 }
 
 void Executors::write(const Executor& executor) {
-  const Status written = journal_.add(record_of(executor), [this] {
-    mu_.assert_held();
-    return records();
-  });
+  const Status written = journal_.add(record_of(executor), [this] { return records(); });
   if (!written)
     log_error("executors.not_written", {{"app", executor.app.str()},
                                         {"executor", executor.id},
@@ -159,24 +160,25 @@ void Executors::write(const Executor& executor) {
 }
 
 void Executors::set_process(const Executor& executor, const ProcessMark& process) {
-  const MutexLock lock(mu_);
+  const MutexLock changing(journal_mu_);
+  MutexLock lock(mu_);
   if (find_locked(executor.app.str(), executor.id).get() != &executor) return;
   auto seen = std::make_shared<Executor>(executor);
   seen->process = process;
   put(seen);
+  lock.unlock();
   write(*seen);
 }
 
 void Executors::forget(const Executor& executor) {
-  const MutexLock lock(mu_);
+  const MutexLock changing(journal_mu_);
+  MutexLock lock(mu_);
   // Not what has been registered anew meanwhile.
   const ExecutorRef now = find_locked(executor.app.str(), executor.id);
   if (now.get() != &executor) return;
   take_out(*now);
-  const Status written = journal_.forget(now->app.str(), now->id, [this] {
-    mu_.assert_held();
-    return records();
-  });
+  lock.unlock();
+  const Status written = journal_.forget(now->app.str(), now->id, [this] { return records(); });
   if (!written) log_warning("executors.not_written", {{"reason", written.error().message}});
 }
 

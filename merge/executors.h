@@ -78,13 +78,15 @@ class Executors {
   [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const
       REQUIRES(mu_);
   void put(ExecutorRef executor) REQUIRES(mu_);
-  void write(const Executor& executor) REQUIRES(mu_);
+  void write(const Executor& executor) REQUIRES(journal_mu_) EXCLUDES(mu_);
   void take_out(const Executor& executor) REQUIRES(mu_);
-  [[nodiscard]] std::vector<ExecutorRecord> records() const REQUIRES(mu_);
+  [[nodiscard]] std::vector<ExecutorRecord> records() const EXCLUDES(mu_);
 
   const LocalDirs rules_;
-  mutable Mutex mu_;
-  ExecutorJournal journal_ GUARDED_BY(mu_);
+  // Who changes something holds it to the end, so that the journal has the same order.
+  Mutex journal_mu_ ACQUIRED_BEFORE(mu_);
+  ExecutorJournal journal_ GUARDED_BY(journal_mu_);
+  mutable Mutex mu_;  // never held over I/O: the reactor takes it
   struct Application {
     std::map<std::string, ExecutorRef, std::less<>> executors;  // by id
     mutable uint64_t last_sign = 0;

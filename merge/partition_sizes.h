@@ -19,6 +19,9 @@
 
 namespace shufflefs::merge {
 
+// Of a shuffle with more partitions only those that have bytes are listed, shown and verified.
+inline constexpr uint32_t kMostListed = 65'536;
+
 struct PartitionSizesQuestion {
   static constexpr uint32_t kMostCells = 4096;
   ShuffleKey shuffle;

@@ -55,6 +55,11 @@ class LargestPartitionNumber(unittest.TestCase):
                         self.assertLess(len(done.stdout), MIB)
                     except subprocess.TimeoutExpired:
                         self.fail(f"not within {SECONDS} s")
+            for node in NODES:
+                with self.subTest(f"ls and du on node{node + 1}"):
+                    partitions = cluster.path(node, "shuffles/wide/0/partitions")
+                    self.assertEqual(sorted(os.listdir(partitions)), [str(LAST), f"{LAST}.index", f"{LAST}.merged"])
+                    subprocess.run(["du", "-a", partitions], capture_output=True, timeout=SECONDS, check=True)
             for path in ("/metrics", "/api/v1/status", "/api/v1/cluster", "/api/v1/shuffles/wide/0/partitions"):
                 with self.subTest(path):
                     self.assertEqual(cluster.ask(2, path, SECONDS)[0], 200)

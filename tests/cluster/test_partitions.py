@@ -62,7 +62,7 @@ class Partitions(unittest.TestCase):
                     merged = cluster.read_partition(node, SHUFFLE, partition, ".merged")
                     self.assertEqual(len(merged), size)
                     index = cluster.read_partition(node, SHUFFLE, partition, ".index")
-                    self.assertEqual(len(index), 40 * (1 + len(maps_in(merged, partition))))
+                    self.assertEqual(len(index), 56 * (1 + len(maps_in(merged, partition))))
 
     def test_while_pushes_are_under_way(self):
         with Cluster(3) as cluster:

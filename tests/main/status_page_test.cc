@@ -15,7 +15,7 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
               {"name": "node2", "address": "127.0.0.12:7338", "self": false, "up": true, "round_trip_ms": 0.25},
               {"name": "node3", "address": "127.0.0.13:7338", "self": false, "up": false, "reason": "connection refused"}],
     "spark": {"listen": "0.0.0.0:7337", "authentication": true, "connections": 3, "streams": 2, "applications": 1, "executors": 4},
-    "shuffles": [{"app": "wordcount", "shuffle": 0, "partitions": 4, "maps": 4, "maps_settled": 3, "maps_given_up": 1,
+    "shuffles": [{"app": "wordcount", "shuffle": 0, "partitions": 4, "maps": 4, "maps_settled": 3, "maps_given_up": 1, "maps_lost": 2,
                   "bytes": 1048576, "merged_bytes": 2097152, "merged_partitions": 2,
                   "given_up": [{"node": "node1", "reason": "owner node3: connection refused", "blocks": 2, "bytes": 10}]}]})"));
   CHECK(status_page(view, Terminal::plain()) ==
@@ -41,7 +41,8 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
         "ORIGIN\n"
         "  wordcount/0  4      75 %        4           1.0 MiB    2.0 MiB in 2 partitions  -\n"
         "  gave up wordcount/0: node1: 2 blocks (10 B) will not be merged: owner node3: connection "
-        "refused\n");
+        "refused\n"
+        "  lost at origin wordcount/0: 2 map outputs; only merged copies can be read\n");
 }
 
 TEST_CASE("status page: an answer of another version is still shown") {
