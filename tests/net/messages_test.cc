@@ -241,7 +241,17 @@ TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages
   CHECK(ended[0].through == INT64_MAX);
   CHECK(ended[1].maps == many.maps);
   CHECK(ended[2].shuffle == shuffle_key("b"));
-  CHECK(split({}, 4096).empty());
+  // Who has nothing more to tell says so, in the last part alone.
+  request.whole = true;
+  const auto whole = split(request, 4096);
+  for (const auto& part : whole) CHECK(part.whole == (&part == &whole.back()));
+  request = {};
+  for (const bool nothing_more : {false, true}) {
+    request.whole = nothing_more;
+    const auto empty = split(request, 4096);
+    REQUIRE(empty.size() == 1);
+    CHECK(empty[0].whole == nothing_more);
+  }
 }
 
 TEST_CASE("questions come back as they were", "[messages]") {
