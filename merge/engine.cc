@@ -127,7 +127,7 @@ struct Engine::Impl {
   }
   // On a thread of the mount. Ends at the latest when the reactor has given up what it does for it.
   void wait_until_told() {
-    if (!started.load()) return;
+    if (!started.load() || !options.tell_before_answering) return;
     const auto done = std::make_shared<Done>();
     asio::post(runtime.executor(), [this, told = std::make_unique<WhenGone>(done)]() mutable {
       gate.spawn(tell_now(std::move(told)));

@@ -61,6 +61,9 @@ struct EngineOptions {
   std::vector<std::string> allowed_dirs;  // outside of it; absolute
   Duration app_ttl{};                     // 0: never
   uint64_t app_quota = 0;                 // bytes of an application on this node; 0: none
+  // Whether a commit through the mount waits until the other members know of it. Not where the
+  // reactor runs on the thread that commits, as in unit tests.
+  bool tell_before_answering = true;
   // Makes the kernel forget names on the mount whose files were removed below it. Disk threads.
   std::function<void(const std::vector<std::string>&)> forget_names;
 };

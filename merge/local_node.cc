@@ -127,6 +127,8 @@ Task<Result<PushReply>> LocalNode::push(PushRequest request) {
 }
 
 Task<Status> LocalNode::announce(AnnounceRequest request) {
+  if (cluster_ != nullptr && request.origin == cluster_->self())
+    co_return make_error(Code::kRefused, "another node speaks of map outputs of this one");
   for (DroppedName& dropped : request.dropped) CO_TRY(co_await carry_out(std::move(dropped)));
   std::set<ShuffleKey> over;
   for (const AnnouncedMap& announced : request.committed) {

@@ -209,6 +209,12 @@ class OpenFiles(DropCase):
                 cluster.signal(victim, signal.SIGKILL)
                 self.check_rest(files, begun, f"node{victim + 1} is gone")
                 cluster.restart(victim)
+                cluster.wait_for_peers()
+                # What the killed process had only in its memory is offered again.
+                until(lambda: all(
+                    os.getxattr(cluster.path(node, "shuffles", "app/0", "partitions", str(partition)),
+                                "user.shufflefs.merged") == b"3"
+                    for node in others for partition in range(len(self.SIZES))), "all is merged again")
                 files, begun = self.open_all(cluster, "app/0", others)
                 cluster.kill_worker(victim)
                 self.check_rest(files, begun, f"node{victim + 1} has a new worker")

@@ -17,6 +17,7 @@ from spark_files import Executor
 
 SIZES = [100, 3000, 0, 40_000, 70, 900]
 PARTITIONS = range(len(SIZES))
+INDEX_RECORD_BYTES = 56  # docs/formats.md
 MAPS = range(3)  # map n is written on node n
 FORMS = ("directory", "pair", "spark")
 DAMAGES = ("lost", "cut", "replaced", "unreadable")
@@ -77,6 +78,11 @@ class DamagedCluster(Cluster):
         app = shuffle.split("/", maxsplit=1)[0]
         return files_below(self.generic_directories(shuffle) + [f"{disk}/local/{app}" for disk in self.disks])
 
+    def merged_records(self):
+        """Of all indexes on all disks; the first record of each is its header."""
+        indexes = glob.glob(f"{self.directory}/**/merged/*/*/*.index", recursive=True)
+        return sum(max(0, os.path.getsize(index) // INDEX_RECORD_BYTES - 1) for index in indexes)
+
     def generic_directories(self, shuffle):
         """One for each life of the name."""
         return [place for disk in self.disks for place in glob.glob(f"{disk}/maps/{shuffle}-*")]
@@ -103,6 +109,10 @@ class LostFiles(unittest.TestCase):
         for shuffle in self.shuffles.values():
             for node in MAPS:
                 cluster.wait_for_maps(node, shuffle, len(MAPS))
+        # A killed process takes with it what it has merged within the last moments: then the originals are
+        # offered again, and here they are gone.
+        blocks = len(self.shuffles) * len(MAPS) * sum(size > 0 for size in SIZES)
+        until(lambda: cluster.merged_records() == blocks, "what is merged is in the files")
 
     def wait_until_known(self, cluster):
         for shuffle in self.shuffles.values():

@@ -26,6 +26,7 @@ TEST_CASE("after a restart everything that was committed and merged is there") {
     options.self = testing::node_name(0);
     options.data_dirs = {dir / "a", dir / "b"};
     options.push = TestCluster::quick();
+    options.tell_before_answering = false;
     Engine engine(runtime, *io, memory, metrics, options);
     testing::View view(options.self, faults);
     view.add(options.self, engine.local_node());

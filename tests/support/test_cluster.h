@@ -191,6 +191,7 @@ class TestCluster {
       options.self = node_name(i);
       options.data_dirs = {data_dir(i)};
       options.mounts = {"/mnt"};
+      options.tell_before_answering = false;
       options.push = push;
       options.trash_grace = trash_grace;
       options.disk.reserve_bytes = 1;  // whatever the machine that runs the test has left
