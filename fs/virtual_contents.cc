@@ -120,6 +120,11 @@ Result<Facts> VirtualContents::jar_facts(const VirtualNode& node) const {
   return facts;
 }
 
+Task<void> VirtualContents::close() {
+  co_await gate_.close();
+  co_await looks_.close();
+}
+
 void VirtualContents::dropped(const merge::AppId& app) {
   ++drops_;
   recent_.forget_below("shuffles/" + app.str());
@@ -176,15 +181,14 @@ Task<Result<Facts>> VirtualContents::shuffle_exists(VirtualNode node) {
   const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
     return key.app == node.app && (node.kind == NodeKind::kApp || key.shuffle == node.shuffle);
   });
-  struct Here {
-    bool has_app = false;
-    bool knows_owner = false;
-  };
-  const Here here = co_await offload(engine_.runtime(), [this, &node] {
-    return Here{places_.has_app(node.app), places_.knows_owner_of(node.app)};
-  });
-  if (!exists && !(node.kind == NodeKind::kApp && here.has_app)) co_return missing(node);
-  if (!here.knows_owner) {
+  if (!exists) {
+    if (node.kind != NodeKind::kApp) co_return missing(node);
+    CO_TRY_ASSIGN(const bool has_app, co_await looks_.run([this, app = node.app] {
+                    return places_.has_app(app);
+                  }));
+    if (!has_app) co_return missing(node);
+  }
+  if (!places_.knows_owner_of(node.app)) {
     for (const ShuffleKey& key : keys) {
       if (key.app != node.app) continue;
       const merge::ShuffleTotals totals = co_await engine_.catalog().totals(key);
@@ -235,15 +239,6 @@ Task<bool> VirtualContents::has_partition(ShuffleKey key, merge::PartitionId par
   const auto known = recent_facts(partitions_of(key));
   if (known && merge::number(partition) < known->size) co_return true;
   co_return merge::number(partition) < co_await partition_count(std::move(key));
-}
-
-// The one place that decides what an open finds. What may be with a node that does not answer is
-// there: its reads say what is missing.
-Task<bool> VirtualContents::exists(const merge::PartitionPlan& plan) {
-  if (!plan.blocks.empty() || plan.incomplete) co_return true;
-  if (merge::number(plan.partition) < engine_.known_partition_count(plan.shuffle)) co_return true;
-  co_return merge::number(plan.partition) <
-      co_await engine_.catalog().partition_count(plan.shuffle);
 }
 
 Task<Result<Facts>> VirtualContents::partition_facts(VirtualNode node) {

@@ -16,6 +16,7 @@
 #include <set>
 #include <string>
 
+#include "base/bounded_offload.h"
 #include "base/gate.h"
 #include "fs/checked_files.h"
 #include "fs/namespace.h"
@@ -47,13 +48,14 @@ class VirtualContents {
         texts_(std::move(texts)),
         client_dir_(std::move(client_dir)),
         places_(engine, std::move(saved_apps)),
+        looks_(engine.runtime(), "a look at local directories", std::chrono::seconds(2)),
         gate_(engine.runtime(), "contents") {}
 
   // Of a shuffle with more partitions than merge::kMostListed, partitions/ shows what `finder`
   // finds. Before the first request.
   void list_wide_by(PartitionFinder finder) { finder_ = std::move(finder); }
   // Ends what is under way by itself. Reactor.
-  [[nodiscard]] Task<void> close() { return gate_.close(); }
+  [[nodiscard]] Task<void> close();
   // A merged file was found to be damaged: what was checked before is checked again. Any thread.
   void check_again() { checked_.clear(); }
 
@@ -87,8 +89,6 @@ class VirtualContents {
   [[nodiscard]] uint64_t life_of(const VirtualNode& node) const;
   // What was learnt a moment ago, and not before a drop.
   [[nodiscard]] std::optional<Facts> recent_facts(const VirtualNode& node) const;
-  // Whether there is such a partition, after the answers that the plan was made of.
-  [[nodiscard]] Task<bool> exists(const merge::PartitionPlan& plan);
   [[nodiscard]] Task<Result<Facts>> learn(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> shuffle_exists(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> shuffle_facts(merge::ShuffleKey key);
@@ -129,6 +129,7 @@ class VirtualContents {
   CheckedFiles checked_;
   std::set<FileIdentity> being_checked_;  // reactor only
   std::atomic<uint32_t> drops_ = 0;       // through this mount
+  BoundedOffload looks_;
   Gate gate_;
 };
 

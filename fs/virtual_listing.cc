@@ -93,14 +93,17 @@ Task<Result<Listing>> VirtualContents::listing(VirtualNode directory) {
   switch (directory.kind) {
     case NodeKind::kShuffles: {
       const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
-      const auto here = co_await offload(engine_.runtime(), [this] { return places_.apps(); });
-      co_return Listing(directory, app_names(keys, here));
+      // While a disk hangs, without those that are empty.
+      const auto here = co_await looks_.run([this] { return places_.apps(); });
+      co_return Listing(directory, app_names(keys, here ? *here : std::vector<merge::AppId>()));
     }
     case NodeKind::kApp: {
       const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
-      const auto here = co_await offload(
-          engine_.runtime(), [this, &directory] { return places_.shuffles(directory.app); });
-      co_return Listing(directory, shuffle_names(keys, directory.app, here));
+      const auto here =
+          co_await looks_.run([this, app = directory.app] { return places_.shuffles(app); });
+      co_return Listing(
+          directory, shuffle_names(keys, directory.app,
+                                   here ? *here : std::vector<merge::ShuffleId>()));
     }
     case NodeKind::kPartitions: co_return co_await partition_listing(std::move(directory));
     default: co_return co_await peer_listing(std::move(directory));

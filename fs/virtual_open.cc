@@ -26,6 +26,11 @@ Result<VirtualContents::Opened> open_text(std::string text, const VirtualNode& n
   return VirtualContents::Opened{make_text_file(std::move(text)), std::nullopt};
 }
 
+// What may be with a node that does not answer is there: its reads say what is missing.
+bool exists(const merge::PartitionPlan& plan) {
+  return plan.known || plan.incomplete || !plan.blocks.empty();
+}
+
 std::string index_text(const merge::PartitionPlan& plan) {
   const std::vector<std::byte> bytes = merge::render_index_view(plan);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -38,19 +43,19 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
     case NodeKind::kPartition: {
       merge::PartitionPlan plan =
           co_await engine_.catalog().plan_for_reading(node.key(), node.partition);
-      if (!co_await exists(plan)) co_return missing(node);
+      if (!exists(plan)) co_return missing(node);
       co_return co_await open_plan(std::move(plan), Passed::kChecked);
     }
     case NodeKind::kMerged: {
       merge::PartitionPlan plan =
           co_await engine_.catalog().merged_plan(node.key(), node.partition);
-      if (!co_await exists(plan)) co_return missing(node);
+      if (!exists(plan)) co_return missing(node);
       co_return co_await open_plan(std::move(plan), Passed::kUnchecked);
     }
     case NodeKind::kIndex: {
       const merge::PartitionPlan plan =
           co_await engine_.catalog().merged_plan(node.key(), node.partition);
-      if (!co_await exists(plan)) co_return missing(node);
+      if (!exists(plan)) co_return missing(node);
       co_return open_text(index_text(plan), node);
     }
     case NodeKind::kStatus:

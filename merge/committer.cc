@@ -446,9 +446,21 @@ bool Committer::scan_unread() {
     for (auto& [data_dir, why] : unread_) why = kBeingScanned;
     unread = unread_;
   }
+  for (const auto& [data_dir, why] : unread) learn_lives(data_dir);
   for (const auto& [data_dir, why] : unread) scan_disk(data_dir);
   const MutexLock lock(unread_mu_);
   return unread_.empty();
+}
+
+// The table may have been lost with its disk. A directory of a life was made after the drop that
+// began that life.
+void Committer::learn_lives(const std::string& data_dir) {
+  const auto list = [this](const std::string& directory) { return list_for_scan(directory); };
+  for (const LifePlace& place : places_below({data_dir}, "maps", list)) {
+    if (place.life <= parts_.table.life_of(place.shuffle)) continue;
+    parts_.table.dropped({place.shuffle.app, place.shuffle.shuffle, place.life});
+    (void)discard_dropped(place.shuffle);
+  }
 }
 
 void Committer::scan_disk(const std::string& data_dir) {

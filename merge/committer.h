@@ -97,6 +97,7 @@ class Committer final : public CommitSink {
   // Nothing: of any shuffle.
   void post_look(std::optional<ShuffleId> shuffle, std::function<void()> look);
   void look_at_spark_file(const std::string& path, bool is_scan);
+  void learn_lives(const std::string& data_dir);
   void scan_disk(const std::string& data_dir);
   void scan_tree(const std::string& directory);
   // A directory as the scan sees it. One that is not there is empty.

@@ -284,6 +284,7 @@ Task<void> Engine::stop() {
   if (impl_->announcer) co_await impl_->announcer->close();
   if (impl_->catalog) co_await impl_->catalog->close();
   co_await impl_->gate.close();
+  if (impl_->node) co_await impl_->node->close();
   (void)co_await offload(impl_->runtime, [this]() -> Status {
     impl_->store.stop_holding();
     return ok();

@@ -18,6 +18,7 @@ constexpr auto kReadTimeout = std::chrono::seconds(5);
 
 LocalNode::LocalNode(const Parts& parts)
     : parts_(parts),
+      looks_(parts_.runtime, "a look at merged partitions", std::chrono::seconds(2)),
       merged_blocks_(
           parts_.metrics.counter("shufflefs_merge_blocks_total", "Blocks merged on this node.")),
       merged_bytes_(
@@ -232,8 +233,8 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   ShuffleInfo info;
   parts_.table.describe(shuffle, info);
   info.owner = parts_.owners.find(shuffle.app);
-  const MergedTotals totals =
-      co_await offload(parts_.runtime, [&] { return parts_.store.totals(shuffle); });
+  CO_TRY_ASSIGN(const MergedTotals totals,
+                co_await looks_.run([&store = parts_.store, shuffle] { return store.totals(shuffle); }));
   info.merged_partitions = totals.partitions;
   info.merged_blocks = totals.blocks;
   info.merged_bytes = totals.bytes;

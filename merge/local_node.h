@@ -10,6 +10,7 @@
 
 #include "base/byte_budget.h"
 #include "base/metrics.h"
+#include "base/bounded_offload.h"
 #include "merge/announcer.h"
 #include "merge/block_lengths.h"
 #include "merge/cluster.h"
@@ -66,6 +67,9 @@ class LocalNode final : public NodeApi {
   // The node is about to leave: it takes no pushes.
   void set_draining(bool draining) { is_draining_ = draining; }
 
+  // Waits for what a disk is late with.
+  [[nodiscard]] Task<void> close() { return looks_.close(); }
+
   // This node's map output has ended: takes it out of what is merged here.
   Task<void> forget(MapOutputRef output);
 
@@ -89,6 +93,7 @@ class LocalNode final : public NodeApi {
   void forget_owner(const AppId& app) const;
 
   Parts parts_;
+  BoundedOffload looks_;
   Reporter reporter_;
   const Cluster* cluster_ = nullptr;
   Announcer* announcer_ = nullptr;

@@ -169,6 +169,9 @@ bool World::put_files(SimNode& node, WrittenMap& written) {
   }
   const auto place = commits.generic_directory(written.shuffle, true);
   if (!place) return false;
+  // It has just joined, or has lost its disk, and nobody has told it yet of the drop before.
+  if (drops_.contains(written.shuffle) && place->ends_with("-0"))
+    written.uncertain_since_drop = true;
   const std::string name = std::to_string(number(written.map));
   if (random_.chance(0.5)) {  // a pair
     written.files = {*place + "/" + name + ".index", *place + "/" + name + ".data"};

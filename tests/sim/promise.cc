@@ -12,7 +12,10 @@ World::Reading World::begin_reading(SimNode& node, std::string kind,
   Reading reading{std::move(kind), shuffle, partition, node.name(), schedule_.steps(), {}, at_rest};
   reading.members = node.cluster().names();
   for (const WrittenMap* written : truth_.of(shuffle)) {
-    if (written->is_live()) reading.there.push_back(written->writing);
+    if (!written->is_live()) continue;
+    reading.there.push_back(written->writing);
+    for (const auto& [witness, ranges] : written->told)
+      reading.told[written->writing].insert(witness.first);
   }
   return reading;
 }
@@ -26,7 +29,7 @@ bool World::somebody_knows(const WrittenMap& written) const {
                              [&](const auto& who) { return !has_left_[who.first.first]; });
 }
 
-// Whether somebody who was told of it, or its origin, could be asked. Beyond that a reader cannot
+// Whether somebody who had been told of it, or its origin, could be asked. Beyond that a reader cannot
 // tell a node that has been cut off from one that is dead: what only nodes behind the cut know is
 // not in the read (docs/semantics.md, "What is not promised").
 bool World::was_reached(const Reading& reading, const WrittenMap& written) const {
@@ -36,9 +39,9 @@ bool World::was_reached(const Reading& reading, const WrittenMap& written) const
       return line.starts_with(name + ":");
     });
   };
-  return answered(written.origin) || std::ranges::any_of(written.told, [&](const auto& who) {
-           return answered(who.first.first);
-         });
+  const auto told = reading.told.find(written.writing);
+  return answered(written.origin) ||
+         (told != reading.told.end() && std::ranges::any_of(told->second, answered));
 }
 
 bool World::is_merged(const WrittenMap& written, merge::PartitionId partition) const {

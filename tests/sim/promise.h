@@ -17,6 +17,7 @@ struct World::Reading {
   bool at_rest = false;
   std::vector<merge::NodeName> members{};  // as the reader knew them
   std::vector<std::string> unreachable{};  // "node3: connection refused", from its plan
+  std::map<uint64_t, std::set<std::size_t>> told{};  // which nodes of each that was there
 };
 
 struct World::ReadBlock {

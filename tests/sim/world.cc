@@ -114,7 +114,7 @@ void World::add_node() {
   hooks.announced = [this](std::size_t to, const merge::AnnounceRequest& request) {
     for (const merge::AnnouncedMap& map : request.committed) {
       for (WrittenMap* written : truth_.find(map.shuffle, map.map)) {
-        if (written->removed_at) continue;
+        if (written->removed_at || nodes_[written->origin]->name() != request.origin) continue;
         auto& told = written->told[{to, nodes_[to]->incarnation()}];
         told.insert(told.begin(), map.ranges.begin(), map.ranges.end());
       }
