@@ -93,7 +93,7 @@ void World::read_everything() {
 void World::check_all_merged() {
   if (!scenario_.restart_at_end && !has_only_crashes(scenario_)) return;
   if (scenario_.restart_at_end && outcome_.chunks_given_up > 0 && drops_.empty() &&
-      scenario_.harms + scenario_.new_disks + scenario_.twins == 0)
+      scenario_.harms + scenario_.new_disks + scenario_.twins + scenario_.sick_disks == 0)
     violate(fmt::format("{} chunks were given up although nothing was wrong",
                         outcome_.chunks_given_up));
   for (const auto& [writing, written] : truth_.all()) {
