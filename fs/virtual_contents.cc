@@ -181,14 +181,16 @@ Task<Result<Facts>> VirtualContents::shuffle_exists(VirtualNode node) {
   const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
     return key.app == node.app && (node.kind == NodeKind::kApp || key.shuffle == node.shuffle);
   });
-  if (!exists) {
-    if (node.kind != NodeKind::kApp) co_return missing(node);
-    CO_TRY_ASSIGN(const bool has_app, co_await looks_.run([this, app = node.app] {
-                    return places_.has_app(app);
-                  }));
-    if (!has_app) co_return missing(node);
-  }
-  if (!places_.knows_owner_of(node.app)) {
+  struct Here {
+    bool has_app = false;
+    bool knows_owner = false;
+  };
+  // A writer waits for the disk: whoever makes the directory next needs it.
+  const Here here = co_await offload(engine_.runtime(), [this, &node] {
+    return Here{places_.has_app(node.app), places_.knows_owner_of(node.app)};
+  });
+  if (!exists && !(node.kind == NodeKind::kApp && here.has_app)) co_return missing(node);
+  if (!here.knows_owner) {
     for (const ShuffleKey& key : keys) {
       if (key.app != node.app) continue;
       const merge::ShuffleTotals totals = co_await engine_.catalog().totals(key);

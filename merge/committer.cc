@@ -48,13 +48,13 @@ Status Committer::claim(const MapOutput& output) const {
   return parts_.owners != nullptr ? parts_.owners->claim(output.shuffle.app, output.owner) : ok();
 }
 
-bool Committer::commit(Inspected inspected) {
+bool Committer::commit(Inspected inspected, std::optional<uint64_t> drops) {
   const MapOutput& output = inspected.output;
   if (const Status claimed = claim(output); !claimed) {
     refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
     return false;
   }
-  const auto done = parts_.table.committed(std::move(inspected.output), std::move(inspected.sizes));
+  const auto done = parts_.table.committed(std::move(inspected.output), std::move(inspected.sizes), drops);
   if (!done.output) return false;
   log_debug("map.committed", {{"shuffle", to_string(done.output->shuffle)},
                               {"map", number(done.output->map)},
@@ -108,7 +108,7 @@ std::optional<AppId> Committer::application_of(const std::string& path) {
   return std::nullopt;
 }
 
-void Committer::look_at_spark_file(const std::string& path, bool is_scan) {
+void Committer::look_at_spark_file(const std::string& path, std::optional<uint64_t> drops) {
   const auto name = parse_spark_name(name_of(path));
   if (!name) return;
   const auto app = application_of(path);
@@ -123,7 +123,7 @@ void Committer::look_at_spark_file(const std::string& path, bool is_scan) {
     const FileStamp& committed = name->is_index ? known->index_stamp : known->data_stamp;
     if (now && now->stamp == committed) return;
     // Nobody has renamed it there while we looked: it was changed behind our back.
-    if (is_scan) return parts_.table.lost(*known, path + " was changed after it was committed");
+    if (!drops) return parts_.table.lost(*known, path + " was changed after it was committed");
   }
   const auto [place, is_new] = halves_.try_emplace({shuffle, name->map});
   Halves& halves = place->second;
@@ -143,7 +143,7 @@ void Committer::look_at_spark_file(const std::string& path, bool is_scan) {
     return;
   }
   halves_.erase(place);
-  commit(*std::move(inspected));
+  commit(*std::move(inspected), drops);
 }
 
 void Committer::post_look(std::optional<ShuffleId> shuffle, std::function<void()> look) {
@@ -163,7 +163,9 @@ void Committer::post_look(std::optional<ShuffleId> shuffle, std::function<void()
 void Committer::spark_file_appeared(std::string path) {
   const auto name = parse_spark_name(name_of(path));
   if (!name) return;
-  post_look(name->shuffle, [this, path = std::move(path)] { look_at_spark_file(path, false); });
+  post_look(name->shuffle, [this, path = std::move(path), drops = parts_.table.drops_heard()] {
+    look_at_spark_file(path, drops);
+  });
 }
 
 void Committer::spark_file_removed(std::string path) {
@@ -188,7 +190,7 @@ void Committer::scan_tree(const std::string& directory) {
     if (entry.is_directory)
       scan_tree(path);
     else
-      look_at_spark_file(path, true);
+      look_at_spark_file(path, std::nullopt);
   }
 }
 

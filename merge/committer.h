@@ -96,7 +96,8 @@ class Committer final : public CommitSink {
 
   // Nothing: of any shuffle.
   void post_look(std::optional<ShuffleId> shuffle, std::function<void()> look);
-  void look_at_spark_file(const std::string& path, bool is_scan);
+  // `drops`: ShuffleTable::drops_heard() when it appeared; nothing: a scan has come upon it.
+  void look_at_spark_file(const std::string& path, std::optional<uint64_t> drops);
   void learn_lives(const std::string& data_dir);
   void scan_disk(const std::string& data_dir);
   void scan_tree(const std::string& directory);
@@ -113,7 +114,7 @@ class Committer final : public CommitSink {
   [[nodiscard]] Status claim(const MapOutput& output) const;
   // Whether anything was committed.
   bool look_at_generic(const ShuffleKey& shuffle, const std::string& name);
-  bool commit(Inspected inspected);
+  bool commit(Inspected inspected, std::optional<uint64_t> drops = {});
   void refuse(const ShuffleKey& shuffle, const std::string& what, const Error& error);
   void ended(const MapOutputRef& output);
 

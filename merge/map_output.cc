@@ -202,6 +202,7 @@ Result<Inspected> inspect_files(FileIo& io, const ShuffleKey& shuffle, MapId map
     inspected.sizes.add(static_cast<PartitionId>(i - 1), offsets[i] - offsets[i - 1]);
   output.partition_count = inspected.sizes.partition_count();
   output.total_bytes = inspected.sizes.total_bytes();
+  if (!data && output.total_bytes > 0) return data.error();
   if (data && data->uid != index.uid) {
     return make_error(Code::kInvalidArgument,
                       fmt::format("{} is of user {}, {} of user {}: a map output belongs to one "

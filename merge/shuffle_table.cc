@@ -135,13 +135,35 @@ void ShuffleTable::collapse(Shuffle& shuffle) {
   shuffle.all_ended_news = add_news({News::Kind::kAllEnded, shuffle.key, {}, false});
 }
 
-ShuffleTable::Committed ShuffleTable::committed(MapOutput output, BlockSizes sizes) {
+uint64_t ShuffleTable::drops_heard() const {
+  const MutexLock lock(mu_);
+  return drops_heard_;
+}
+
+bool ShuffleTable::was_dropped_since(const ShuffleKey& key, uint64_t drops) const {
+  const auto is_later = [&](const TableLog::Name& name) {
+    mu_.assert_held();
+    const auto it = lives_.find(name);
+    return it != lives_.end() && it->second.heard_as > drops;
+  };
+  return is_later({key.app, std::nullopt}) || is_later(log_name(key));
+}
+
+ShuffleTable::Committed ShuffleTable::committed(MapOutput output, BlockSizes sizes,
+                                                std::optional<uint64_t> drops) {
   const MutexLock lock(mu_);
   Shuffle& of = shuffle(output.shuffle);
   Committed done;
   if (const auto remains = of.remains.find(output.index_path); remains != of.remains.end()) {
     if (remains->second.output.index_stamp == output.index_stamp) return done;
     forget_remains(output.index_path);
+  }
+  if (drops && was_dropped_since(output.shuffle, *drops)) {
+    output.commit = clock_.tick();
+    output.life = of.life - 1;  // an earlier one; nobody asks which
+    record(of, CommittedRecord{output}, output.commit);
+    keep_remains(of, output);
+    return done;
   }
   const auto before = of.local.find(output.map);
   if (before != of.local.end()) {
@@ -429,6 +451,7 @@ std::vector<MapOutputRef> ShuffleTable::dropped(const DroppedName& name) {
   if (name.life <= life.life) return {};
   news_.erase(life.news);
   life.life = name.life;
+  life.heard_as = ++drops_heard_;
   life.news = add_news(
       {News::Kind::kDropped, {name.app, name.shuffle.value_or(ShuffleId{})}, {}, !name.shuffle});
   log_.append(log, encode_record(LifeRecord{name.life}), name.life);

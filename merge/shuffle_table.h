@@ -61,8 +61,12 @@ class ShuffleTable {
     MapOutputRef replaced;  // an earlier commit of the map id
   };
   // The files are there. Not new: they are those of a map output that is known, or of one that has
-  // ended and whose files remain.
-  Committed committed(MapOutput output, BlockSizes sizes);
+  // ended and whose files remain. `drops`: drops_heard() when the files appeared. What appeared
+  // before a drop was heard of is of the life that ended, however late it was looked at: it is not
+  // new either. Nothing: it is not known when.
+  Committed committed(MapOutput output, BlockSizes sizes, std::optional<uint64_t> drops = {});
+  // How many drops this process has heard of.
+  [[nodiscard]] uint64_t drops_heard() const;
   MapOutputRef removed(const ShuffleKey& shuffle, MapId map);
   // Of the map output whose data or index file this is; nothing if there is none.
   MapOutputRef file_removed(const std::string& path);
@@ -200,6 +204,7 @@ class ShuffleTable {
   struct Life {
     uint64_t life = 0;
     uint64_t news = 0;
+    uint64_t heard_as = 0;  // its number among the drops_heard_
   };
   struct FileOf {
     ShuffleKey shuffle;
@@ -207,6 +212,7 @@ class ShuffleTable {
   };
 
   Shuffle& shuffle(const ShuffleKey& key) REQUIRES(mu_);
+  [[nodiscard]] bool was_dropped_since(const ShuffleKey& shuffle, uint64_t drops) const REQUIRES(mu_);
   [[nodiscard]] const Shuffle* look(const ShuffleKey& key) const REQUIRES(mu_);
   [[nodiscard]] Local* local(const MapOutput& output) REQUIRES(mu_);
   [[nodiscard]] const Local* local(const MapOutput& output) const REQUIRES(mu_);
@@ -250,6 +256,7 @@ class ShuffleTable {
   mutable Mutex mu_;
   std::map<ShuffleKey, std::unique_ptr<Shuffle>> shuffles_ GUARDED_BY(mu_);
   std::map<TableLog::Name, Life> lives_ GUARDED_BY(mu_);
+  uint64_t drops_heard_ GUARDED_BY(mu_) = 0;
   std::map<uint64_t, NewsRef> news_ GUARDED_BY(mu_);  // in the order of events
   uint64_t last_news_ GUARDED_BY(mu_) = 0;
   std::unordered_map<std::string, FileOf, SeededHash> by_path_ GUARDED_BY(mu_);

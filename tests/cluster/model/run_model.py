@@ -5,6 +5,7 @@ import collections
 import errno
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -145,6 +146,9 @@ def start_cluster():
         members = [f"{node['name']}={node['address']}:{node['peer_port']}" for node in cluster.nodes]
         for node in range(NODES):
             cluster.stop(node)
+            # Nobody may have met the one that is to join.
+            shutil.rmtree(cluster.nodes[node]["data"])
+            os.mkdir(cluster.nodes[node]["data"])
             cluster.set_option(node, "--members", ",".join(members[:-1] if node < NODES - 1 else [members[0], members[-1]]))
         for node in range(NODES - 1):
             cluster.restart(node)
