@@ -1,5 +1,6 @@
 #include "merge/engine.h"
 
+#include <set>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -157,6 +158,11 @@ struct Engine::Impl {
   Task<void> rescan() {
     while (true) {
       co_await sleep_for(runtime, std::chrono::seconds(5));
+      std::set<NodeName> down;
+      for (const PeerHealth& peer : cluster->health()) {
+        if (!peer.up && !peer.self) down.insert(peer.name);
+      }
+      table.set_down(std::move(down));
       const bool found = co_await offload(runtime, [&] {
         committer.scan_unread();
         return table.look_for_lost();

@@ -404,18 +404,28 @@ void ShuffleTable::told_whole_by(const NodeName& origin) {
   if (heard_.insert(origin).second) heard_is_unwritten_ = true;
 }
 
+void ShuffleTable::set_down(std::set<NodeName> down) {
+  const MutexLock lock(mu_);
+  if (down == down_) return;
+  down_ = std::move(down);
+  heard_is_unwritten_ = true;
+}
+
 Status ShuffleTable::flush() {
   // Those of now: what others tell from here on may not be in the log before the next flush.
-  std::string names;
+  std::optional<std::string> names;
   {
     const MutexLock lock(mu_);
     if (std::exchange(heard_is_unwritten_, false)) {
-      for (const NodeName& name : heard_) names += name.str() + "\n";
+      names.emplace();
+      for (const NodeName& name : heard_) {
+        if (down_.contains(name)) *names += name.str() + "\n";
+      }
     }
   }
   Status written = log_.flush();
-  if (names.empty()) return written;
-  if (written) written = replace_file(io_, heard_path_, std::as_bytes(std::span(names)));
+  if (!names) return written;
+  if (written) written = replace_file(io_, heard_path_, std::as_bytes(std::span(*names)));
   if (written) return ok();
   const MutexLock lock(mu_);
   heard_is_unwritten_ = true;

@@ -87,8 +87,12 @@ class ShuffleTable {
   // A block of it was pushed here, perhaps before it is announced.
   void pushed(const ShuffleKey& shuffle, const NodeName& origin, MapId map, const CommitId& id);
 
-  // The node has told everything that it had to tell.
+  // The node has told everything that it had to tell. A restart forgets it: the node may have
+  // committed meanwhile, and be gone before it tells us. Of one that was down all the time it is
+  // kept.
   void told_whole_by(const NodeName& origin);
+  // Who is down, as far as this node knows.
+  void set_down(std::set<NodeName> down);
   // Who of these has not, since this table was begun.
   [[nodiscard]] std::vector<NodeName> unheard(const std::vector<NodeName>& members) const;
 
@@ -267,6 +271,7 @@ class ShuffleTable {
   uint64_t told_ GUARDED_BY(mu_) = 0;
   uint64_t lost_ GUARDED_BY(mu_) = 0;
   std::set<NodeName> heard_ GUARDED_BY(mu_);  // have told everything
+  std::set<NodeName> down_ GUARDED_BY(mu_);
   bool heard_is_unwritten_ GUARDED_BY(mu_) = false;
 };
 

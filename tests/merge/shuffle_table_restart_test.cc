@@ -224,7 +224,7 @@ TEST_CASE("what was lost, cut or has changed while the node was away is noticed 
   CHECK_FALSE(is_over(world.table(), kShuffle, 2, gone->commit, TableWorld::self(), 0));
 }
 
-TEST_CASE("who has told everything is known after a restart, as is what was told") {
+TEST_CASE("a restart remembers who had told everything and was down, as what was told") {
   TableWorld world;
   const std::vector<NodeName> members = {TableWorld::self(), kOther, node("n3")};
   CHECK(world.table().unheard(members) == std::vector{kOther, node("n3")});
@@ -237,7 +237,17 @@ TEST_CASE("who has told everything is known after a restart, as is what was told
   world.table().announced(kOther, announced(kShuffle, 1, 10));
   world.table().told_whole_by(kOther);
   world.flush_and_restart();
+  // It was up, and may commit while this node is away.
+  CHECK(world.table().unheard(members).size() == 2);
+  CHECK(describe(world.table(), kShuffle).heard.size() == 1);
+  world.table().told_whole_by(kOther);
+  world.table().set_down({kOther, node("n3")});
+  world.flush_and_restart();
   CHECK(world.table().unheard(members) == std::vector{node("n3")});
+  // It is back.
+  world.table().set_down({});
+  world.flush_and_restart();
+  CHECK(world.table().unheard(members).size() == 2);
   CHECK(describe(world.table(), kShuffle).heard.size() == 1);
 }
 

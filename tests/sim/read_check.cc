@@ -224,20 +224,25 @@ Task<void> World::read_as_spark(World& world, SimNode& node, merge::ShuffleKey s
         [&](const WrittenMap* other) { return other != &wanted && !other->removed_at; });
     if (length == 0 || has_rivals) continue;
     std::optional<std::string> block;
+    std::string why;
     const auto record = merged.find(wanted.map);
     if (record != merged.end()) {
       const auto bytes = co_await read_range(stream, record->second.offset, record->second.length);
       if (bytes && crc32c(std::as_bytes(std::span(*bytes))) == record->second.crc) block = *bytes;
     }
     const auto origin = node.cluster().node(world.nodes_[wanted.origin]->name());
-    if (!block && origin) {
+    if (!block && !origin) continue;  // Spark has its address from elsewhere
+    if (!block) {
       const auto bytes = co_await read_at_origin(origin, shuffle, wanted.map, partition,
                                                  static_cast<uint32_t>(length));
-      if (bytes) block = std::string(text_of(*bytes));
+      if (bytes)
+        block = std::string(text_of(*bytes));
+      else
+        why = bytes.error().message;
     }
     if (!wanted.is_live()) continue;
     if (!block) {  // a fetch failure: the stage is run again
-      world.failed(reading, fmt::format("map {} cannot be fetched", number(wanted.map)),
+      world.failed(reading, fmt::format("map {} cannot be fetched: {}", number(wanted.map), why),
                    !world.can_be_had(wanted, partition));
       continue;
     }
