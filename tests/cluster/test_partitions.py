@@ -6,7 +6,7 @@ import os
 import threading
 import unittest
 
-from shuffle_cluster import Cluster, make_blocks, maps_in
+from shuffle_cluster import Cluster, make_blocks, maps_in, until
 
 MAPS = 60
 PARTITIONS = 37
@@ -145,9 +145,16 @@ class Partitions(unittest.TestCase):
     def test_with_a_node_that_never_started(self):
         with Cluster(3, leave_down=["node3"]) as cluster:
             self.write_maps(cluster, [0, 1])
-            self.check_all(cluster, [0, 1])
             done = cluster.run(1, "wait", SHUFFLE, "--maps", str(MAPS), "--timeout", "60s")
             self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+            # Nobody knows what it has, until somebody says that it does not count.
+            with self.assertRaises(OSError) as failed:
+                cluster.read_partition(0, SHUFFLE, 0)
+            self.assertEqual(failed.exception.errno, errno.EIO)
+            forgotten = cluster.run(0, "forget", "node3")
+            self.assertEqual(forgotten.returncode, 0, forgotten.stdout + forgotten.stderr)
+            until(lambda: "node3" not in os.listdir(cluster.path(1, "nodes")), "all have forgotten it")
+            self.check_all(cluster, [0, 1])
             self.assertIn("node3", done.stdout + done.stderr)
             self.check_all(cluster, [1])
 

@@ -265,7 +265,8 @@ class TestReplacedNames(Mounted):
         errors, path = set(), f"{self.places()[0]}/f"
         put(path, b"0")
         self.while_another(self.unlink_and_create, path, errors, 5_000)
-        self.assertLessEqual(errors, {"ENOENT"})
+        # The kernel looks the name up again once when it was unlinked before its open; twice in a row is ESTALE.
+        self.assertLessEqual(errors, {"ENOENT", "ESTALE"})
 
     def test_what_was_replaced_is_closed(self):
         before, path = self.node.descriptors(), f"{self.places()[0]}/f"
