@@ -101,9 +101,8 @@ Task<Result<Listing>> VirtualContents::listing(VirtualNode directory) {
       const std::vector<ShuffleKey> keys = co_await engine_.catalog().shuffles();
       const auto here =
           co_await looks_.run([this, app = directory.app] { return places_.shuffles(app); });
-      co_return Listing(
-          directory, shuffle_names(keys, directory.app,
-                                   here ? *here : std::vector<merge::ShuffleId>()));
+      co_return Listing(directory, shuffle_names(keys, directory.app,
+                                                 here ? *here : std::vector<merge::ShuffleId>()));
     }
     case NodeKind::kPartitions: co_return co_await partition_listing(std::move(directory));
     default: co_return co_await peer_listing(std::move(directory));

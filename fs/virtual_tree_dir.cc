@@ -60,8 +60,8 @@ void VirtualTree::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mod
   if (!may_make) {
     const auto facts = node ? contents_.facts_now(*node) : std::nullopt;
     bool is_there = facts && *facts;
-    // The kernel may still know a shuffle that was dropped elsewhere a moment ago: mkdir -p makes it
-    // anew, as it does once the kernel has forgotten it.
+    // The kernel may still know a shuffle that was dropped elsewhere a moment ago: mkdir -p makes
+    // it anew, as it does once the kernel has forgotten it.
     if (!is_there && node && node->kind == NodeKind::kMaps) {
       const fuse_ctx* caller = fuse_req_ctx(reply.request());
       const Status made = contents_.places().make_shuffle(node->key(), {caller->uid, caller->gid});

@@ -54,7 +54,8 @@ bool Committer::commit(Inspected inspected, std::optional<uint64_t> drops) {
     refuse(output.shuffle, fmt::format("map {}", number(output.map)), claimed.error());
     return false;
   }
-  const auto done = parts_.table.committed(std::move(inspected.output), std::move(inspected.sizes), drops);
+  const auto done =
+      parts_.table.committed(std::move(inspected.output), std::move(inspected.sizes), drops);
   if (!done.output) return false;
   log_debug("map.committed", {{"shuffle", to_string(done.output->shuffle)},
                               {"map", number(done.output->map)},

@@ -1,10 +1,10 @@
 #include "merge/engine.h"
 
-#include <set>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
+#include <set>
 
 #include "base/escape.h"
 #include "base/log.h"

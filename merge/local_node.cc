@@ -233,8 +233,9 @@ Task<Result<ShuffleInfo>> LocalNode::shuffle_info(ShuffleKey shuffle) {
   ShuffleInfo info;
   parts_.table.describe(shuffle, info);
   info.owner = parts_.owners.find(shuffle.app);
-  CO_TRY_ASSIGN(const MergedTotals totals,
-                co_await looks_.run([&store = parts_.store, shuffle] { return store.totals(shuffle); }));
+  CO_TRY_ASSIGN(const MergedTotals totals, co_await looks_.run([&store = parts_.store, shuffle] {
+    return store.totals(shuffle);
+  }));
   info.merged_partitions = totals.partitions;
   info.merged_blocks = totals.blocks;
   info.merged_bytes = totals.bytes;

@@ -8,9 +8,9 @@
 #include <map>
 #include <memory>
 
+#include "base/bounded_offload.h"
 #include "base/byte_budget.h"
 #include "base/metrics.h"
-#include "base/bounded_offload.h"
 #include "merge/announcer.h"
 #include "merge/block_lengths.h"
 #include "merge/cluster.h"

@@ -216,7 +216,8 @@ class ShuffleTable {
   };
 
   Shuffle& shuffle(const ShuffleKey& key) REQUIRES(mu_);
-  [[nodiscard]] bool was_dropped_since(const ShuffleKey& shuffle, uint64_t drops) const REQUIRES(mu_);
+  [[nodiscard]] bool was_dropped_since(const ShuffleKey& shuffle, uint64_t drops) const
+      REQUIRES(mu_);
   [[nodiscard]] const Shuffle* look(const ShuffleKey& key) const REQUIRES(mu_);
   [[nodiscard]] Local* local(const MapOutput& output) REQUIRES(mu_);
   [[nodiscard]] const Local* local(const MapOutput& output) const REQUIRES(mu_);

@@ -29,15 +29,14 @@ bool World::somebody_knows(const WrittenMap& written) const {
                              [&](const auto& who) { return !has_left_[who.first.first]; });
 }
 
-// Whether somebody who had been told of it, or its origin, could be asked. Beyond that a reader cannot
-// tell a node that has been cut off from one that is dead: what only nodes behind the cut know is
-// not in the read (docs/semantics.md, "What is not promised").
+// Whether somebody who had been told of it, or its origin, could be asked. Beyond that a reader
+// cannot tell a node that has been cut off from one that is dead: what only nodes behind the cut
+// know is not in the read (docs/semantics.md, "What is not promised").
 bool World::was_reached(const Reading& reading, const WrittenMap& written) const {
   const auto answered = [&](std::size_t index) {
     const std::string& name = nodes_[index]->name().str();
-    return std::ranges::none_of(reading.unreachable, [&](const std::string& line) {
-      return line.starts_with(name + ":");
-    });
+    return std::ranges::none_of(
+        reading.unreachable, [&](const std::string& line) { return line.starts_with(name + ":"); });
   };
   const auto told = reading.told.find(written.writing);
   return answered(written.origin) ||

@@ -15,8 +15,8 @@ struct World::Reading {
   uint64_t began = 0;           // in steps
   std::vector<uint64_t> there;  // writings that were there, with or without bytes
   bool at_rest = false;
-  std::vector<merge::NodeName> members{};  // as the reader knew them
-  std::vector<std::string> unreachable{};  // "node3: connection refused", from its plan
+  std::vector<merge::NodeName> members{};            // as the reader knew them
+  std::vector<std::string> unreachable{};            // "node3: connection refused", from its plan
   std::map<uint64_t, std::set<std::size_t>> told{};  // which nodes of each that was there
 };
 
