@@ -120,6 +120,7 @@ Status ShuffleTable::load_heard() {
        split({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, '\n')) {
     if (auto name = NodeName::parse(line)) heard_.insert(*std::move(name));
   }
+  down_ = heard_;  // until somebody says otherwise
   return ok();
 }
 
