@@ -6,6 +6,7 @@ can be broken in between. To be used by the Python of scripts/spark-setup.
 
 import collections
 import contextlib
+import glob
 import os
 import shutil
 import signal
@@ -190,8 +191,8 @@ class ClientApp:
         """[(node number, partition, path of its data file)] of what is merged."""
         found = []
         for number, node in enumerate(self.cluster.nodes):
-            directory = os.path.join(self.cluster.directory, node["name"], "data", "merged", self.app, str(shuffle))
-            if os.path.isdir(directory):
-                found += [(number, int(name.split(".")[0]), os.path.join(directory, name))
-                          for name in os.listdir(directory) if name.endswith(".data")]
+            data = os.path.join(self.cluster.directory, node["name"], "data")
+            # <shuffle>-<life> holds what is merged of one life of the name
+            found += [(number, int(os.path.basename(path).split(".")[0]), path)
+                      for path in glob.glob(f"{data}/merged/{self.app}/{shuffle}-*/*.data")]
         return sorted(found, key=lambda entry: entry[1])
