@@ -34,9 +34,12 @@ bool World::somebody_knows(const WrittenMap& written) const {
 // know is not in the read (docs/semantics.md, "What is not promised").
 bool World::was_reached(const Reading& reading, const WrittenMap& written) const {
   const auto answered = [&](std::size_t index) {
-    const std::string& name = nodes_[index]->name().str();
-    return std::ranges::none_of(
-        reading.unreachable, [&](const std::string& line) { return line.starts_with(name + ":"); });
+    const merge::NodeName& name = nodes_[index]->name();
+    // Who has left answers nobody, nor does one that the reader does not know.
+    if (has_left_[index] || !std::ranges::binary_search(reading.members, name)) return false;
+    return std::ranges::none_of(reading.unreachable, [&](const std::string& line) {
+      return line.starts_with(name.str() + ":");
+    });
   };
   const auto told = reading.told.find(written.writing);
   return answered(written.origin) ||
