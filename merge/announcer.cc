@@ -48,12 +48,10 @@ std::vector<PartitionBits> candidate_bits(const Placement& placement,
 Announcer::Announcer(Runtime& runtime, FileIo& io, Metrics& metrics, Cluster& cluster,
                      ShuffleTable& table, PlacementCache& placements)
     : runtime_(runtime),
-      io_(io),
       cluster_(cluster),
       table_(table),
       placements_(placements),
-      index_reads_(metrics.counter("shufflefs_index_reads_total",
-                                   "Indexes of map outputs that were read as a whole.")),
+      sizes_(runtime, io, metrics, table),
       gate_(runtime, "announcer") {
   add_members();
   placed_ = members_;
@@ -140,14 +138,6 @@ Task<void> Announcer::watch_members() {
   }
 }
 
-Task<Result<BlockSizesRef>> Announcer::sizes_of(MapOutputRef output) {
-  if (BlockSizesRef kept = table_.sizes_of(*output)) co_return kept;
-  index_reads_.add();
-  auto read = co_await offload(runtime_, [this, &output] { return read_sizes(io_, *output); });
-  if (!read) co_return read.error();
-  co_return std::make_shared<const BlockSizes>(*std::move(read));
-}
-
 Task<Announcer::Message> Announcer::make_message(NodeName node,
                                                  std::vector<ShuffleTable::News> batch) {
   Message message;
@@ -173,7 +163,7 @@ Task<Announcer::Message> Announcer::make_message(NodeName node,
     AnnouncedMap announced{output.shuffle,         output.map, output.commit, output.life,
                            output.partition_count, {},         output.owner};
     if (output.partition_count > 0) {
-      const auto sizes = co_await sizes_of(news.output);
+      const auto sizes = co_await sizes_.of(news.output);
       if (sizes) {
         const auto placement = placements_.get(output.shuffle, output.partition_count);
         announced.ranges =

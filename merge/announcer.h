@@ -15,6 +15,7 @@
 #include "base/gate.h"
 #include "base/metrics.h"
 #include "merge/cluster.h"
+#include "merge/output_sizes.h"
 #include "merge/placement_cache.h"
 #include "merge/shuffle_table.h"
 
@@ -57,16 +58,14 @@ class Announcer {
   void add_members();
   Task<void> run(NodeName node, std::shared_ptr<Peer> peer);
   Task<Message> make_message(NodeName node, std::vector<ShuffleTable::News> batch);
-  Task<Result<BlockSizesRef>> sizes_of(MapOutputRef output);
   Task<void> watch_members();
   [[nodiscard]] uint64_t told_to_all() const;
 
   Runtime& runtime_;
-  FileIo& io_;
   Cluster& cluster_;
   ShuffleTable& table_;
   PlacementCache& placements_;
-  Counter& index_reads_;
+  OutputSizes sizes_;
   std::map<NodeName, std::shared_ptr<Peer>> peers_;
   std::vector<Timer*> waiting_;    // in tell_now()
   std::vector<NodeName> members_;  // sorted

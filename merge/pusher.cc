@@ -15,8 +15,7 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
       placements_(placements),
       options_(options),
       readers_(runtime, options.readers),
-      index_reads_(metrics.counter("shufflefs_index_reads_total",
-                                   "Indexes of map outputs that were read as a whole.")),
+      sizes_(runtime, io, metrics, table),
       pushed_bytes_(metrics.counter("shufflefs_push_bytes_total",
                                     "Bytes of blocks that an owner acknowledged as merged.")),
       pushed_blocks_(metrics.counter("shufflefs_push_blocks_total",
@@ -109,19 +108,11 @@ Task<void> Pusher::plan_all() {
   }
 }
 
-Task<Result<BlockSizesRef>> Pusher::sizes_of(MapOutputRef output) {
-  if (BlockSizesRef kept = table_.sizes_of(*output)) co_return kept;
-  index_reads_.add();
-  auto read = co_await offload(runtime_, [this, &output] { return read_sizes(io_, *output); });
-  if (!read) co_return read.error();
-  co_return std::make_shared<const BlockSizes>(*std::move(read));
-}
-
 Task<void> Pusher::plan_one(Submission submission) {
   const MapOutputRef& output = submission.output;
   if (!is_current(*output)) co_return;
   const ShuffleKey& shuffle = output->shuffle;
-  const auto sizes = co_await sizes_of(output);
+  const auto sizes = co_await sizes_.of(output);
   if (!is_current(*output)) co_return;  // it has ended while we looked
   if (!sizes && submission.only) co_return;
   if (!sizes) {

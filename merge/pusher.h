@@ -31,6 +31,7 @@
 #include "merge/cluster.h"
 #include "merge/engine_options.h"
 #include "merge/engine_status.h"
+#include "merge/output_sizes.h"
 #include "merge/placement_cache.h"
 #include "merge/push_message.h"
 #include "merge/push_queue.h"
@@ -83,7 +84,6 @@ class Pusher {
   Task<Result<PushReply>> exchange(NodeName name, PushMessage& message,
                                    std::vector<PushChunk> chunks, uint64_t bytes);
 
-  Task<Result<BlockSizesRef>> sizes_of(MapOutputRef output);
   [[nodiscard]] bool is_current(const MapOutput& output) const { return table_.is_current(output); }
   void enqueue(const NodeName& name, PushChunk chunk, Duration delay);
   void settle(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
@@ -108,7 +108,7 @@ class Pusher {
   PlacementCache& placements_;
   const PushOptions options_;
   ByteBudget readers_;  // of turns, not of bytes
-  Counter& index_reads_;
+  OutputSizes sizes_;
   Counter& pushed_bytes_;
   Counter& pushed_blocks_;
   Counter& messages_;
