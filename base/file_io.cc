@@ -153,13 +153,8 @@ class PosixFileIo final : public FileIo {
     const Fd fd = open_resolved(path, O_PATH | O_NOFOLLOW);
     if (!fd || ::fstat(fd.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
     const FileStamp stamp = stamp_of(st);
-    return FileInfo{stamp.size,
-                    S_ISDIR(st.st_mode),
-                    S_ISREG(st.st_mode),
-                    stamp.modified_ns / 1'000'000,
-                    st.st_uid,
-                    st.st_gid,
-                    stamp};
+    return FileInfo{stamp.size, S_ISDIR(st.st_mode), S_ISREG(st.st_mode),
+                    st.st_uid,  st.st_gid,           stamp};
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {

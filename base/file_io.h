@@ -58,7 +58,6 @@ struct FileInfo {
   uint64_t size = 0;
   bool is_directory = false;
   bool is_regular = false;
-  uint64_t modified_ms = 0;  // since 1970
   uint32_t uid = 0;
   uint32_t gid = 0;
   FileStamp stamp{};

@@ -175,7 +175,6 @@ Result<FileInfo> SimDisk::stat(const std::string& path) {
   info.size = info.stamp.size;
   info.is_directory = inode->is_directory;
   info.is_regular = !inode->is_directory;
-  info.modified_ms = inode->modified_ms;
   return info;
 }
 
