@@ -110,16 +110,19 @@ bool ShuffleTable::forget_remains(const std::string& index_path) {
   return true;
 }
 
-// The tombstone of an own map output.
-void ShuffleTable::bury(Shuffle& shuffle, const MapOutput& output, bool files_remain) {
+// Ends an own map output, if there is one, and leaves a tombstone.
+MapOutputRef ShuffleTable::bury(Shuffle& shuffle, MapId map, bool files_remain) {
+  MapOutputRef output = end_local(shuffle, map, files_remain);
+  if (!output) return nullptr;
   Tombstones& own = shuffle.ended[self_tag_];
   own.origin = self_;
-  own.maps[output.map] = output.commit;
-  uint64_t& news = shuffle.ended_news[output.map];
+  own.maps[map] = output->commit;
+  uint64_t& news = shuffle.ended_news[map];
   news_.erase(news);
-  news = add_news({News::Kind::kEnded, shuffle.key, output.map, false});
-  shuffle.last_number = std::max(shuffle.last_number, output.commit);
-  record(shuffle, EndedRecord{output.map, output.commit, files_remain}, 0);
+  news = add_news({News::Kind::kEnded, shuffle.key, map, false});
+  shuffle.last_number = std::max(shuffle.last_number, output->commit);
+  record(shuffle, EndedRecord{map, output->commit, files_remain}, 0);
+  return output;
 }
 
 // With the last own map output its tombstones become one number.
@@ -173,8 +176,7 @@ ShuffleTable::Committed ShuffleTable::committed(MapOutput output, BlockSizes siz
                       known.index_stamp == output.index_stamp;
     if (same) return done;
     const bool elsewhere = known.index_path != output.index_path;
-    done.replaced = end_local(of, output.map, elsewhere);
-    bury(of, *done.replaced, elsewhere);
+    done.replaced = bury(of, output.map, elsewhere);
   }
   output.commit = clock_.tick();
   output.life = of.life;
@@ -194,10 +196,8 @@ ShuffleTable::Committed ShuffleTable::committed(MapOutput output, BlockSizes siz
 MapOutputRef ShuffleTable::removed(const ShuffleKey& key, MapId map) {
   const MutexLock lock(mu_);
   Shuffle& of = shuffle(key);
-  MapOutputRef output = end_local(of, map, false);
-  if (!output) return nullptr;
-  bury(of, *output, false);
-  collapse(of);
+  MapOutputRef output = bury(of, map, false);
+  if (output) collapse(of);
   return output;
 }
 
@@ -225,11 +225,7 @@ std::vector<MapOutputRef> ShuffleTable::directory_left(const std::string& direct
       if (local.output->index_path.starts_with(below) || local.output->data_path.starts_with(below))
         maps.push_back(map);
     }
-    for (const MapId map : maps) {
-      MapOutputRef output = end_local(*of, map, true);
-      bury(*of, *output, true);
-      ended.push_back(std::move(output));
-    }
+    for (const MapId map : maps) ended.push_back(bury(*of, map, true));
     if (!maps.empty()) collapse(*of);
   }
   return ended;

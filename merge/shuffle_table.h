@@ -229,7 +229,7 @@ class ShuffleTable {
   void add_local(Shuffle& shuffle, MapOutput output) REQUIRES(mu_);
   MapOutputRef end_local(Shuffle& shuffle, MapId map, bool files_remain) REQUIRES(mu_);
   void collapse(Shuffle& shuffle) REQUIRES(mu_);
-  void bury(Shuffle& shuffle, const MapOutput& output, bool files_remain) REQUIRES(mu_);
+  MapOutputRef bury(Shuffle& shuffle, MapId map, bool files_remain) REQUIRES(mu_);
   void keep_remains(Shuffle& shuffle, const MapOutput& output) REQUIRES(mu_);
   bool forget_remains(const std::string& index_path) REQUIRES(mu_);
   bool add_remote(Shuffle& shuffle, const NodeName& origin, const AnnouncedMap& announced)
