@@ -6,6 +6,14 @@
 #include "fs/virtual_tree.h"
 
 namespace shufflefs::fs {
+namespace {
+
+Owner caller_of(const Reply& reply) {
+  const fuse_ctx* caller = fuse_req_ctx(reply.request());
+  return {caller->uid, caller->gid};
+}
+
+}  // namespace
 
 void VirtualTree::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*info*/) {
   Reply reply(req);
@@ -63,8 +71,7 @@ void VirtualTree::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mod
     // The kernel may still know a shuffle that was dropped elsewhere a moment ago: mkdir -p makes
     // it anew, as it does once the kernel has forgotten it.
     if (!is_there && node && node->kind == NodeKind::kMaps) {
-      const fuse_ctx* caller = fuse_req_ctx(reply.request());
-      const Status made = contents_.places().make_shuffle(node->key(), {caller->uid, caller->gid});
+      const Status made = contents_.places().make_shuffle(node->key(), caller_of(reply));
       is_there = made || made.error().code == Code::kExists;
       if (!is_there) return reply.error(made.error());
     }
@@ -81,8 +88,7 @@ void VirtualTree::mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mod
 }
 
 void VirtualTree::make_directory(Reply reply, const VirtualNode& node) {
-  const fuse_ctx* caller = fuse_req_ctx(reply.request());
-  const Owner owner{caller->uid, caller->gid};
+  const Owner owner = caller_of(reply);
   VirtualPlaces& places = contents_.places();
   const Status made = node.kind == NodeKind::kApp ? places.make_app(node.app, owner)
                                                   : places.make_shuffle(node.key(), owner);

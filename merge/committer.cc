@@ -148,14 +148,12 @@ void Committer::look_at_spark_file(const std::string& path, std::optional<uint64
 }
 
 void Committer::post_look(std::optional<ShuffleId> shuffle, std::function<void()> look) {
-  ++looks_under_way_;
   {
     const MutexLock lock(unread_mu_);
     ++looks_[shuffle];
   }
   parts_.runtime.post_blocking([this, shuffle, look = std::move(look)] {
     look();
-    --looks_under_way_;
     const MutexLock lock(unread_mu_);
     if (--looks_[shuffle] == 0) looks_.erase(shuffle);
   });
@@ -333,13 +331,14 @@ std::optional<std::pair<ShuffleId, uint64_t>> parse_life_directory(std::string_v
   return std::pair(*shuffle, *life);
 }
 
-namespace {
-
+// A directory of one life of a shuffle's name.
 struct LifePlace {
   ShuffleKey shuffle;
   uint64_t life = 0;
   std::string path;
 };
+
+namespace {
 
 // What is below `kind` (maps, lists) of the data directories, as `list` sees them.
 std::vector<LifePlace> places_below(
@@ -419,6 +418,13 @@ bool Committer::is_looking(ShuffleId shuffle) const {
   return looks_.contains(shuffle) || looks_.contains(std::nullopt);
 }
 
+uint64_t Committer::looks_under_way() const {
+  const MutexLock lock(unread_mu_);
+  uint64_t count = 0;
+  for (const auto& [shuffle, looks] : looks_) count += looks;
+  return count;
+}
+
 std::string Committer::incomplete() const {
   const MutexLock lock(unread_mu_);
   if (unread_.empty()) return {};
@@ -449,24 +455,27 @@ bool Committer::scan_unread() {
     for (auto& [data_dir, why] : unread_) why = kBeingScanned;
     unread = unread_;
   }
-  for (const auto& [data_dir, why] : unread) learn_lives(data_dir);
-  for (const auto& [data_dir, why] : unread) scan_disk(data_dir);
+  std::map<std::string, std::vector<LifePlace>> maps;
+  for (const auto& [data_dir, why] : unread)
+    maps[data_dir] = places_below({data_dir}, "maps",
+                                  [this](const std::string& at) { return list_for_scan(at); });
+  for (const auto& [data_dir, places] : maps) learn_lives(places);
+  for (const auto& [data_dir, places] : maps) scan_disk(data_dir, places);
   const MutexLock lock(unread_mu_);
   return unread_.empty();
 }
 
 // The table may have been lost with its disk. A directory of a life was made after the drop that
 // began that life.
-void Committer::learn_lives(const std::string& data_dir) {
-  const auto list = [this](const std::string& directory) { return list_for_scan(directory); };
-  for (const LifePlace& place : places_below({data_dir}, "maps", list)) {
+void Committer::learn_lives(const std::vector<LifePlace>& maps) {
+  for (const LifePlace& place : maps) {
     if (place.life <= parts_.table.life_of(place.shuffle)) continue;
     parts_.table.dropped({place.shuffle.app, place.shuffle.shuffle, place.life});
     (void)discard_dropped(place.shuffle);
   }
 }
 
-void Committer::scan_disk(const std::string& data_dir) {
+void Committer::scan_disk(const std::string& data_dir, const std::vector<LifePlace>& maps) {
   const auto list = [this](const std::string& directory) { return list_for_scan(directory); };
   // The disk was away when they were dropped.
   const auto is_over = [this](const LifePlace& place) {
@@ -475,7 +484,7 @@ void Committer::scan_disk(const std::string& data_dir) {
     return true;
   };
   for (const LifePlace& place : places_below({data_dir}, "lists", list)) (void)is_over(place);
-  for (const LifePlace& place : places_below({data_dir}, "maps", list)) {
+  for (const LifePlace& place : maps) {
     if (is_over(place)) continue;
     for (const DirectoryEntry& entry : list(place.path)) {
       const ParsedGenericName parsed = parse_generic_name(entry.name);

@@ -8,7 +8,6 @@
 // where it is.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
@@ -31,6 +30,8 @@ namespace shufflefs::merge {
 inline constexpr uint32_t kSharedDirectory = 01777;
 // Of the map outputs of one user's application.
 inline constexpr uint32_t kOwnersDirectory = 0750;
+
+struct LifePlace;
 
 class Committer final : public CommitSink {
  public:
@@ -81,7 +82,7 @@ class Committer final : public CommitSink {
   [[nodiscard]] bool is_looking(ShuffleId shuffle) const;
   // Files and directories of Spark's that have appeared and have not been looked at to the end:
   // there may be map outputs that are not listed yet.
-  [[nodiscard]] uint64_t looks_under_way() const { return looks_under_way_.load(); }
+  [[nodiscard]] uint64_t looks_under_way() const;
   // The files of map outputs of earlier lives of the shuffle's name go into the trash. Blocks.
   [[nodiscard]] Status discard_dropped(const ShuffleKey& shuffle);
   // Shuffles for which this node has a place for generic map outputs, with or without any. Blocks.
@@ -98,8 +99,8 @@ class Committer final : public CommitSink {
   void post_look(std::optional<ShuffleId> shuffle, std::function<void()> look);
   // `drops`: ShuffleTable::drops_heard() when it appeared; nothing: a scan has come upon it.
   void look_at_spark_file(const std::string& path, std::optional<uint64_t> drops);
-  void learn_lives(const std::string& data_dir);
-  void scan_disk(const std::string& data_dir);
+  void learn_lives(const std::vector<LifePlace>& maps);
+  void scan_disk(const std::string& data_dir, const std::vector<LifePlace>& maps);
   void scan_tree(const std::string& directory);
   // A directory as the scan sees it. One that is not there is empty.
   [[nodiscard]] std::vector<DirectoryEntry> list_for_scan(const std::string& directory);
@@ -127,7 +128,6 @@ class Committer final : public CommitSink {
   mutable Mutex unread_mu_;
   std::map<std::string, std::string> unread_ GUARDED_BY(unread_mu_);  // by data directory: why
   std::map<std::optional<ShuffleId>, uint64_t> looks_ GUARDED_BY(unread_mu_);  // to be made
-  std::atomic<uint64_t> looks_under_way_{0};
 };
 
 }  // namespace shufflefs::merge

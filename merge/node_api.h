@@ -4,7 +4,7 @@
 //
 // Threads: reactor only. Deadlines: every implementation bounds its own waits (kTimeout,
 // kPeerUnreachable); callers may wait for an answer without a clock of their own. Errors of the
-// asked node arrive with its code and message. Wire format: docs/formats.md.
+// asked node arrive with its code and message. Wire format: docs/wire.md.
 #pragma once
 
 #include <cstdint>
@@ -230,7 +230,7 @@ class NodeApi {
 
   virtual Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) = 0;
   // Only what is merged there, and the partition count: no map output is looked at, so it costs the
-  // same whatever the number of map outputs. at_origin and heard stay empty.
+  // same whatever the number of map outputs. own and heard stay empty.
   virtual Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) = 0;
   virtual Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) = 0;
   // All shuffles that the node has anything of.
