@@ -65,9 +65,8 @@ class CheckedFiles {
 
  private:
   Mutex mu_;
-  // Both GUARDED_BY(mu_).
-  std::list<FileIdentity> by_use_;  // the latest first
-  std::map<FileIdentity, std::list<FileIdentity>::iterator> files_;
+  std::list<FileIdentity> by_use_ GUARDED_BY(mu_);  // the latest first
+  std::map<FileIdentity, std::list<FileIdentity>::iterator> files_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/parse.h"
+#include "base/stable_hash.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -300,8 +301,7 @@ mode_t mode_of(NodeKind kind) {
 
 uint64_t stable_inode_number(const VirtualNode& node) {
   if (node.kind == NodeKind::kRoot) return 1;
-  uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
-  for (const char c : path_of(node)) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
+  const uint64_t hash = fnv1a(path_of(node));
   constexpr uint64_t kBit62 = uint64_t{1} << 62U;
   return (hash & (kBit62 - 1)) | kBit62;
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stable_hash.h"
 #include "merge/node_api.h"
 
 namespace shufflefs::merge {
@@ -37,12 +38,9 @@ struct ViewDifference {
 // Of sorted names: nodes whose members are the same have the same. 64 bits of FNV-1a; every name
 // ends with a zero byte.
 [[nodiscard]] inline uint64_t hash_of_view(std::span<const NodeName> names) {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001B3ULL; };
-  for (const NodeName& name : names) {
-    for (const char letter : name.str()) add(static_cast<unsigned char>(letter));
-    add(0);
-  }
+  uint64_t hash = fnv1a({});
+  for (const NodeName& name : names)
+    hash = fnv1a(std::string_view("\0", 1), fnv1a(name.str(), hash));
   return hash;
 }
 

@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstdint>
 
+#include "base/stable_hash.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
@@ -20,8 +21,7 @@ enum class NodeTag : uint64_t {};
 // FNV-1a over the name, mixed (MurmurHash3's finalizer). Two of 10,000 names share a tag with a
 // probability of 3e-12.
 [[nodiscard]] constexpr NodeTag tag_of(const NodeName& name) {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : name.str()) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  uint64_t hash = fnv1a(name.str());
   hash = (hash ^ (hash >> 33U)) * 0xFF51AFD7ED558CCDULL;
   hash = (hash ^ (hash >> 33U)) * 0xC4CEB9FE1A85EC53ULL;
   return static_cast<NodeTag>(hash ^ (hash >> 33U));

@@ -3,23 +3,10 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/stable_hash.h"
+
 namespace shufflefs::merge {
 namespace {
-
-// FNV-1a over the names, then the finalizer of splitmix64: stable over versions and machines,
-// unlike std::hash.
-uint64_t mix(uint64_t x) {
-  x ^= x >> 30U;
-  x *= 0xBF58476D1CE4E5B9ULL;
-  x ^= x >> 27U;
-  x *= 0x94D049BB133111EBULL;
-  return x ^ (x >> 31U);
-}
-
-uint64_t hash_text(std::string_view text, uint64_t state) {
-  for (const char c : text) state = (state ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  return state;
-}
 
 constexpr uint32_t kNobody = UINT32_MAX;
 
@@ -45,24 +32,22 @@ Placement::Placement(const ShuffleKey& shuffle, const std::vector<NodeName>& mem
   width_ = ceil_div(partition_count, wanted);
   const uint32_t buckets = ceil_div(partition_count, width_);
   const uint32_t most = ceil_div(buckets, nodes);
-  const uint64_t base =
-      mix(hash_text(shuffle.app.str(), 0xCBF29CE484222325ULL) + number(shuffle.shuffle));
+  const uint64_t base = mixed_bits(fnv1a(shuffle.app.str()) + number(shuffle.shuffle));
 
   // The names are hashed once, not once for each bucket: with thousands of members the latter
   // takes seconds.
   std::vector<uint64_t> name_hash(nodes);
-  for (uint32_t node = 0; node < nodes; ++node)
-    name_hash[node] = hash_text(members[node].str(), 0xCBF29CE484222325ULL);
+  for (uint32_t node = 0; node < nodes; ++node) name_hash[node] = fnv1a(members[node].str());
   std::vector<uint32_t> load(nodes, 0);
   choices_.resize(buckets);
   for (uint32_t bucket = 0; bucket < buckets; ++bucket) {
-    const uint64_t salt = mix(base + bucket * 0x9E3779B97F4A7C15ULL);
+    const uint64_t salt = mixed_bits(base + bucket * 0x9E3779B97F4A7C15ULL);
     // The two best of all, and the best of those that have room; ties by name.
     Best best;
     Best next;
     Best with_room;
     for (uint32_t node = 0; node < nodes; ++node) {
-      const Best here{mix(name_hash[node] ^ salt), node};
+      const Best here{mixed_bits(name_hash[node] ^ salt), node};
       if (!best.beats(here)) {
         next = best;
         best = here;

@@ -7,25 +7,13 @@
 #include <tuple>
 
 #include "base/log.h"
+#include "base/stable_hash.h"
 
 namespace shufflefs::net {
 namespace {
 
 constexpr std::string_view kHere = "member";
 constexpr std::string_view kLeft = "left";
-
-uint64_t hash_text(std::string_view text, uint64_t state = 0xCBF29CE484222325ULL) {
-  for (const char letter : text)
-    state = (state ^ static_cast<unsigned char>(letter)) * 0x100000001B3ULL;
-  return state;
-}
-
-// So that an exclusive or over many of them is as good as each of them.
-uint64_t mixed(uint64_t value) {
-  value = (value ^ (value >> 30U)) * 0xBF58476D1CE4E5B9ULL;
-  value = (value ^ (value >> 27U)) * 0x94D049BB133111EBULL;
-  return value ^ (value >> 31U);
-}
 
 std::string line_of(const MemberRecord& record) {
   const std::string address = to_string(
@@ -48,10 +36,11 @@ std::optional<MemberRecord> record_of(std::string_view line) {
   return MemberRecord{*name, *address, *incarnation, *clock, left};
 }
 
-uint64_t hash_of(const MemberRecord& record) { return mixed(hash_text(line_of(record))); }
+// Mixed, so that an exclusive or over many of them is as good as each of them.
+uint64_t hash_of(const MemberRecord& record) { return mixed_bits(fnv1a(line_of(record))); }
 
 std::size_t bucket_of(const merge::NodeName& name) {
-  return mixed(hash_text(name.str())) % MemberExchange::kBuckets;
+  return mixed_bits(fnv1a(name.str())) % MemberExchange::kBuckets;
 }
 
 // A name or a numeric address: what peers say goes into a file of lines.
@@ -315,7 +304,7 @@ void MemberTable::remove(const merge::NodeName& name) {
 
 MemberDigest MemberTable::digest() const {
   uint64_t all = 0;
-  for (const uint64_t one : digests_) all = mixed(all ^ one);
+  for (const uint64_t one : digests_) all = mixed_bits(all ^ one);
   return {std::max<uint64_t>(all, 1), view_hash()};
 }
 
