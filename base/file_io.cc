@@ -153,8 +153,13 @@ class PosixFileIo final : public FileIo {
     const Fd fd = open_resolved(path, O_PATH | O_NOFOLLOW);
     if (!fd || ::fstat(fd.get(), &st) != 0) return errno_error(fmt::format("cannot stat {}", path));
     const FileStamp stamp = stamp_of(st);
-    return FileInfo{stamp.size, S_ISDIR(st.st_mode), S_ISREG(st.st_mode),
-                    st.st_uid,  st.st_gid,           stamp};
+    return FileInfo{stamp.size,
+                    S_ISDIR(st.st_mode),
+                    S_ISREG(st.st_mode),
+                    (st.st_mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0,
+                    st.st_uid,
+                    st.st_gid,
+                    stamp};
   }
 
   Result<std::vector<DirectoryEntry>> list(const std::string& path) override {
@@ -280,6 +285,18 @@ class PosixFileIo final : public FileIo {
 }  // namespace
 
 std::unique_ptr<FileIo> make_posix_file_io() { return std::make_unique<PosixFileIo>(); }
+
+Status read_exactly(int fd, const std::string& path, uint64_t offset, std::span<std::byte> into) {
+  while (!into.empty()) {
+    const ssize_t n = ::pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno_error(fmt::format("cannot read {} at offset {}", path, offset));
+    if (n == 0) return make_error(Code::kCorruptData, fmt::format("{} ends at {}", path, offset));
+    into = into.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+  return ok();
+}
 
 Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path, uint64_t limit) {
   TRY_ASSIGN(const std::unique_ptr<File> file, io.open(path, OpenMode::kRead));

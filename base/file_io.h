@@ -58,6 +58,7 @@ struct FileInfo {
   uint64_t size = 0;
   bool is_directory = false;
   bool is_regular = false;
+  bool is_read_only = false;  // nobody may write by its mode (root can nevertheless)
   uint32_t uid = 0;
   uint32_t gid = 0;
   FileStamp stamp{};
@@ -101,6 +102,11 @@ class FileIo {
 
 // The real thing.
 [[nodiscard]] std::unique_ptr<FileIo> make_posix_file_io();
+
+// Fills `into` from `offset` of an open file, which messages call `path`. kCorruptData if it ends
+// before. Blocks.
+[[nodiscard]] Status read_exactly(int fd, const std::string& path, uint64_t offset,
+                                  std::span<std::byte> into);
 
 // Reads a whole file of at most `limit` bytes (kTooLarge above it).
 [[nodiscard]] Result<std::vector<std::byte>> read_file(FileIo& io, const std::string& path,

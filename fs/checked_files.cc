@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <span>
 
 #include "base/crc32c.h"
+#include "base/file_io.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -17,19 +16,6 @@ constexpr std::size_t kPiece = std::size_t{1} << 20U;
 
 int64_t nanoseconds(const timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
-
-Status read_piece(int fd, uint64_t offset, std::span<std::byte> into) {
-  while (!into.empty()) {
-    const ssize_t got = ::pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno_error(fmt::format("cannot read a merged file at {}", offset));
-    if (got == 0)
-      return make_error(Code::kCorruptData, fmt::format("a merged file ends at {}", offset));
-    offset += static_cast<uint64_t>(got);
-    into = into.subspan(static_cast<std::size_t>(got));
-  }
-  return ok();
 }
 
 }  // namespace
@@ -63,7 +49,7 @@ Status FileCheck::go_on(int fd, uint64_t bytes) {
         wanted += blocks_[next].length;
       const std::span<std::byte> into =
           std::span(buffer).first(static_cast<std::size_t>(std::min<uint64_t>(wanted, kPiece)));
-      TRY(read_piece(fd, offset_, into));
+      TRY(read_exactly(fd, "a merged file", offset_, into));
       left = into;
       done += into.size();
     }

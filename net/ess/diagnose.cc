@@ -8,6 +8,7 @@
 
 #include "base/crc32c.h"
 #include "base/endian.h"
+#include "base/file_io.h"
 #include "base/log.h"
 #include "merge/spark_files.h"
 
@@ -40,22 +41,10 @@ class Checksum {
   uint32_t value_;
 };
 
-Status read_exactly(int fd, uint64_t offset, std::span<std::byte> into, const std::string& path) {
-  while (!into.empty()) {
-    const ssize_t n = ::pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error(fmt::format("cannot read {} at offset {}", path, offset));
-    if (n == 0) return make_error(Code::kCorruptData, fmt::format("{} ends at {}", path, offset));
-    into = into.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<uint64_t>(n);
-  }
-  return ok();
-}
-
 Result<int64_t> written_checksum(const FilePlace& place, int32_t reduce) {
   TRY_ASSIGN(const Fd fd, open_beneath(place));
   std::array<std::byte, 8> raw{};
-  TRY(read_exactly(fd.get(), static_cast<uint64_t>(reduce) * raw.size(), raw, place.shown));
+  TRY(read_exactly(fd.get(), place.shown, static_cast<uint64_t>(reduce) * raw.size(), raw));
   return load_be<int64_t>(raw.data());
 }
 
@@ -67,7 +56,7 @@ Result<int64_t> computed_checksum(OpenOutput& output, int32_t reduce, Checksum c
   Bytes piece(std::min((*range)->length, kPieceBytes));
   for (uint64_t done = 0; done < (*range)->length;) {
     const auto part = std::span(piece).first(std::min((*range)->length - done, kPieceBytes));
-    TRY(read_exactly(output.data_fd(), (*range)->offset + done, part, output.data_path()));
+    TRY(read_exactly(output.data_fd(), output.data_path(), (*range)->offset + done, part));
     checksum.add(part);
     done += part.size();
   }
