@@ -196,7 +196,7 @@ void MergeStore::remember(const std::shared_ptr<Slot>& slot, std::size_t bytes) 
       if (!place->partition) continue;
       // Nobody but the slot has it, and nobody can get it while we hold the lock.
       if (!place->used.exchange(false) && place->partition.use_count() == 1 &&
-          !place->partition->must_stay() && place->partition->flush()) {
+          !place->partition->is_busy() && place->partition->flush()) {
         leaving.push_back(std::move(place->partition));
         place->partition = nullptr;
         continue;

@@ -11,6 +11,8 @@
 namespace shufflefs::merge {
 namespace {
 
+// Nobody writes to it any more, not even after a restart.
+constexpr uint32_t kSealedMode = 0400;
 constexpr uint64_t kLargestCopy = 64U << 10U;  // 1,169 blocks
 // Preallocation doubles the file, within these bounds: a small partition wastes little, a large one
 // lies in extents that a disk reads in one go. They end at multiples of 1 MiB, as the pieces in
@@ -157,9 +159,9 @@ std::size_t MergedPartition::memory_bytes() const {
          (view_ ? view_->entries().size() * sizeof(MergedView::Entry) : 0);
 }
 
-bool MergedPartition::must_stay() const {
+bool MergedPartition::is_busy() const {
   const MutexLock lock(mu_);
-  return (segment_ > 0 && segment_end_ == 0) || !turns_.empty();
+  return !turns_.empty();
 }
 
 Status MergedPartition::read(uint64_t offset, std::span<std::byte> into) {
@@ -391,6 +393,10 @@ std::optional<Fd> MergedPartition::seal_for_passthrough(uint64_t bytes) {
     // back what was allocated ahead.
     const auto data = files_.open(segment_path(0));
     if (!data || !(*data)->truncate(view_bytes_)) return std::nullopt;
+    // Whoever takes over writes behind what the index names.
+    const auto index = files_.open(index_path());
+    if (!index || !(*index)->flush()) return std::nullopt;
+    if (!io_.set_mode(segment_path(0), kSealedMode)) return std::nullopt;
   }
   const auto file = io_.open(segment_path(0), OpenMode::kRead);
   if (!file || (*file)->native_fd() < 0) return std::nullopt;

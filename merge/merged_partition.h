@@ -104,7 +104,8 @@ class MergedPartition {
   [[nodiscard]] Status read(uint64_t offset, std::span<std::byte> into);
 
   // If the view is exactly `bytes` long and is one file from its beginning to its end: that file,
-  // read-only. From then on the file does not grow; later blocks go into a further segment.
+  // read-only. From then on the file does not grow; later blocks go into a further segment. Its mode
+  // (read-only) says so to whoever takes over from a killed process, as the kernel goes on reading.
   [[nodiscard]] std::optional<Fd> seal_for_passthrough(uint64_t bytes);
 
   // Writes what is only in memory. Until then a load() from the disk would not see all of it.
@@ -112,8 +113,8 @@ class MergedPartition {
   // Gives back what was preallocated and not used.
   void trim();
   [[nodiscard]] std::size_t memory_bytes() const;
-  // It knows something that a load() from the disk would not: that the file is sealed.
-  [[nodiscard]] bool must_stay() const;
+  // An append is under way.
+  [[nodiscard]] bool is_busy() const;
 
  private:
   // An append under way. Settled in the order of the places.
@@ -131,6 +132,7 @@ class MergedPartition {
   struct Checked {
     std::vector<IndexRecord> records;  // without those whose bytes are wrong or cut off
     std::vector<std::size_t> missing;  // positions of those whose segment is not there
+    bool is_sealed = false;            // segment 0
     bool is_prefix = true;             // what is left out were the last ones
     std::string reason;                // why something was left out
   };

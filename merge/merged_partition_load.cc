@@ -70,6 +70,7 @@ MergedPartition::Checked MergedPartition::check(std::vector<IndexRecord> records
     if (is_new) {
       const auto info = io_.stat(segment_path(record.segment));
       if (info) it->second = info->size;
+      if (info && record.segment == 0) checked.is_sealed = info->is_read_only;
       if (!info && info.error().code == Code::kNotFound && record.segment == 0) it->second = 0;
     }
     if (!it->second) {
@@ -129,6 +130,7 @@ Status MergedPartition::keep(Checked checked, uint64_t index_bytes) {
     segment_end_ = record.segment > segment_ ? end : std::max(segment_end_, end);
     segment_ = record.segment;
   }
+  if (segment_ == 0 && checked.is_sealed) begin_segment();
   // A segment that may come back does not grow: it would get a hole.
   for (const std::size_t at : checked.missing) {
     if (checked.records[at].segment == segment_ && segment_end_ > 0) begin_segment();

@@ -397,7 +397,8 @@ bool ShuffleTable::ended(const NodeName& origin, const EndedMaps& ended) {
 
 void ShuffleTable::told_whole_by(const NodeName& origin) {
   const MutexLock lock(mu_);
-  if (heard_.insert(origin).second) heard_is_unwritten_ = true;
+  // Of one that is up nothing is written.
+  if (heard_.insert(origin).second && down_.contains(origin)) heard_is_unwritten_ = true;
 }
 
 void ShuffleTable::set_down(std::set<NodeName> down) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <filesystem>
 #include <random>
 #include <thread>
 
@@ -196,6 +197,30 @@ TEST_CASE_METHOD(Fixture, "a file opened for passthrough never grows again, the 
   CHECK(text.substr(0, 6) == "onetwo");
   CHECK(read(*partition) == "onetwothree");
   CHECK_FALSE(partition->seal_for_passthrough(11));
+  CHECK(read(*open()) == "onetwothree");
+}
+
+// The kernel keeps the file while another process takes the partition over.
+TEST_CASE_METHOD(Fixture, "a file opened for passthrough does not grow after a kill either") {
+  auto partition = open();
+  append(*partition, 1, "one");
+  append(*partition, 2, "two");
+  const auto fd = partition->seal_for_passthrough(6);
+  REQUIRE(fd);
+  // As a kill leaves it: what was only in memory is lost.
+  testing::TempDir killed;
+  std::filesystem::copy(dir.path(), killed.path(), std::filesystem::copy_options::recursive);
+  partition = nullptr;
+  for (const auto& before : files) before->stop_holding();
+  std::filesystem::copy_file(killed / "4.index", dir / "4.index",
+                             std::filesystem::copy_options::overwrite_existing);
+  partition = open();
+  CHECK(read(*partition) == "onetwo");
+  append(*partition, 3, "three");
+  REQUIRE(partition->flush());
+  std::string text(100, ' ');
+  REQUIRE(::pread(fd->get(), text.data(), text.size(), 0) == 6);
+  CHECK(text.substr(0, 6) == "onetwo");
   CHECK(read(*open()) == "onetwothree");
 }
 

@@ -175,6 +175,7 @@ Result<FileInfo> SimDisk::stat(const std::string& path) {
   info.size = info.stamp.size;
   info.is_directory = inode->is_directory;
   info.is_regular = !inode->is_directory;
+  info.is_read_only = inode->is_read_only;
   return info;
 }
 
@@ -207,8 +208,12 @@ Status SimDisk::make_directories(const std::string& path) {
   }
 }
 
-Status SimDisk::set_mode(const std::string& path, uint32_t /*mode*/) {
-  return admit(path, "change the mode of");
+Status SimDisk::set_mode(const std::string& path, uint32_t mode) {
+  TRY(admit(path, "change the mode of"));
+  const InodePtr inode = find(path);
+  if (!inode) return errno_error(fmt::format("cannot change the mode of {}", path), ENOENT);
+  inode->is_read_only = (mode & 0222U) == 0;
+  return ok();
 }
 
 Status SimDisk::rename(const std::string& from, const std::string& to) {

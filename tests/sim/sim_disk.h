@@ -84,6 +84,7 @@ class SimDisk final : public FileIo {
   struct Inode {
     bool is_directory = false;
     bool is_unreadable = false;
+    bool is_read_only = false;
     uint64_t number = 0;
     uint64_t modified_ms = 0;
     uint64_t changes = 0;  // within a millisecond
