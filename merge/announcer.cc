@@ -17,7 +17,7 @@ constexpr std::chrono::hours kIdle{1};  // somebody else ends the wait
 EndedMaps& ended_of(AnnounceRequest& request, const ShuffleTable::News& news) {
   const auto it = std::ranges::find(request.ended, news.shuffle, &EndedMaps::shuffle);
   if (it != request.ended.end()) return *it;
-  return request.ended.emplace_back(EndedMaps{news.shuffle, news.life, 0, {}});
+  return request.ended.emplace_back(EndedMaps{news.shuffle, news.life, {}, {}});
 }
 
 }  // namespace
@@ -150,7 +150,7 @@ Task<Announcer::Message> Announcer::make_message(NodeName node,
         ended_of(request, news).maps.push_back(news.ended);
         continue;
       case ShuffleTable::News::Kind::kAllEnded:
-        ended_of(request, news).through = news.ended.commit;
+        ended_of(request, news).ranges = {news.all_ended};
         continue;
       case ShuffleTable::News::Kind::kDropped:
         request.dropped.push_back(

@@ -7,8 +7,10 @@
 // made with knowledge of another is larger than it. Pure values.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
+#include <vector>
 
 #include "base/stable_hash.h"
 #include "merge/ids.h"
@@ -40,6 +42,42 @@ struct MapCommit {
   MapId map{};
   CommitId id;
   friend constexpr auto operator<=>(const MapCommit&, const MapCommit&) = default;
+};
+
+// Commits of one origin by their numbers, from `first` to `last`.
+struct CommitRange {
+  uint64_t first = 0;
+  uint64_t last = 0;
+  friend constexpr auto operator<=>(const CommitRange&, const CommitRange&) = default;
+};
+
+// Ranges of one origin. There are few: each table that a node has lost begins another.
+class CommitRanges {
+ public:
+  // False if it says nothing new.
+  bool add(CommitRange range) {
+    if (std::ranges::any_of(ranges_, [&](const CommitRange& known) {
+          return known.first <= range.first && range.last <= known.last;
+        }))
+      return false;
+    std::erase_if(ranges_, [&](const CommitRange& known) {
+      const bool meets = known.first <= range.last && range.first <= known.last;
+      if (meets) range = {std::min(range.first, known.first), std::max(range.last, known.last)};
+      return meets;
+    });
+    ranges_.insert(std::ranges::upper_bound(ranges_, range), range);
+    return true;
+  }
+  [[nodiscard]] bool contains(uint64_t commit) const {
+    return std::ranges::any_of(ranges_, [&](const CommitRange& range) {
+      return range.first <= commit && commit <= range.last;
+    });
+  }
+  [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  [[nodiscard]] const std::vector<CommitRange>& list() const { return ranges_; }  // sorted
+
+ private:
+  std::vector<CommitRange> ranges_;  // do not meet
 };
 
 }  // namespace shufflefs::merge

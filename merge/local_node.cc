@@ -143,7 +143,8 @@ Task<Status> LocalNode::announce(AnnounceRequest request) {
     if (!parts_.table.ended(request.origin, ended)) continue;
     for (const EndedMaps::Ended& one : ended.maps)
       parts_.store.forget(ended.shuffle, {one.map, {one.commit, origin}});
-    if (ended.through > 0) parts_.store.forget_through(ended.shuffle, origin, ended.through);
+    for (const CommitRange& range : ended.ranges)
+      parts_.store.forget_range(ended.shuffle, origin, range);
     over.insert(ended.shuffle);
   }
   if (request.whole) parts_.table.told_whole_by(request.origin);

@@ -14,7 +14,7 @@ void MergeStore::forget(const ShuffleKey& key, const MapCommit& commit) {
   if (shuffle) shuffle->commits->remove(commit);
 }
 
-void MergeStore::forget_through(const ShuffleKey& key, NodeTag origin, uint64_t through) {
+void MergeStore::forget_range(const ShuffleKey& key, NodeTag origin, const CommitRange& range) {
   const uint64_t known = known_life(key);
   std::shared_ptr<Shuffle> shuffle;
   {
@@ -23,7 +23,7 @@ void MergeStore::forget_through(const ShuffleKey& key, NodeTag origin, uint64_t 
     if (!place) place = std::make_shared<Shuffle>(known, disks_.size());
     shuffle = place;
   }
-  shuffle->commits->end_through(origin, through);
+  shuffle->commits->end_range(origin, range);
 }
 
 // ---- drops ---------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ struct AnnouncedMap {
 struct EndedMaps {
   ShuffleKey shuffle;
   uint64_t life = 0;
-  uint64_t through = 0;  // every commit up to and including this one; 0: only those below
+  std::vector<CommitRange> ranges;  // every commit in them, of any map id
   struct Ended {
     MapId map{};
     uint64_t commit = 0;
@@ -149,7 +149,7 @@ struct HeardBlock {
 // Commits of one origin that are over.
 struct EndedAt {
   NodeTag origin{};
-  uint64_t through = 0;
+  std::vector<CommitRange> ranges;
   std::vector<EndedMaps::Ended> maps;
   friend bool operator==(const EndedAt&, const EndedAt&) = default;
 };

@@ -49,8 +49,7 @@ class Ended {
   explicit Ended(const CurrentAnswers& answers) {
     for (const NodeAnswer* answer : answers.list) {
       for (const EndedAt& at : answer->second.ended) {
-        uint64_t& through = through_[at.origin];
-        through = std::max(through, at.through);
+        for (const CommitRange& range : at.ranges) ranges_[at.origin].add(range);
         for (const EndedMaps::Ended& one : at.maps)
           listed_.push_back({one.map, {one.commit, at.origin}});
       }
@@ -58,15 +57,14 @@ class Ended {
     std::ranges::sort(listed_);
   }
   [[nodiscard]] bool contains(const MapCommit& commit) const {
-    const auto through = through_.find(commit.id.origin);
-    if (through != through_.end() && through->second != 0 && commit.id.commit <= through->second)
-      return true;
+    const auto ranges = ranges_.find(commit.id.origin);
+    if (ranges != ranges_.end() && ranges->second.contains(commit.id.commit)) return true;
     return std::ranges::binary_search(listed_, commit);
   }
   [[nodiscard]] const std::vector<MapCommit>& listed() const { return listed_; }
 
  private:
-  std::map<NodeTag, uint64_t> through_;
+  std::map<NodeTag, CommitRanges> ranges_;
   std::vector<MapCommit> listed_;  // sorted
 };
 

@@ -21,8 +21,9 @@ Standing ShuffleCommits::standing(const MapCommit& commit) const {
 }
 
 Standing ShuffleCommits::standing_of(const MapCommit& commit) const {
-  const auto through = through_.find(commit.id.origin);
-  if (through != through_.end() && commit.id.commit <= through->second) return Standing::kRemoved;
+  const auto ranges = ranges_.find(commit.id.origin);
+  if (ranges != ranges_.end() && ranges->second.contains(commit.id.commit))
+    return Standing::kRemoved;
   const Place place = place_of(commit.map);
   if (place.is_known() && place.id() == commit.id)
     return place.is_current() ? Standing::kCurrent : Standing::kRemoved;
@@ -64,15 +65,15 @@ void ShuffleCommits::remove_one(const MapCommit& commit) {
     over_.insert(commit);
 }
 
-void ShuffleCommits::end_through(NodeTag origin, uint64_t through) {
+void ShuffleCommits::end_range(NodeTag origin, const CommitRange& range) {
   const MutexLock lock(mu_);
-  uint64_t& known = through_[origin];
-  if (through <= known) return;
-  known = through;
+  if (!ranges_[origin].add(range)) return;
   for (auto& [number, piece] : pieces_) {
     for (std::size_t at = 0; at < kPiece; ++at) {
       if (!Place{&piece, at}.is_current()) continue;
-      if (piece.ids[at].origin != origin || piece.ids[at].commit > through) continue;
+      if (piece.ids[at].origin != origin || piece.ids[at].commit < range.first ||
+          piece.ids[at].commit > range.last)
+        continue;
       list({static_cast<MapId>(number * kPiece + at), piece.ids[at]});
       piece.removed = static_cast<uint16_t>(piece.removed | 1U << at);
     }

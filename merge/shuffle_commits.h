@@ -44,8 +44,8 @@ class ShuffleCommits {
   Standing note(const MapCommit& commit);
   // The commit was removed, whether it has been noted or will be.
   void remove(const MapCommit& commit);
-  // All commits of the origin up to this number are over, also those that will be noted.
-  void end_through(NodeTag origin, uint64_t through);
+  // All commits of the origin in the range are over, also those that will be noted.
+  void end_range(NodeTag origin, const CommitRange& range);
 
   // What the index of a partition says, all at once: commits that are over, and the blocks of its
   // view. `over` are those blocks that have to go from the view; the others are of the commits that
@@ -87,7 +87,7 @@ class ShuffleCommits {
   mutable Mutex mu_;
   std::map<uint64_t, Piece> pieces_ GUARDED_BY(mu_);  // by map id / kPiece
   std::set<MapCommit> over_ GUARDED_BY(mu_);          // beside those in pieces_
-  std::map<NodeTag, uint64_t> through_ GUARDED_BY(mu_);
+  std::map<NodeTag, CommitRanges> ranges_ GUARDED_BY(mu_);
   std::vector<MapCommit> ended_ GUARDED_BY(mu_);  // were current
   std::atomic<uint64_t> count_{0};                // of ended_
 };

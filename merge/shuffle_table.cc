@@ -125,12 +125,14 @@ MapOutputRef ShuffleTable::bury(Shuffle& shuffle, MapId map, bool files_remain) 
   return output;
 }
 
-// With the last own map output its tombstones become one number.
+// With the last own map output its tombstones become one range.
 void ShuffleTable::collapse(Shuffle& shuffle) {
   Tombstones& own = shuffle.ended[self_tag_];
   own.origin = self_;
   if (!shuffle.local.empty() || own.maps.empty()) return;
-  for (const auto& [map, commit] : own.maps) own.through = std::max(own.through, commit);
+  uint64_t last = begun_;
+  for (const auto& [map, commit] : own.maps) last = std::max(last, commit);
+  own.ranges.add({begun_, last});
   own.maps.clear();
   for (const auto& [map, news] : shuffle.ended_news) news_.erase(news);
   shuffle.ended_news.clear();
@@ -296,7 +298,7 @@ void ShuffleTable::refused(const ShuffleKey& key, std::string message) {
 bool ShuffleTable::is_ended(const Shuffle& shuffle, MapId map, const CommitId& id) {
   const auto of_origin = shuffle.ended.find(id.origin);
   if (of_origin == shuffle.ended.end()) return false;
-  if (id.commit <= of_origin->second.through) return true;
+  if (of_origin->second.ranges.contains(id.commit)) return true;
   const auto ended = of_origin->second.maps.find(map);
   return ended != of_origin->second.maps.end() && id.commit <= ended->second;
 }
@@ -336,20 +338,21 @@ bool ShuffleTable::add_remote(Shuffle& shuffle, const NodeName& origin,
   return is_news;
 }
 
-bool ShuffleTable::end_remote(Shuffle& shuffle, const NodeName& origin, uint64_t through,
+bool ShuffleTable::end_remote(Shuffle& shuffle, const NodeName& origin,
+                              const std::vector<CommitRange>& ranges,
                               const std::vector<EndedMaps::Ended>& maps) {
   Tombstones& tombstones = shuffle.ended[tag_of(origin)];
   tombstones.origin = origin;
-  bool is_news = through > tombstones.through;
-  tombstones.through = std::max(tombstones.through, through);
+  bool is_news = false;
+  for (const CommitRange& range : ranges) is_news = tombstones.ranges.add(range) || is_news;
   for (const EndedMaps::Ended& ended : maps) {
-    if (ended.commit <= tombstones.through) continue;
+    if (tombstones.ranges.contains(ended.commit)) continue;
     uint64_t& known = tombstones.maps[ended.map];
     is_news = is_news || ended.commit > known;
     known = std::max(known, ended.commit);
   }
   std::erase_if(tombstones.maps,
-                [&](const auto& entry) { return entry.second <= tombstones.through; });
+                [&](const auto& entry) { return tombstones.ranges.contains(entry.second); });
   std::erase_if(shuffle.remote, [&](const auto& entry) {
     return shuffle.origins[entry.second.origin] == origin &&
            is_ended(shuffle, entry.first, {entry.second.commit, tag_of(origin)});
@@ -386,12 +389,13 @@ void ShuffleTable::pushed(const ShuffleKey& key, const NodeName& origin, MapId m
 }
 
 bool ShuffleTable::ended(const NodeName& origin, const EndedMaps& ended) {
-  clock_.observe(std::max(ended.through, ended.life));
+  clock_.observe(ended.life);
+  for (const CommitRange& range : ended.ranges) clock_.observe(range.last);
   const MutexLock lock(mu_);
   Shuffle& of = shuffle(ended.shuffle);
   if (ended.life < of.life) return false;
-  if (end_remote(of, origin, ended.through, ended.maps))
-    record(of, EndedAtRecord{origin, ended.through, ended.maps}, 0);
+  if (end_remote(of, origin, ended.ranges, ended.maps))
+    record(of, EndedAtRecord{origin, ended.ranges, ended.maps}, 0);
   return true;
 }
 

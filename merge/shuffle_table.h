@@ -8,7 +8,9 @@
 //
 // An event is a fact; absence is none. A map output whose files are gone without an event is lost,
 // and says so. What has ended leaves a tombstone: who hears of it late, or was away, is told. When
-// the last own map output of a shuffle ends, its tombstones become one number ("all through").
+// the last own map output of a shuffle ends, its tombstones become one range: all commits since
+// this table was begun. What an earlier table of this node knew, which went with its disk, is not
+// in the range: it is lost, and not over.
 //
 // Threads: any; one lock, never held over I/O. Durability: each event is a record of the shuffle's
 // log; whoever tells of an event calls flush() first. Memory: about 600 bytes for an own map output
@@ -137,7 +139,8 @@ class ShuffleTable {
     enum class Kind : uint8_t { kCommitted, kEnded, kAllEnded, kDropped } kind{};
     ShuffleKey shuffle;
     MapOutputRef output;     // kCommitted
-    EndedMaps::Ended ended;  // kEnded; kAllEnded: commit is "through"
+    EndedMaps::Ended ended;  // kEnded
+    CommitRange all_ended;   // kAllEnded
     uint64_t life = 0;       // of the name
     bool whole_app = false;  // kDropped
   };
@@ -182,7 +185,7 @@ class ShuffleTable {
   };
   struct Tombstones {
     NodeName origin;
-    uint64_t through = 0;
+    CommitRanges ranges;
     std::map<MapId, uint64_t> maps;  // this commit of it, and all before
   };
   struct Shuffle {
@@ -234,10 +237,11 @@ class ShuffleTable {
   bool forget_remains(const std::string& index_path) REQUIRES(mu_);
   bool add_remote(Shuffle& shuffle, const NodeName& origin, const AnnouncedMap& announced)
       REQUIRES(mu_);
-  bool end_remote(Shuffle& shuffle, const NodeName& origin, uint64_t through,
+  bool end_remote(Shuffle& shuffle, const NodeName& origin, const std::vector<CommitRange>& ranges,
                   const std::vector<EndedMaps::Ended>& maps) REQUIRES(mu_);
   std::vector<MapOutputRef> begin_life(Shuffle& shuffle, uint64_t life) REQUIRES(mu_);
   [[nodiscard]] Status load_heard();
+  [[nodiscard]] Status load_begun();
   void replay(const TableLog::Name& name, TableRecord record) REQUIRES(mu_);
   Shuffle& replayed(const ShuffleKey& key) REQUIRES(mu_);
   void replay_into(Shuffle& shuffle, TableRecord record) REQUIRES(mu_);
@@ -262,6 +266,7 @@ class ShuffleTable {
   std::map<ShuffleKey, std::unique_ptr<Shuffle>> shuffles_ GUARDED_BY(mu_);
   std::map<TableLog::Name, Life> lives_ GUARDED_BY(mu_);
   uint64_t drops_heard_ GUARDED_BY(mu_) = 0;
+  uint64_t begun_ GUARDED_BY(mu_) = 0;                // the logical clock when this table was empty
   std::map<uint64_t, NewsRef> news_ GUARDED_BY(mu_);  // in the order of events
   uint64_t last_news_ GUARDED_BY(mu_) = 0;
   std::unordered_map<std::string, FileOf, SeededHash> by_path_ GUARDED_BY(mu_);

@@ -141,8 +141,8 @@ void ShuffleTable::describe(const ShuffleKey& key, PartitionId partition, Partit
       info.heard.push_back({map, of->origins[remote.origin], remote.commit, bit});
   }
   for (const auto& [tag, tombstones] : of->ended) {
-    if (tombstones.through == 0 && tombstones.maps.empty()) continue;
-    EndedAt& ended = info.ended.emplace_back(EndedAt{tag, tombstones.through, {}});
+    if (tombstones.ranges.empty() && tombstones.maps.empty()) continue;
+    EndedAt& ended = info.ended.emplace_back(EndedAt{tag, tombstones.ranges.list(), {}});
     for (const auto& [map, commit] : tombstones.maps) ended.maps.push_back({map, commit});
   }
 }
@@ -202,7 +202,7 @@ bool ShuffleTable::is_over(const ShuffleKey& key) const {
   const MutexLock lock(mu_);
   const Shuffle* const of = look(key);
   return of != nullptr && is_empty(*of) && std::ranges::any_of(of->ended, [](const auto& entry) {
-           return entry.second.through > 0 || !entry.second.maps.empty();
+           return !entry.second.ranges.empty() || !entry.second.maps.empty();
          });
 }
 
@@ -247,7 +247,9 @@ std::vector<ShuffleTable::News> ShuffleTable::news_after(uint64_t number, std::s
       case News::Kind::kEnded:
         news.ended = {ref.map, of.ended.at(self_tag_).maps.at(ref.map)};
         break;
-      case News::Kind::kAllEnded: news.ended.commit = of.ended.at(self_tag_).through; break;
+      case News::Kind::kAllEnded:
+        news.all_ended = of.ended.at(self_tag_).ranges.list().back();
+        break;
       case News::Kind::kDropped: break;
     }
   }

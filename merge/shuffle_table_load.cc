@@ -78,8 +78,8 @@ void ShuffleTable::replay_into(Shuffle& of, TableRecord record) {
           },
           [&](EndedAtRecord& ended) {
             mu_.assert_held();
-            clock_.observe(ended.through);
-            end_remote(of, ended.origin, ended.through, ended.maps);
+            for (const CommitRange& range : ended.ranges) clock_.observe(range.last);
+            end_remote(of, ended.origin, ended.ranges, ended.maps);
           },
           [](LifeRecord&) {},
       },
@@ -90,9 +90,9 @@ std::vector<TableLog::Bytes> ShuffleTable::snapshot(const Shuffle& of) const {
   std::vector<TableLog::Bytes> records;
   if (of.life > 0) records.push_back(encode_record(LifeRecord{of.life}));
   for (const auto& [tag, tombstones] : of.ended) {
-    EndedAtRecord ended{tombstones.origin, tombstones.through, {}};
+    EndedAtRecord ended{tombstones.origin, tombstones.ranges.list(), {}};
     for (const auto& [map, commit] : tombstones.maps) ended.maps.push_back({map, commit});
-    if (ended.through > 0 || !ended.maps.empty()) records.push_back(encode_record(ended));
+    if (!ended.ranges.empty() || !ended.maps.empty()) records.push_back(encode_record(ended));
   }
   // Over by what comes before them: their life, or a tombstone.
   for (const auto& [path, committed] : of.remains) records.push_back(encode_record(committed));
@@ -124,8 +124,20 @@ Status ShuffleTable::load_heard() {
   return ok();
 }
 
+Status ShuffleTable::load_begun() {
+  TRY_ASSIGN(std::optional<uint64_t> begun, log_.begun());
+  if (!begun) {
+    begun = clock_.tick();
+    TRY(log_.write_begun(*begun));
+  }
+  const MutexLock lock(mu_);
+  begun_ = *begun;
+  return ok();
+}
+
 Status ShuffleTable::load() {
   TRY(load_heard());
+  TRY(load_begun());
   std::vector<MapOutputRef> own;
   std::vector<std::string> remains;
   {
@@ -160,7 +172,7 @@ Status ShuffleTable::load() {
       if (ended != of->ended.end()) {
         for (const auto& [map, commit] : ended->second.maps)
           of->ended_news[map] = add_news({News::Kind::kEnded, key, map, false});
-        if (ended->second.through > 0)
+        if (!ended->second.ranges.empty())
           of->all_ended_news = add_news({News::Kind::kAllEnded, key, {}, false});
         collapse(*of);
       }

@@ -9,6 +9,7 @@
 #include "base/crc32c.h"
 #include "base/endian.h"
 #include "base/log.h"
+#include "base/parse.h"
 
 namespace shufflefs::merge {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 constexpr std::size_t kHeadBytes = 8;                   // length and crc32c of the record
 constexpr uint64_t kMaxFileBytes = uint64_t{1} << 32U;  // of one shuffle
 constexpr std::string_view kWholeApp = "all";           // the file of an application
+constexpr std::string_view kBegun = "begun";
 constexpr std::size_t kMaxRecordBytes = std::size_t{64} << 20U;
 
 void put_framed(TableLog::Bytes& to, std::span<const std::byte> record) {
@@ -31,6 +33,21 @@ void put_framed(TableLog::Bytes& to, std::span<const std::byte> record) {
 std::string TableLog::path_of(const Name& name) const {
   return fmt::format("{}/{}/{}", root_, name.app.str(),
                      name.shuffle ? std::to_string(number(*name.shuffle)) : kWholeApp);
+}
+
+Result<std::optional<uint64_t>> TableLog::begun() {
+  const std::string path = root_ + "/" + std::string(kBegun);
+  const auto bytes = read_file(io_, path, 64);
+  if (!bytes && bytes.error().code == Code::kNotFound) return std::optional<uint64_t>{};
+  if (!bytes) return bytes.error();
+  return parse_decimal({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, UINT64_MAX);
+}
+
+Status TableLog::write_begun(uint64_t number) {
+  TRY(io_.make_directories(root_));
+  TRY(clock_.cover(number));
+  const std::string text = std::to_string(number);
+  return replace_file(io_, root_ + "/" + std::string(kBegun), std::as_bytes(std::span(text)));
 }
 
 Status TableLog::load(const std::function<void(const Name&, std::span<const std::byte>)>& found) {

@@ -39,6 +39,9 @@ class TableLog {
   TableLog(FileIo& io, std::string root, LogicalClock& clock)
       : io_(io), root_(std::move(root)), clock_(clock) {}
 
+  // What the logical clock was when the log was empty; nothing if it is new, or was lost.
+  [[nodiscard]] Result<std::optional<uint64_t>> begun();
+  [[nodiscard]] Status write_begun(uint64_t number);
   // Calls `found` with each record, file by file, in the order in which they were appended. An
   // error only if the disk cannot be read: who does not know its own history must not run.
   [[nodiscard]] Status load(

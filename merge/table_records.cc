@@ -174,7 +174,11 @@ void fields(Archive& archive, HeardRecord& record) {
 template <class Archive>
 void fields(Archive& archive, EndedAtRecord& record) {
   node(archive, record.origin);
-  archive.number(record.through);
+  archive.list(record.ranges, 2, [&](CommitRange& range) {
+    archive.number(range.first);
+    archive.number(range.last);
+    if (range.first > range.last) archive.fail();
+  });
   archive.list(record.maps, 2, [&](EndedMaps::Ended& ended) {
     map_id(archive, ended.map);
     archive.number(ended.commit);

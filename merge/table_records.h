@@ -39,7 +39,7 @@ struct HeardRecord {
 // Map outputs of another node, or of this one (all of them), are over.
 struct EndedAtRecord {
   NodeName origin;
-  uint64_t through = 0;
+  std::vector<CommitRange> ranges;
   std::vector<EndedMaps::Ended> maps;
 };
 // The name was dropped: a new life begins.

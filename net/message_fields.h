@@ -146,6 +146,15 @@ void fields(A& a, typename A::template Of<merge::EndedMaps::Ended> ended) {
 
 inline constexpr std::size_t kLeastEndedBytes = 3;
 
+template <class A>
+void fields(A& a, typename A::template Of<merge::CommitRange> range) {
+  a.tuple("ended range", 2);
+  a.clock_number("first", range.first);
+  a.clock_number("last", range.last);
+}
+
+inline constexpr std::size_t kLeastRangeBytes = 3;
+
 template <class T>
 Bytes write_fields(const T& value) {
   FieldWriter writer;

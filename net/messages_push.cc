@@ -50,7 +50,7 @@ static void fields(A& a, typename A::template Of<merge::EndedMaps> ended) {
   a.tuple("ended map outputs", 5);
   a.shuffle_key(ended.shuffle);
   a.clock_number("life", ended.life);
-  a.clock_number("through", ended.through);
+  a.list("ended ranges", kLeastRangeBytes, ended.ranges);
   a.list("ended commits", kLeastEndedBytes, ended.maps);
 }
 
@@ -187,7 +187,7 @@ std::size_t encoded_bytes(const merge::DroppedName& dropped) {
   return 30 + dropped.app.str().size();
 }
 std::size_t encoded_bytes_without_maps(const merge::EndedMaps& ended) {
-  return 45 + ended.shuffle.app.str().size();
+  return 45 + ended.shuffle.app.str().size() + ended.ranges.size() * kEndedBytes;
 }
 
 }  // namespace
@@ -214,7 +214,7 @@ std::vector<merge::AnnounceRequest> split(merge::AnnounceRequest request, std::s
   for (const merge::EndedMaps& ended : request.ended) {
     const auto begin = [&](std::size_t more) -> merge::AnnounceRequest& {
       merge::AnnounceRequest& part = part_for(encoded_bytes_without_maps(ended) + more);
-      part.ended.push_back({ended.shuffle, ended.life, ended.through, {}});
+      part.ended.push_back({ended.shuffle, ended.life, ended.ranges, {}});
       return part;
     };
     merge::AnnounceRequest* part = &begin(0);

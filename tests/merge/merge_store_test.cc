@@ -276,12 +276,12 @@ TEST_CASE_METHOD(Fixture, "the others of a push with a commit that is over are m
 }
 
 TEST_CASE_METHOD(Fixture, "an origin's commits up to a number are refused, whenever they come") {
-  store->forget_through(kShuffle, NodeTag{1}, 10);
+  store->forget_range(kShuffle, NodeTag{1}, {1, 10});
   CHECK(store->shuffles().empty());
   CHECK_FALSE(append(0, 0, commit_of(1, 10, 1), "ten"));
   REQUIRE(append(0, 0, commit_of(1, 11, 1), "eleven"));
   REQUIRE(append(0, 0, commit_of(2, 5, 2), "five"));
-  store->forget_through(kShuffle, NodeTag{1}, 11);
+  store->forget_range(kShuffle, NodeTag{1}, {1, 11});
   CHECK(read(0) == "five");
 }
 
@@ -341,7 +341,7 @@ TEST_CASE_METHOD(Fixture, "listings and removals do not wait for a disk that han
     CHECK(store->uses().size() == 1);
     CHECK_FALSE(store->partitions(kShuffle).empty());
     store->forget(kShuffle, commit_of(2));
-    store->forget_through(kShuffle, NodeTag{2}, 1);
+    store->forget_range(kShuffle, NodeTag{2}, {1, 1});
     CHECK(store->life(kShuffle) == 0);
   });
   const bool answered = asking.wait_for(std::chrono::seconds(30)) == std::future_status::ready;

@@ -434,9 +434,9 @@ TEST_CASE_METHOD(Fixture, "all commits of an origin up to a number are over, als
   const auto partition = open();
   append(*partition, 1, "one", 5);
   append(*partition, 2, "two", 9);
-  commits->end_through(NodeTag{2}, 100);
+  commits->end_range(NodeTag{2}, {1, 100});
   CHECK(partition->blocks() == 2);
-  commits->end_through(NodeTag{1}, 7);
+  commits->end_range(NodeTag{1}, {1, 7});
   CHECK(read(*partition) == "two");
   CHECK(append(*partition, 3, "three", 7) == Appended::kOver);
   CHECK(append(*partition, 3, "three", 8) == Appended::kMerged);

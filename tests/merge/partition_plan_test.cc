@@ -109,12 +109,12 @@ TEST_CASE("a block merged at two nodes is read once") {
 TEST_CASE("a commit that is over is left out, whoever says so") {
   PartitionInfo holder = info({}, {merged(1, 5, 0, 0, 4), merged(2, 6, 0, 4, 5)});
   PartitionInfo origin = info({{MapId{1}, 5, 4}});
-  SECTION("it is listed") { origin.ended = {{tag(0), 0, {{MapId{2}, 6}}}}; }
+  SECTION("it is listed") { origin.ended = {{tag(0), {}, {{MapId{2}, 6}}}}; }
   SECTION("it is not above what has ended altogether") {
     origin = info({});
-    origin.ended = {{tag(0), 6, {}}};
+    origin.ended = {{tag(0), {{1, 6}}, {}}};
   }
-  SECTION("another node was told") { holder.ended = {{tag(0), 0, {{MapId{2}, 6}}}}; }
+  SECTION("another node was told") { holder.ended = {{tag(0), {}, {{MapId{2}, 6}}}}; }
   const PartitionPlan plan =
       plan_of({{node_name(0), origin}, {node_name(1), holder}, {node_name(2), {}}});
   CHECK(maps_of(plan) == (origin.own.empty() ? Maps{} : Maps{1}));
@@ -142,7 +142,7 @@ TEST_CASE("a commit is over when its origin has made a later one under the same 
   }
   SECTION("that is over as well") {
     PartitionInfo origin = info({});
-    origin.ended = {{tag(0), 0, {{MapId{1}, 9}}}};
+    origin.ended = {{tag(0), {}, {{MapId{1}, 9}}}};
     const PartitionPlan plan =
         plan_of({{node_name(0), origin}, {node_name(1), info({}, old)}, {node_name(2), {}}});
     CHECK(plan.blocks.empty());
@@ -163,7 +163,7 @@ TEST_CASE("of two nodes' commits of one map id the larger counts, and no block o
   // If it is removed the other counts again.
   Answers later = answers;
   later[1].second.own.clear();
-  later[1].second.ended = {{tag(1), 0, {{MapId{1}, 6}}}};
+  later[1].second.ended = {{tag(1), {}, {{MapId{1}, 6}}}};
   REQUIRE(plan_of(later).blocks.size() == 1);
   CHECK(plan_of(later).blocks[0].id == CommitId{5, tag(0)});
 }
@@ -314,7 +314,7 @@ TEST_CASE("the merged plan is the node with most blocks, then what only others h
   CHECK(two.blocks[2].merged->holder == node_name(0));
   CHECK_FALSE(two.blocks[2].origin);
 
-  answers[0].second.ended = {{tag(0), 0, {{MapId{3}, 3}}}};
+  answers[0].second.ended = {{tag(0), {}, {{MapId{3}, 3}}}};
   CHECK(maps_of(make_merged_plan(kShuffle, kPartition, answers)) == Maps{2, 1});
   answers[1].second.life = 4;
   CHECK(maps_of(make_merged_plan(kShuffle, kPartition, answers)) == Maps{2, 3});

@@ -199,7 +199,7 @@ class World {
   static void note_end(Node& node, const Committed& one) {
     auto& ended = node.says.ended;
     auto at = std::ranges::find(ended, one.id.origin, &EndedAt::origin);
-    if (at == ended.end()) at = ended.insert(at, {one.id.origin, 0, {}});
+    if (at == ended.end()) at = ended.insert(at, {one.id.origin, {}, {}});
     at->maps.push_back({one.map, one.id.commit});
     std::erase_if(node.says.heard, [&](const HeardBlock& heard) {
       return tag_of(heard.origin) == one.id.origin && heard.map == one.map &&

@@ -173,7 +173,7 @@ TEST_CASE("a removed map output's late pushes are refused, those of its id's nex
   REQUIRE(push(10, "old"));
   REQUIRE(testing::run_task(
       cluster.runtime,
-      owner.announce({node_name(0), {}, {{kShuffle, 0, 0, {{MapId{5}, 10}}}}, {}})));
+      owner.announce({node_name(0), {}, {{kShuffle, 0, {}, {{MapId{5}, 10}}}}, {}})));
   CHECK(push(10, "old").error().code == Code::kDropped);
   const auto again = push(11, "new");
   REQUIRE(again);

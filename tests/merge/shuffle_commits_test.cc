@@ -49,8 +49,8 @@ TEST_CASE("a removal is of one commit, told before it or after, once or twice") 
 TEST_CASE("an origin's commits up to a number are over") {
   ShuffleCommits commits;
   for (uint64_t map = 0; map < 40; ++map) commits.note(at(map, 10 + map, map % 2));
-  commits.end_through(NodeTag{1}, 20);
-  commits.end_through(NodeTag{1}, 15);
+  commits.end_range(NodeTag{1}, {1, 20});
+  commits.end_range(NodeTag{1}, {1, 15});
   CHECK(commits.since(0) ==
         std::vector{at(1, 11, 1), at(3, 13, 1), at(5, 15, 1), at(7, 17, 1), at(9, 19, 1)});
   CHECK(commits.note(at(100, 20, 1)) == Standing::kRemoved);

@@ -18,6 +18,7 @@ using testing::is_over;
 using testing::key;
 using testing::node;
 using testing::TableWorld;
+using testing::tell;
 
 const ShuffleKey kShuffle = key("app/1");
 const ShuffleKey kSecond = key("app/2");
@@ -65,6 +66,26 @@ std::string answers(TableWorld& world, const std::vector<ShuffleKey>& shuffles,
 }
 
 }  // namespace
+
+// A node that comes back with an empty disk knows nothing of what it had committed.
+TEST_CASE("a new table says nothing of what an earlier one of its node knew") {
+  TableWorld world;
+  TableWorld other;
+  const MapOutputRef lost = world.commit(kShuffle, 30);
+  tell(world.table(), kOther, 0, other.table());
+  world.lose_table_and_restart();
+  world.commit(kShuffle, 51);
+  world.table().removed(kShuffle, MapId{51});
+  REQUIRE(world.table().news_after(0, 10).at(0).kind == ShuffleTable::News::Kind::kAllEnded);
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    tell(world.table(), kOther, 0, other.table());
+    CHECK_FALSE(is_over(other.table(), kShuffle, 30, lost->commit, kOther, 0));
+    CHECK_FALSE(other.table().is_over(kShuffle));
+    CHECK(describe(other.table(), kShuffle).heard.size() == 1);
+    world.flush_and_restart();
+    other.flush_and_restart();
+  }
+}
 
 TEST_CASE("own map outputs, those of others, tombstones and lives stand a restart") {
   TableWorld world;
@@ -348,7 +369,7 @@ TEST_CASE("names that have nothing left are forgotten, the oldest first, if ther
   for (uint32_t i = 0; i < 20'100; ++i) {
     const ShuffleKey shuffle = key(fmt::format("app/{}", i));
     world.table().announced(kOther, announced(shuffle, 1, 10 + i));
-    world.table().ended(kOther, {shuffle, 0, 10 + i, {}});
+    world.table().ended(kOther, {shuffle, 0, {{1, 10 + i}}, {}});
   }
   for (uint32_t i = 0; i < 20'100; ++i)
     world.table().dropped({*AppId::parse(fmt::format("gone-{}", i)), std::nullopt, 100'000 + i});
@@ -428,7 +449,8 @@ TEST_CASE("a table answers after a restart as it did before, whatever has happen
             if (one.origin == TableWorld::self()) break;
             table.ended(one.origin, {one.shuffle,
                                      one.life,
-                                     random() % 8 == 0 ? remote : 0,
+                                     random() % 8 == 0 ? std::vector<CommitRange>{{1, remote}}
+                                                       : std::vector<CommitRange>{},
                                      {{one.commit.map, one.commit.id.commit}}});
           }
           break;

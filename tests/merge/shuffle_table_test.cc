@@ -79,7 +79,7 @@ TEST_CASE("a map output ends by the removal of any of its files, and leaves a to
   const auto tombstones = table.ended_of(kShuffle);
   REQUIRE(tombstones.size() == 1);
   CHECK(tombstones[0].origin == tag_of(TableWorld::self()));
-  CHECK(tombstones[0].through == 0);
+  CHECK(tombstones[0].ranges.empty());
   CHECK(tombstones[0].maps == std::vector<EndedMaps::Ended>{{MapId{2}, one->commit},
                                                             {MapId{3}, two->commit},
                                                             {MapId{4}, three->commit}});
@@ -93,10 +93,14 @@ TEST_CASE("with the last own map output the tombstones become one number") {
   uint64_t last = 0;
   for (uint64_t map = 0; map < 10; ++map) last = world.commit(kShuffle, map)->commit;
   for (uint64_t map = 0; map < 10; ++map) table.removed(kShuffle, static_cast<MapId>(map));
-  CHECK(table.ended_of(kShuffle) == std::vector{EndedAt{tag_of(TableWorld::self()), last, {}}});
+  const auto ended = table.ended_of(kShuffle);
+  REQUIRE(ended.size() == 1);
+  REQUIRE(ended[0].ranges.size() == 1);
+  CHECK(ended[0].ranges[0].last == last);
+  CHECK(ended[0].maps.empty());
   CHECK(table.is_over(kShuffle));
   CHECK(kinds(table) == std::vector{Kind::kAllEnded});
-  CHECK(table.news_after(0, 10)[0].ended.commit == last);
+  CHECK(table.news_after(0, 10)[0].all_ended == ended[0].ranges[0]);
   // A later one is not meant.
   const MapOutputRef again = world.commit(kShuffle, 3);
   CHECK(again->commit > last);
@@ -191,7 +195,7 @@ TEST_CASE("another node's map output is known until it ends, whatever comes late
   CHECK(describe(table, kShuffle, 0).heard.empty());
   CHECK(is_over(table, kShuffle, 1, 10, kOther, 0));
   CHECK_FALSE(is_over(table, kShuffle, 1, 10, kThird, 0));  // another node's
-  table.ended(kOther, {kShuffle, 0, 20, {}});
+  table.ended(kOther, {kShuffle, 0, {{1, 20}}, {}});
   CHECK(is_over(table, kShuffle, 2, 20, kOther, 0));
   CHECK_FALSE(is_over(table, kShuffle, 2, 21, kOther, 0));
 }

@@ -72,7 +72,14 @@ TableRecord record_of(Random& random) {
       }
       return heard;
     }
-    case 4: return EndedAtRecord{node_of(random), number_of(random), ended_of(random)};
+    case 4: {
+      EndedAtRecord ended{node_of(random), {}, ended_of(random)};
+      for (uint64_t left = random() % 3; left > 0; --left) {
+        const uint64_t first = number_of(random);
+        ended.ranges.push_back({first, std::max(first, number_of(random))});
+      }
+      return ended;
+    }
     default: return LifeRecord{number_of(random)};
   }
 }
@@ -102,7 +109,7 @@ void check_same(const TableRecord& a, const TableRecord& b) {
   if (const auto* one = std::get_if<EndedAtRecord>(&a)) {
     const auto& other = std::get<EndedAtRecord>(b);
     CHECK(one->origin == other.origin);
-    CHECK(one->through == other.through);
+    CHECK(one->ranges == other.ranges);
     CHECK(one->maps == other.maps);
   }
   if (const auto* one = std::get_if<LifeRecord>(&a))
@@ -180,7 +187,7 @@ TEST_CASE("a count that the bytes cannot hold is refused before anything is allo
   for (const int kind : {3, 4}) {
     auto bytes =
         encode_record(kind == 3 ? TableRecord(HeardRecord{*NodeName::parse("n"), {}})
-                                : TableRecord(EndedAtRecord{*NodeName::parse("n"), 1, {}}));
+                                : TableRecord(EndedAtRecord{*NodeName::parse("n"), {{1, 1}}, {}}));
     bytes.pop_back();  // the count of the list
     for (const int byte : {0xFF, 0xFF, 0xFF, 0xFF, 0x0F})
       bytes.push_back(static_cast<std::byte>(byte));

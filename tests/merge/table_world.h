@@ -31,6 +31,13 @@ class TableWorld {
     restart();
   }
   ShuffleTable& table() { return node_->table; }
+  // Its disk is new; a clock never goes back (merge/logical_clock.h).
+  void lose_table_and_restart() {
+    node_.reset();
+    REQUIRE(io_->remove_tree(dir_ / "table"));
+    REQUIRE(io_->remove_tree(dir_ / "heard"));
+    start();
+  }
   LogicalClock& clock() { return node_->clock; }
   FileIo& io() { return *io_; }
   [[nodiscard]] std::string path(const std::string& name) const { return dir_ / name; }
@@ -101,7 +108,7 @@ inline AnnouncedMap announced(const ShuffleKey& shuffle, uint64_t map, uint64_t 
 
 inline EndedMaps ended(const ShuffleKey& shuffle, uint64_t map, uint64_t commit,
                        uint64_t life = 0) {
-  return {shuffle, life, 0, {{static_cast<MapId>(map), commit}}};
+  return {shuffle, life, {}, {{static_cast<MapId>(map), commit}}};
 }
 
 inline PartitionInfo describe(const ShuffleTable& table, const ShuffleKey& shuffle,
@@ -152,10 +159,10 @@ inline uint64_t tell(const ShuffleTable& from, const NodeName& name, uint64_t af
           break;
         }
         case ShuffleTable::News::Kind::kEnded:
-          to.ended(name, {news.shuffle, news.life, 0, {news.ended}});
+          to.ended(name, {news.shuffle, news.life, {}, {news.ended}});
           break;
         case ShuffleTable::News::Kind::kAllEnded:
-          to.ended(name, {news.shuffle, news.life, news.ended.commit, {}});
+          to.ended(name, {news.shuffle, news.life, {news.all_ended}, {}});
           break;
         case ShuffleTable::News::Kind::kDropped:
           to.dropped({news.shuffle.app,

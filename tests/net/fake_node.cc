@@ -44,8 +44,8 @@ merge::AnnounceRequest sample_announce() {
                                {7, 8}});
   request.committed.push_back({shuffle_key("b", 0), merge::MapId{0}, 1, 0, 0, {}});
   request.ended.push_back(
-      {shuffle_key("c", 1), 4, 0, {{merge::MapId{9}, 1'700'000'000'000}, {merge::MapId{2}, 5}}});
-  request.ended.push_back({shuffle_key("c", 2), 0, INT64_MAX, {}});
+      {shuffle_key("c", 1), 4, {}, {{merge::MapId{9}, 1'700'000'000'000}, {merge::MapId{2}, 5}}});
+  request.ended.push_back({shuffle_key("c", 2), 0, {{1, 7}, {9, INT64_MAX}}, {}});
   request.dropped = {{app("d"), merge::ShuffleId{3}, 9}, {app("e"), std::nullopt, INT64_MAX}};
   return request;
 }
@@ -61,8 +61,8 @@ merge::PartitionInfo sample_partition_info() {
   info.heard = {{merge::MapId{5}, node_name("node2"), 8, true},
                 {merge::MapId{6}, node_name("node3"), 9, false},
                 {merge::MapId{7}, node_name("node3"), 10, std::nullopt}};
-  info.ended = {{origin, 4, {{merge::MapId{3}, 5}, {merge::MapId{3}, 6}}},
-                {merge::NodeTag{1}, 0, {}}};
+  info.ended = {{origin, {{3, 4}}, {{merge::MapId{3}, 5}, {merge::MapId{3}, 6}}},
+                {merge::NodeTag{1}, {}, {}}};
   info.incomplete = "/data2 is away";
   info.members = UINT64_MAX;
   info.partition_count = 37;

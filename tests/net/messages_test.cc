@@ -152,7 +152,7 @@ TEST_CASE("numbers of logical clocks are refused where a clock would overflow", 
   CHECK(refuses([](auto& request) { request.committed[0].commit = kTooLarge; }));
   CHECK(refuses([](auto& request) { request.committed[0].life = kTooLarge; }));
   CHECK(refuses([](auto& request) { request.ended[0].life = kTooLarge; }));
-  CHECK(refuses([](auto& request) { request.ended[0].through = kTooLarge; }));
+  CHECK(refuses([](auto& request) { request.ended[0].ranges = {{1, kTooLarge}}; }));
   CHECK(refuses([](auto& request) { request.ended[0].maps[1].commit = kTooLarge; }));
   CHECK(refuses([](auto& request) { request.dropped[1].life = kTooLarge; }));
   merge::PushRequest push = sample_push();
@@ -198,7 +198,7 @@ TEST_CASE("partition bits must fit their range", "[messages]") {
 TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages]") {
   merge::AnnounceRequest request;
   request.origin = node_name("node1");
-  merge::EndedMaps many{shuffle_key(), 7, 3, {}};
+  merge::EndedMaps many{shuffle_key(), 7, {{2, 3}}, {}};
   for (uint64_t i = 0; i < 1000; ++i) {
     request.committed.push_back({shuffle_key(),
                                  merge::MapId{i},
@@ -209,7 +209,8 @@ TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages
     many.maps.push_back({merge::MapId{merge::kMaxMapId}, INT64_MAX - i});
     request.dropped.push_back({app("an-application"), merge::ShuffleId{7}, INT64_MAX - i});
   }
-  request.ended = {{shuffle_key(), 7, INT64_MAX, {}}, many, {shuffle_key("b"), 0, 9, {}}};
+  request.ended = {
+      {shuffle_key(), 7, {{1, INT64_MAX}}, {}}, many, {shuffle_key("b"), 0, {{9, 9}}, {}}};
   const auto parts = split(request, 4096);
   CHECK(parts.size() > 40);
   uint64_t committed = 0;

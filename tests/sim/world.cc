@@ -122,7 +122,7 @@ void World::add_node() {
     for (const merge::EndedMaps& ended : request.ended) {
       for (WrittenMap* written : truth_.of(ended.shuffle)) {
         const bool is_named =
-            ended.through > 0 || std::ranges::any_of(ended.maps, [&](const auto& one) {
+            !ended.ranges.empty() || std::ranges::any_of(ended.maps, [&](const auto& one) {
               return one.map == written->map;
             });
         if (is_named && written->removed_at && nodes_[written->origin]->name() == request.origin)
