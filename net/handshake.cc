@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 #include "net/peer_auth.h"
 
 namespace shufflefs::net {
@@ -67,7 +67,7 @@ Task<Result<HelloAnswer>> greet_callee(std::reference_wrapper<const Context> con
   }
   Hello hello{secrets ? kProvesSecret : 0, context.get().self, expected, {}};
   introduce(context, hello);
-  CO_TRY(ess::random_fill(hello.nonce));
+  CO_TRY(random_fill(hello.nonce));
   const Bytes said = encode(hello);
   CO_TRY(co_await send(connection, request_number(MessageType::kHello), said, deadline));
   CO_TRY_ASSIGN(const Frame heard,
@@ -116,7 +116,7 @@ Task<Result<Hello>> greet_caller(std::reference_wrapper<const Context> context,
   HelloAnswer answer{secrets ? kProvesSecret : 0, context.get().self, {}};
   introduce(context, answer);
   answer.caller_host = connection.get().remote_host();
-  CO_TRY(ess::random_fill(answer.nonce));
+  CO_TRY(random_fill(answer.nonce));
   const Bytes said = encode(answer);
   CO_TRY(co_await send(connection, answer_number(MessageType::kHello), said, deadline));
   if (!secrets) co_return hello;

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/endian.h"
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 
 namespace shufflefs::net {
 namespace {
@@ -20,7 +20,7 @@ void append_part(Bytes& to, std::span<const std::byte> part) {
   const std::size_t at = to.size();
   to.resize(at + sizeof(uint32_t));
   store_le<uint32_t>(&to[at], static_cast<uint32_t>(part.size()));
-  ess::append(to, part);
+  append(to, part);
 }
 
 }  // namespace
@@ -63,16 +63,16 @@ Result<std::shared_ptr<const PeerSecrets>> PeerSecrets::read(const std::filesyst
 Result<Bytes> PeerSecrets::prove(Role role, std::span<const std::byte> transcript,
                                  std::size_t secret) const {
   Bytes message;
-  append_part(message, ess::view_of(role == Role::kCaller ? kCallerLabel : kCalleeLabel));
-  ess::append(message, transcript);
-  return ess::hmac_sha256(ess::view_of(secrets_.at(secret).text()), message);
+  append_part(message, view_of(role == Role::kCaller ? kCallerLabel : kCalleeLabel));
+  append(message, transcript);
+  return hmac_sha256(view_of(secrets_.at(secret).text()), message);
 }
 
 Result<std::size_t> PeerSecrets::check(Role role, std::span<const std::byte> transcript,
                                        std::span<const std::byte> proof) const {
   for (std::size_t i = 0; i < secrets_.size(); ++i) {
     TRY_ASSIGN(const Bytes expected, prove(role, transcript, i));
-    if (ess::equal_constant_time(expected, proof)) return i;
+    if (equal_constant_time(expected, proof)) return i;
   }
   return make_error(Code::kPermission,
                     "the other node's secret is another one: give every node the same "

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 #include "net/secret_file.h"
 
 namespace shufflefs::net {
@@ -59,7 +59,7 @@ Result<std::shared_ptr<TlsContext>> make_tls_context(const TlsFiles& files) {
   context->load_verify_file(files.ca, error);
   if (error) return bad_file("tls-ca", files.ca, error.message());
   context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert, error);
-  if (error) return ess::openssl_error("TLS");
+  if (error) return openssl_error("TLS");
   return context;
 }
 
@@ -93,9 +93,9 @@ Status check_peer_name(SSL* ssl, std::string_view node) {
 
 Result<Bytes> channel_binding(SSL* ssl) {
   Bytes binding(kBindingBytes);
-  if (SSL_export_keying_material(ssl, ess::raw(binding.data()), binding.size(),
-                                 kBindingLabel.data(), kBindingLabel.size(), nullptr, 0, 0) != 1)
-    return ess::openssl_error("the TLS exporter");
+  if (SSL_export_keying_material(ssl, raw(binding.data()), binding.size(), kBindingLabel.data(),
+                                 kBindingLabel.size(), nullptr, 0, 0) != 1)
+    return openssl_error("the TLS exporter");
   return binding;
 }
 

@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "net/ess/auth/auth_message.h"
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 
 namespace shufflefs::net::ess {
 

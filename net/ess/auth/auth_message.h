@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 
 namespace shufflefs::net::ess {
 

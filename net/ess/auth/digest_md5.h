@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "net/ess/auth/cipher.h"
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 
 namespace shufflefs::net::ess {
 

@@ -12,7 +12,7 @@
 #include <memory>
 
 #include "net/ess/auth/cipher.h"
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 
 namespace shufflefs::net::ess {
 

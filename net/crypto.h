@@ -21,7 +21,7 @@
 #include "base/result.h"
 #include "net/wire.h"
 
-namespace shufflefs::net::ess {
+namespace shufflefs::net {
 
 using View = std::span<const std::byte>;
 
@@ -98,4 +98,4 @@ inline constexpr std::size_t kHmacBytes = 32;
 // kPermission for a public key that leads to the all-zero secret.
 [[nodiscard]] Result<SecretBytes> x25519_shared(View private_key, View peer_public_key);
 
-}  // namespace shufflefs::net::ess
+}  // namespace shufflefs::net

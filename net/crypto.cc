@@ -1,4 +1,4 @@
-#include "net/ess/auth/crypto.h"
+#include "net/crypto.h"
 
 #include <fmt/format.h>
 #include <openssl/core_names.h>
@@ -9,7 +9,7 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
-namespace shufflefs::net::ess {
+namespace shufflefs::net {
 namespace {
 
 template <auto Free>
@@ -204,4 +204,4 @@ Result<SecretBytes> x25519_shared(View private_key, View peer_public_key) {
   return shared;
 }
 
-}  // namespace shufflefs::net::ess
+}  // namespace shufflefs::net
