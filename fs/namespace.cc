@@ -32,7 +32,6 @@ std::pair<std::string_view, std::string_view> split_suffix(std::string_view name
 Result<VirtualNode> root_child(const VirtualNode& parent, std::string_view name) {
   if (name == "local") return with_kind(parent, NodeKind::kLocal);
   if (name == "shuffles") return with_kind(parent, NodeKind::kShuffles);
-  if (name == "nodes") return with_kind(parent, NodeKind::kNodes);
   if (name == ".shufflefs") return with_kind(parent, NodeKind::kInfo);
   return no_such_name(parent, name);
 }
@@ -64,7 +63,7 @@ Result<VirtualNode> map_file_in(const VirtualNode& parent, std::string_view name
   const auto [number, suffix] = split_suffix(name);
   if (suffix != ".data" && suffix != ".index") return no_such_name(parent, name);
   VirtualNode node = with_kind(parent, kind);
-  node.file = suffix == ".data" ? merge::MapFile::kData : merge::MapFile::kIndex;
+  node.file = suffix == ".data" ? MapFile::kData : MapFile::kIndex;
   TRY_ASSIGN(node.map, merge::parse_map_id(number));
   return node;
 }
@@ -91,18 +90,6 @@ Result<VirtualNode> shuffle_child(const VirtualNode& parent, std::string_view na
   if (name == "partitions") return with_kind(parent, NodeKind::kPartitions);
   if (name == "status") return with_kind(parent, NodeKind::kStatus);
   return no_such_name(parent, name);
-}
-
-Result<VirtualNode> peer_shuffle_child(const VirtualNode& parent, std::string_view name) {
-  if (name == "maps") return with_kind(parent, NodeKind::kPeerMaps);
-  if (name == "partitions") return with_kind(parent, NodeKind::kPeerPartitions);
-  return no_such_name(parent, name);
-}
-
-Result<VirtualNode> peer_in(const VirtualNode& parent, std::string_view name) {
-  VirtualNode node = with_kind(parent, NodeKind::kPeer);
-  TRY_ASSIGN(node.peer, merge::NodeName::parse(name));
-  return node;
 }
 
 Result<VirtualNode> jar_in(const VirtualNode& parent, std::string_view name) {
@@ -142,21 +129,16 @@ Result<VirtualNode> info_child(const VirtualNode& parent, std::string_view name)
 
 std::string_view suffix_of(const VirtualNode& node) {
   switch (node.kind) {
-    case NodeKind::kMerged:
-    case NodeKind::kPeerMerged: return ".merged";
-    case NodeKind::kIndex:
-    case NodeKind::kPeerIndex: return ".index";
-    case NodeKind::kMapFile:
-    case NodeKind::kPeerMapFile: return node.file == merge::MapFile::kData ? ".data" : ".index";
+    case NodeKind::kMerged: return ".merged";
+    case NodeKind::kIndex: return ".index";
+    case NodeKind::kMapFile: return node.file == MapFile::kData ? ".data" : ".index";
     default: return "";
   }
 }
 
-// "shuffles/<app>/<shuffle>", in either half.
+// "shuffles/<app>/<shuffle>".
 std::string shuffle_path(const VirtualNode& node) {
-  const std::string below =
-      fmt::format("shuffles/{}/{}", node.app.str(), merge::number(node.shuffle));
-  return is_peer_view(node.kind) ? fmt::format("nodes/{}/{}", node.peer.str(), below) : below;
+  return fmt::format("shuffles/{}/{}", node.app.str(), merge::number(node.shuffle));
 }
 
 }  // namespace
@@ -171,16 +153,6 @@ Result<VirtualNode> child(const VirtualNode& parent, std::string_view name) {
     case NodeKind::kMaps: return map_file_in(parent, name, NodeKind::kMapFile);
     case NodeKind::kPartitions:
       return partition_in(parent, name, NodeKind::kPartition, NodeKind::kMerged, NodeKind::kIndex);
-    case NodeKind::kNodes: return peer_in(parent, name);
-    case NodeKind::kPeer:
-      if (name == "shuffles") return with_kind(parent, NodeKind::kPeerShuffles);
-      return no_such_name(parent, name);
-    case NodeKind::kPeerShuffles: return app_in(parent, name, NodeKind::kPeerApp);
-    case NodeKind::kPeerApp: return shuffle_in(parent, name, NodeKind::kPeerShuffle);
-    case NodeKind::kPeerShuffle: return peer_shuffle_child(parent, name);
-    case NodeKind::kPeerMaps: return map_file_in(parent, name, NodeKind::kPeerMapFile);
-    case NodeKind::kPeerPartitions:
-      return partition_in(parent, name, std::nullopt, NodeKind::kPeerMerged, NodeKind::kPeerIndex);
     case NodeKind::kInfo: return info_child(parent, name);
     case NodeKind::kClient: return jar_in(parent, name);
     case NodeKind::kOwners: return owners_of_in(parent, name);
@@ -190,9 +162,6 @@ Result<VirtualNode> child(const VirtualNode& parent, std::string_view name) {
     case NodeKind::kMerged:
     case NodeKind::kIndex:
     case NodeKind::kStatus:
-    case NodeKind::kPeerMapFile:
-    case NodeKind::kPeerMerged:
-    case NodeKind::kPeerIndex:
     case NodeKind::kInfoFile:
     case NodeKind::kJar:
     case NodeKind::kReport:
@@ -208,29 +177,18 @@ std::string path_of(const VirtualNode& node) {
     case NodeKind::kLocalDisk: return fmt::format("local/disk{}", node.disk);
     case NodeKind::kShuffles: return "shuffles";
     case NodeKind::kApp: return "shuffles/" + node.app.str();
-    case NodeKind::kShuffle:
-    case NodeKind::kPeerShuffle: return shuffle_path(node);
-    case NodeKind::kMaps:
-    case NodeKind::kPeerMaps: return shuffle_path(node) + "/maps";
-    case NodeKind::kPartitions:
-    case NodeKind::kPeerPartitions: return shuffle_path(node) + "/partitions";
+    case NodeKind::kShuffle: return shuffle_path(node);
+    case NodeKind::kMaps: return shuffle_path(node) + "/maps";
+    case NodeKind::kPartitions: return shuffle_path(node) + "/partitions";
     case NodeKind::kStatus: return shuffle_path(node) + "/status";
     case NodeKind::kMapFile:
-    case NodeKind::kPeerMapFile:
       return fmt::format("{}/maps/{}{}", shuffle_path(node), merge::number(node.map),
                          suffix_of(node));
     case NodeKind::kPartition:
     case NodeKind::kMerged:
     case NodeKind::kIndex:
-    case NodeKind::kPeerMerged:
-    case NodeKind::kPeerIndex:
       return fmt::format("{}/partitions/{}{}", shuffle_path(node), merge::number(node.partition),
                          suffix_of(node));
-    case NodeKind::kNodes: return "nodes";
-    case NodeKind::kPeer: return "nodes/" + node.peer.str();
-    case NodeKind::kPeerShuffles: return fmt::format("nodes/{}/shuffles", node.peer.str());
-    case NodeKind::kPeerApp:
-      return fmt::format("nodes/{}/shuffles/{}", node.peer.str(), node.app.str());
     case NodeKind::kInfo: return ".shufflefs";
     case NodeKind::kInfoFile: return ".shufflefs/" + node.info;
     case NodeKind::kClient: return ".shufflefs/client";
@@ -257,19 +215,12 @@ bool is_directory(NodeKind kind) {
     case NodeKind::kMerged:
     case NodeKind::kIndex:
     case NodeKind::kStatus:
-    case NodeKind::kPeerMapFile:
-    case NodeKind::kPeerMerged:
-    case NodeKind::kPeerIndex:
     case NodeKind::kInfoFile:
     case NodeKind::kJar:
     case NodeKind::kReport:
     case NodeKind::kOwnersOf: return false;
     default: return true;
   }
-}
-
-bool is_peer_view(NodeKind kind) {
-  return kind >= NodeKind::kNodes && kind <= NodeKind::kPeerIndex;
 }
 
 mode_t mode_of(NodeKind kind) {
@@ -286,14 +237,7 @@ mode_t mode_of(NodeKind kind) {
     case NodeKind::kPartition:
     case NodeKind::kMerged:
     case NodeKind::kIndex:
-    case NodeKind::kStatus:
-    case NodeKind::kPeerMapFile:
-    case NodeKind::kPeerMerged:
-    case NodeKind::kPeerIndex: return S_IFREG | 0440;
-    case NodeKind::kPeerApp:
-    case NodeKind::kPeerShuffle:
-    case NodeKind::kPeerMaps:
-    case NodeKind::kPeerPartitions: return S_IFDIR | 0550;
+    case NodeKind::kStatus: return S_IFREG | 0440;
     case NodeKind::kReport: return S_IFREG | 0222;
     default: return is_directory(kind) ? (S_IFDIR | 0755) : (S_IFREG | 0444);
   }

@@ -19,53 +19,44 @@
 
 #include "base/result.h"
 #include "merge/ids.h"
-#include "merge/node_api.h"
 
 namespace shufflefs::fs {
 
 enum class NodeKind : uint8_t {
   kRoot,
-  kLocal,         // local/
-  kLocalDisk,     // local/disk<i>: a native tree
-  kShuffles,      // shuffles/
-  kApp,           // shuffles/<app>/
-  kShuffle,       // shuffles/<app>/<shuffle>/
-  kMaps,          // .../maps/: a native tree, or virtual where Spark wrote the map outputs
-  kMapFile,       // .../maps/<mapId>.data, .index in the virtual form
-  kPartitions,    // .../partitions/
-  kPartition,     // .../partitions/<p>
-  kMerged,        // .../partitions/<p>.merged
-  kIndex,         // .../partitions/<p>.index
-  kStatus,        // .../status
-  kNodes,         // nodes/
-  kPeer,          // nodes/<node>/
-  kPeerShuffles,  // nodes/<node>/shuffles/ and below it what that node alone has
-  kPeerApp,
-  kPeerShuffle,
-  kPeerMaps,
-  kPeerMapFile,
-  kPeerPartitions,
-  kPeerMerged,
-  kPeerIndex,
-  kInfo,      // .shufflefs/
-  kInfoFile,  // .shufflefs/<name>
-  kClient,    // .shufflefs/client/
-  kJar,       // .shufflefs/client/<name>: a file of this node's, shown as it is
-  kReport,    // .shufflefs/client-report: only to be written
-  kOwners,    // .shufflefs/owners/: empty to look at
-  kOwnersOf,  // .shufflefs/owners/<app>,<shuffle>,<partitions>: who would own which of them
+  kLocal,       // local/
+  kLocalDisk,   // local/disk<i>: a native tree
+  kShuffles,    // shuffles/
+  kApp,         // shuffles/<app>/
+  kShuffle,     // shuffles/<app>/<shuffle>/
+  kMaps,        // .../maps/: a native tree, or virtual where Spark wrote the map outputs
+  kMapFile,     // .../maps/<mapId>.data, .index in the virtual form
+  kPartitions,  // .../partitions/
+  kPartition,   // .../partitions/<p>
+  kMerged,      // .../partitions/<p>.merged
+  kIndex,       // .../partitions/<p>.index
+  kStatus,      // .../status
+  kInfo,        // .shufflefs/
+  kInfoFile,    // .shufflefs/<name>
+  kClient,      // .shufflefs/client/
+  kJar,         // .shufflefs/client/<name>: a file of this node's, shown as it is
+  kReport,      // .shufflefs/client-report: only to be written
+  kOwners,      // .shufflefs/owners/: empty to look at
+  kOwnersOf,    // .shufflefs/owners/<app>,<shuffle>,<partitions>: who would own which of them
 };
+
+// Which of the two files of a map output in Spark's format.
+enum class MapFile : uint8_t { kData, kIndex };
 
 // Fields that a kind does not need keep their defaults, so that == compares what matters.
 struct VirtualNode {
   NodeKind kind = NodeKind::kRoot;
   uint32_t disk = 0;
-  merge::NodeName peer;
   merge::AppId app;
   merge::ShuffleId shuffle{};
   merge::PartitionId partition{};  // kOwnersOf: the last one
   merge::MapId map{};
-  merge::MapFile file = merge::MapFile::kData;
+  MapFile file = MapFile::kData;
   std::string info;  // the name of a file in .shufflefs/ or .shufflefs/client/
 
   [[nodiscard]] merge::ShuffleKey key() const { return {app, shuffle}; }
@@ -82,8 +73,6 @@ struct VirtualNode {
 [[nodiscard]] std::string name_of(const VirtualNode& node);
 
 [[nodiscard]] bool is_directory(NodeKind kind);
-// Below nodes/: read-only whatever the mode says.
-[[nodiscard]] bool is_peer_view(NodeKind kind);
 // Type and permission bits.
 [[nodiscard]] mode_t mode_of(NodeKind kind);
 // st_ino: the same for a path after a restart and on every node, with bit 62 set (the root: 1). Not

@@ -56,15 +56,11 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
     case NodeKind::kRoot:
     case NodeKind::kLocal:
     case NodeKind::kShuffles:
-    case NodeKind::kNodes:
     case NodeKind::kInfo:
     case NodeKind::kClient:
     case NodeKind::kReport:
     case NodeKind::kOwners:
-    case NodeKind::kPartitions:  // below here the kernel has just found the parent
-    case NodeKind::kPeerShuffles:
-    case NodeKind::kPeerMaps:
-    case NodeKind::kPeerPartitions: return Facts{};
+    case NodeKind::kPartitions: return Facts{};  // the kernel has just found its parent
     case NodeKind::kLocalDisk:
       if (node.disk < engine_.disks()) return Facts{};
       return missing(node);
@@ -76,11 +72,6 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
       if (places_.has_shuffle(node.key())) return Facts{};
       return std::nullopt;
     case NodeKind::kMapFile: return map_file_facts(node);
-    case NodeKind::kPeer: {
-      const auto names = cluster_.names();
-      if (std::ranges::find(names, node.peer) != names.end()) return Facts{};
-      return missing(node);
-    }
     case NodeKind::kInfoFile:
       if (!texts_.contains(node.info)) return missing(node);
       return std::nullopt;
@@ -89,12 +80,7 @@ std::optional<Result<Facts>> VirtualContents::facts_now(const VirtualNode& node)
     case NodeKind::kMerged:
     case NodeKind::kIndex:
     case NodeKind::kStatus:
-    case NodeKind::kOwnersOf:
-    case NodeKind::kPeerApp:
-    case NodeKind::kPeerShuffle:
-    case NodeKind::kPeerMapFile:
-    case NodeKind::kPeerMerged:
-    case NodeKind::kPeerIndex: return std::nullopt;
+    case NodeKind::kOwnersOf: return std::nullopt;
   }
   return missing(node);
 }
@@ -103,7 +89,7 @@ Result<Facts> VirtualContents::map_file_facts(const VirtualNode& node) {
   const auto output = places_.spark_map(node.key(), node.map);
   if (!output) return missing(node);
   Facts facts;
-  facts.size = node.file == merge::MapFile::kData
+  facts.size = node.file == MapFile::kData
                    ? output->total_bytes
                    : (uint64_t{output->partition_count} + 1) * sizeof(uint64_t);
   return facts;
@@ -156,7 +142,6 @@ Task<Result<Facts>> VirtualContents::facts(VirtualNode node) {
 }
 
 Task<Result<Facts>> VirtualContents::learn(VirtualNode node) {
-  if (is_peer_view(node.kind)) co_return co_await peer_facts(std::move(node));
   switch (node.kind) {
     case NodeKind::kApp:
     case NodeKind::kMaps: co_return co_await shuffle_exists(std::move(node));
@@ -271,52 +256,6 @@ Task<Result<Facts>> VirtualContents::text_facts(VirtualNode node) {
   facts.size = text.size();
   facts.text = std::make_shared<const std::string>(std::move(text));
   co_return facts;
-}
-
-// ---- nodes/<node>/
-// -------------------------------------------------------------------------------------------------
-
-Task<Result<std::vector<ShuffleKey>>> VirtualContents::shuffles_seen_by(VirtualNode node) {
-  const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
-  if (!api) co_return missing(node);
-  co_return co_await api->list_shuffles();
-}
-
-Task<Result<merge::PartitionPlan>> VirtualContents::peer_merged_plan(VirtualNode node) {
-  const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
-  if (!api) co_return missing(node);
-  CO_TRY_ASSIGN(merge::PartitionInfo info,
-                co_await api->partition_info(node.key(), node.partition));
-  if (info.merged.empty()) co_return missing(node);
-  std::vector<std::pair<merge::NodeName, merge::PartitionInfo>> answers;
-  answers.emplace_back(node.peer, std::move(info));
-  co_return merge::make_merged_plan(node.key(), node.partition, answers);
-}
-
-Task<Result<Facts>> VirtualContents::peer_facts(VirtualNode node) {
-  Facts facts;
-  if (node.kind == NodeKind::kPeerApp || node.kind == NodeKind::kPeerShuffle) {
-    CO_TRY_ASSIGN(const std::vector<ShuffleKey> keys, co_await shuffles_seen_by(node));
-    const bool exists = std::ranges::any_of(keys, [&](const ShuffleKey& key) {
-      return key.app == node.app &&
-             (node.kind == NodeKind::kPeerApp || key.shuffle == node.shuffle);
-    });
-    if (!exists) co_return missing(node);
-    co_return facts;
-  }
-  if (node.kind == NodeKind::kPeerMapFile) {
-    const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
-    if (!api) co_return missing(node);
-    CO_TRY_ASSIGN(facts.size, co_await api->map_file_size(node.key(), node.map, node.file));
-    co_return facts;
-  }
-  if (node.kind == NodeKind::kPeerMerged || node.kind == NodeKind::kPeerIndex) {
-    CO_TRY_ASSIGN(const merge::PartitionPlan plan, co_await peer_merged_plan(node));
-    facts.size =
-        node.kind == NodeKind::kPeerMerged ? plan.bytes : merge::render_index_view(plan).size();
-    co_return facts;
-  }
-  co_return missing(node);
 }
 
 }  // namespace shufflefs::fs

@@ -1,6 +1,6 @@
 // What is in the virtual half: which nodes exist, how large they are, what is in a directory, what
 // an open gives. No FUSE in here. Things that this node knows are answered at once (the ..._now
-// functions); the rest asks the catalog or one peer.
+// functions); the rest asks the catalog.
 //
 // Threads: the ..._now functions and places() on any thread; the coroutines on the reactor.
 // Ownership: the references outlive it. Failure: kNotFound for what does not exist; a peer's errors
@@ -94,15 +94,12 @@ class VirtualContents {
   [[nodiscard]] Task<Result<Facts>> shuffle_facts(merge::ShuffleKey key);
   [[nodiscard]] Task<Result<Facts>> partition_facts(VirtualNode node);
   [[nodiscard]] Task<Result<Facts>> text_facts(VirtualNode node);
-  [[nodiscard]] Task<Result<Facts>> peer_facts(VirtualNode node);
   [[nodiscard]] Result<Facts> map_file_facts(const VirtualNode& node);
   [[nodiscard]] Result<Facts> jar_facts(const VirtualNode& node) const;
 
   [[nodiscard]] Task<bool> has_partition(merge::ShuffleKey key, merge::PartitionId partition);
   [[nodiscard]] Task<uint32_t> partition_count(merge::ShuffleKey key);
   [[nodiscard]] Task<Result<std::string>> text_of(VirtualNode node);
-  [[nodiscard]] Task<Result<merge::PartitionPlan>> peer_merged_plan(VirtualNode node);
-  [[nodiscard]] Task<Result<std::vector<merge::ShuffleKey>>> shuffles_seen_by(VirtualNode node);
 
   enum class Passed { kUnchecked, kChecked };  // to the kernel
   [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan, Passed passed);
@@ -115,9 +112,7 @@ class VirtualContents {
   [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);  // looks at the disk
   [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
   [[nodiscard]] std::vector<std::string> jar_names() const;
-  [[nodiscard]] Task<Result<Opened>> open_peer(VirtualNode node);
   [[nodiscard]] Task<Listing> partition_listing(VirtualNode directory);
-  [[nodiscard]] Task<Result<Listing>> peer_listing(VirtualNode directory);
 
   merge::Engine& engine_;
   merge::Cluster& cluster_;

@@ -1,7 +1,5 @@
 #include "fs/virtual_file.h"
 
-#include <algorithm>
-
 #include "base/log.h"
 #include "fs/checked_stream.h"
 #include "merge/plan_codec.h"
@@ -78,33 +76,6 @@ class StreamFile final : public VirtualFile {
   const std::shared_ptr<CheckedStream> stream_;
 };
 
-class PeerFile final : public VirtualFile {
- public:
-  PeerFile(std::shared_ptr<merge::NodeApi> api, VirtualNode node, uint64_t size)
-      : api_(std::move(api)), node_(std::move(node)), size_(size) {}
-  [[nodiscard]] uint64_t size() const override { return size_; }
-  [[nodiscard]] Snapshot snapshot() const override { return {SnapshotKind::kPeer, {}}; }
-
-  Task<Result<Buffer>> read(uint64_t offset, uint32_t size) override {
-    if (offset >= size_) co_return Buffer();
-    const auto length = static_cast<uint32_t>(
-        std::min<uint64_t>({size, size_ - offset, uint64_t{merge::kMaxReadBytes}}));
-    if (length == 0) co_return Buffer();
-    // A FUSE read is at most 1 MiB, below kMaxReadBytes: one question is enough.
-    const std::shared_ptr<merge::NodeApi> api = api_;
-    const VirtualNode node = node_;
-    if (node.kind == NodeKind::kPeerMapFile) {
-      co_return co_await api->read_map_file(node.key(), node.map, node.file, offset, length);
-    }
-    co_return co_await api->read_merged(node.key(), node.partition, offset, length);
-  }
-
- private:
-  const std::shared_ptr<merge::NodeApi> api_;
-  const VirtualNode node_;
-  const uint64_t size_;
-};
-
 }  // namespace
 
 Task<Result<Buffer>> VirtualFile::read(uint64_t /*offset*/, uint32_t /*size*/) {
@@ -125,11 +96,6 @@ std::shared_ptr<VirtualFile> make_stream_file(Runtime& runtime,
                                               std::shared_ptr<merge::PartitionStream> stream,
                                               LargeBlocks large) {
   return std::make_shared<StreamFile>(runtime, std::move(stream), large);
-}
-
-std::shared_ptr<VirtualFile> make_peer_file(std::shared_ptr<merge::NodeApi> api, VirtualNode node,
-                                            uint64_t size) {
-  return std::make_shared<PeerFile>(std::move(api), std::move(node), size);
 }
 
 }  // namespace shufflefs::fs

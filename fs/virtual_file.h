@@ -21,11 +21,10 @@ namespace shufflefs::fs {
 
 // What an open file or directory is made of, for the worker that goes on with it after our death.
 enum class SnapshotKind : uint32_t {
-  kText = 1,  // the bytes themselves
-  kBacking,   // the descriptor
-  kStream,    // an encoded plan (merge/plan_codec.h)
-  kPeer,      // nothing: the name says it all
-  kListing,   // names, each ended by a newline
+  kText = 1,     // the bytes themselves
+  kBacking,      // the descriptor
+  kStream,       // an encoded plan (merge/plan_codec.h)
+  kListing = 5,  // names, each ended by a newline
 };
 
 struct Snapshot {
@@ -66,9 +65,5 @@ enum class LargeBlocks {
 };
 [[nodiscard]] std::shared_ptr<VirtualFile> make_stream_file(
     Runtime& runtime, std::shared_ptr<merge::PartitionStream> stream, LargeBlocks large);
-// A map output's file (kPeerMapFile) or a merged partition (kPeerMerged) of one node, asked piece
-// by piece.
-[[nodiscard]] std::shared_ptr<VirtualFile> make_peer_file(std::shared_ptr<merge::NodeApi> api,
-                                                          VirtualNode node, uint64_t size);
 
 }  // namespace shufflefs::fs

@@ -67,7 +67,6 @@ uint64_t VirtualHandles::add(VirtualOpen open, uint64_t request) {
 
 void VirtualHandles::keep_snapshot(const Snapshot& snapshot, uint64_t key) const {
   if (snapshot.fd >= 0) return kept_->keep(KeptKind::kVirtualOpen, key, snapshot.fd);
-  if (snapshot.kind == SnapshotKind::kPeer) return;
   const Fd memory(::memfd_create("snapshot", MFD_CLOEXEC));
   std::string_view left = snapshot.bytes;
   while (memory && !left.empty()) {

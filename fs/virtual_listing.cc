@@ -67,17 +67,12 @@ std::vector<std::string> VirtualContents::jar_names() const {
 std::optional<Result<Listing>> VirtualContents::listing_now(const VirtualNode& directory) {
   std::vector<std::string> names;
   switch (directory.kind) {
-    case NodeKind::kRoot: names = {"local", "shuffles", "nodes", ".shufflefs"}; break;
+    case NodeKind::kRoot: names = {"local", "shuffles", ".shufflefs"}; break;
     case NodeKind::kLocal:
       for (std::size_t i = 0; i < engine_.disks(); ++i) names.push_back(fmt::format("disk{}", i));
       break;
     case NodeKind::kShuffle: names = {"maps", "partitions", "status"}; break;
     case NodeKind::kMaps: names = map_file_names(places_.spark_maps(directory.key())); break;
-    case NodeKind::kNodes:
-      for (const merge::NodeName& name : cluster_.names()) names.push_back(name.str());
-      break;
-    case NodeKind::kPeer: names = {"shuffles"}; break;
-    case NodeKind::kPeerShuffle: names = {"maps", "partitions"}; break;
     case NodeKind::kInfo:
       for (const auto& [name, text] : texts_) names.push_back(name);
       names.insert(names.end(), {"client", "client-report", "owners"});
@@ -105,7 +100,7 @@ Task<Result<Listing>> VirtualContents::listing(VirtualNode directory) {
                                                  here ? *here : std::vector<merge::ShuffleId>()));
     }
     case NodeKind::kPartitions: co_return co_await partition_listing(std::move(directory));
-    default: co_return co_await peer_listing(std::move(directory));
+    default: co_return make_error(Code::kNotFound, path_of(directory) + " cannot be listed");
   }
 }
 
@@ -120,33 +115,6 @@ Task<Listing> VirtualContents::partition_listing(VirtualNode directory) {
   }
   const uint32_t numbered = names.empty() ? count : 0;  // made as they are read
   co_return Listing(std::move(directory), std::move(names), numbered);
-}
-
-Task<Result<Listing>> VirtualContents::peer_listing(VirtualNode directory) {
-  if (directory.kind == NodeKind::kPeerShuffles || directory.kind == NodeKind::kPeerApp) {
-    CO_TRY_ASSIGN(const std::vector<ShuffleKey> keys, co_await shuffles_seen_by(directory));
-    if (directory.kind == NodeKind::kPeerShuffles)
-      co_return Listing(directory, app_names(keys, {}));
-    co_return Listing(directory, shuffle_names(keys, directory.app, {}));
-  }
-  const std::shared_ptr<merge::NodeApi> api = cluster_.node(directory.peer);
-  if (!api ||
-      (directory.kind != NodeKind::kPeerMaps && directory.kind != NodeKind::kPeerPartitions)) {
-    co_return make_error(Code::kNotFound, path_of(directory) + " cannot be listed");
-  }
-  CO_TRY_ASSIGN(const merge::ShuffleListing listed, co_await api->list_shuffle(directory.key()));
-  if (directory.kind == NodeKind::kPeerMaps) {
-    std::vector<merge::MapId> maps;
-    for (const merge::OwnMap& own : listed.maps) maps.push_back(own.map);
-    co_return Listing(directory, map_file_names(maps));
-  }
-  std::vector<std::string> names;
-  names.reserve(listed.merged.size() * 2);
-  for (const merge::PartitionId partition : listed.merged) {
-    names.push_back(fmt::format("{}.merged", merge::number(partition)));
-    names.push_back(fmt::format("{}.index", merge::number(partition)));
-  }
-  co_return Listing(directory, std::move(names));
 }
 
 }  // namespace shufflefs::fs

@@ -72,9 +72,6 @@ Task<Result<VirtualContents::Opened>> VirtualContents::open(VirtualNode node) {
     case NodeKind::kReport: co_return open_text("", node);
     case NodeKind::kJar:
       co_return co_await offload(engine_.runtime(), [this, &node] { return open_jar(node); });
-    case NodeKind::kPeerMapFile:
-    case NodeKind::kPeerMerged:
-    case NodeKind::kPeerIndex: co_return co_await open_peer(std::move(node));
     default: co_return Error{Code::kInternal, EISDIR, path_of(node) + " is a directory"};
   }
 }
@@ -136,8 +133,7 @@ Result<VirtualContents::Opened> VirtualContents::open_map_file(const VirtualNode
   TRY_ASSIGN(const Facts facts, map_file_facts(node));
   if (facts.size == 0)
     return open_text("", node);  // Spark writes no data file where there are no bytes
-  const std::string& path =
-      node.file == merge::MapFile::kData ? output->data_path : output->index_path;
+  const std::string& path = node.file == MapFile::kData ? output->data_path : output->index_path;
   on_disk_wait(path);
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return errno_error("cannot open " + path);
@@ -151,19 +147,6 @@ Result<VirtualContents::Opened> VirtualContents::open_jar(const VirtualNode& nod
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return errno_error("cannot open " + path);
   return Opened{make_backing_file(std::move(fd), facts.size), std::nullopt};
-}
-
-Task<Result<VirtualContents::Opened>> VirtualContents::open_peer(VirtualNode node) {
-  const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
-  if (!api) co_return make_error(Code::kNotFound, "there is no member " + node.peer.str());
-  if (node.kind == NodeKind::kPeerMapFile) {
-    CO_TRY_ASSIGN(const uint64_t size,
-                  co_await api->map_file_size(node.key(), node.map, node.file));
-    co_return Opened{make_peer_file(api, std::move(node), size), std::nullopt};
-  }
-  CO_TRY_ASSIGN(const merge::PartitionPlan plan, co_await peer_merged_plan(node));
-  if (node.kind == NodeKind::kPeerIndex) co_return open_text(index_text(plan), node);
-  co_return Opened{make_peer_file(api, std::move(node), plan.bytes), std::nullopt};
 }
 
 }  // namespace shufflefs::fs

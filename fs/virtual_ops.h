@@ -1,4 +1,4 @@
-// The part of the namespace that is not on a disk: the root, shuffles/, nodes/, .shufflefs/. The
+// The part of the namespace that is not on a disk: the root, shuffles/, .shufflefs/. The
 // FUSE operations hand over here every request for a virtual inode (is_virtual(ino)); the
 // implementation answers it exactly once with a fuse_reply_*, at once or later from the reactor
 // thread (remote partitions), never by waiting on the FUSE thread.

@@ -65,10 +65,6 @@ std::shared_ptr<VirtualFile> VirtualTree::restored_file(const VirtualOpenRecord&
                                                         const VirtualNode& node, Fd snapshot) {
   if (record.kind == SnapshotKind::kBacking)
     return snapshot ? make_backing_file(std::move(snapshot), record.bytes) : nullptr;
-  if (record.kind == SnapshotKind::kPeer) {
-    const std::shared_ptr<merge::NodeApi> api = cluster_.node(node.peer);
-    return api ? make_peer_file(api, node, record.bytes) : nullptr;
-  }
   auto bytes = content_of(snapshot);
   if (!bytes) return nullptr;
   if (record.kind == SnapshotKind::kText) return make_text_file(std::move(*bytes));

@@ -23,7 +23,6 @@ double cache_seconds(NodeKind kind) {
     case NodeKind::kRoot:
     case NodeKind::kLocal:
     case NodeKind::kShuffles:
-    case NodeKind::kNodes:
     case NodeKind::kInfo:
     case NodeKind::kClient:
     case NodeKind::kJar:
@@ -39,7 +38,6 @@ VirtualTree::VirtualTree(merge::Engine& engine, merge::Cluster& cluster, NativeF
                          KeptFiles* kept, ClientFiles client)
     : runtime_(engine.runtime()),
       engine_(engine),
-      cluster_(cluster),
       native_(native),
       passthrough_(passthrough),
       report_(client.report),
@@ -64,8 +62,7 @@ void VirtualTree::changed(const merge::ShuffleKey& key) {
 }
 
 Owner VirtualTree::owner_of(const VirtualNode& node) {
-  const bool is_of_app = (node.kind >= NodeKind::kApp && node.kind <= NodeKind::kStatus) ||
-                         (node.kind >= NodeKind::kPeerApp && node.kind <= NodeKind::kPeerIndex);
+  const bool is_of_app = node.kind >= NodeKind::kApp && node.kind <= NodeKind::kStatus;
   return is_of_app ? contents_.places().owner_of(node.app) : Owner{::geteuid(), ::getegid()};
 }
 

@@ -120,7 +120,6 @@ class VirtualTree final : public VirtualOps {
   // Constant after construction, or with their own locks.
   Runtime& runtime_;
   merge::Engine& engine_;
-  merge::Cluster& cluster_;
   NativeFs& native_;
   Passthrough& passthrough_;
   ClientReport* const report_;

@@ -260,30 +260,12 @@ std::vector<ShuffleKey> LocalNode::known_shuffles() const {
 
 Task<Result<std::vector<ShuffleKey>>> LocalNode::list_shuffles() { co_return known_shuffles(); }
 
-Task<Result<ShuffleListing>> LocalNode::list_shuffle(ShuffleKey shuffle) {
-  ShuffleListing listing;
-  for (const MapOutputRef& output : parts_.table.of(shuffle)) {
-    if (!parts_.table.loss_of(*output)) listing.maps.push_back({output->map, output->commit});
-  }
-  listing.merged = parts_.store.partitions(shuffle);
-  listing.shuffle = std::move(shuffle);
-  co_return listing;
-}
-
 Task<Result<Buffer>> LocalNode::buffer(uint32_t length) {
   if (length > kMaxReadBytes)
     co_return make_error(Code::kTooLarge,
                          fmt::format("{} bytes are too many for one read", length));
   CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await parts_.serve.acquire(length, kReadTimeout));
   co_return Buffer(length, std::move(lease));
-}
-
-Result<MapOutputRef> LocalNode::find(const ShuffleKey& shuffle, MapId map) const {
-  MapOutputRef output = parts_.table.find(shuffle, map);
-  if (!output)
-    return make_error(Code::kNotFound, fmt::format("map {} of shuffle {} is not on this node",
-                                                   number(map), to_string(shuffle)));
-  return output;
 }
 
 Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId partition,
@@ -317,31 +299,6 @@ Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, uint64
   Error error = read.error();
   if (error.code == Code::kNotFound) error.code = Code::kBlockLost;
   co_return error;
-}
-
-Task<Result<uint64_t>> LocalNode::map_file_size(ShuffleKey shuffle, MapId map, MapFile file) {
-  CO_TRY_ASSIGN(const MapOutputRef output, find(shuffle, map));
-  co_return file == MapFile::kData ? output->total_bytes
-                                   : (uint64_t{output->partition_count} + 1) * 8;
-}
-
-Task<Result<Buffer>> LocalNode::read_map_file(ShuffleKey shuffle, MapId map, MapFile file,
-                                              uint64_t offset, uint32_t length) {
-  CO_TRY_ASSIGN(const MapOutputRef output, find(shuffle, map));
-  CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
-  CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
-    TRY_ASSIGN(const BlockSizes sizes, read_sizes(parts_.io, *output));
-    if (file == MapFile::kData) return read_data(parts_.io, *output, sizes, offset, bytes.span());
-    const std::vector<std::byte> index = make_spark_index(sizes);
-    if (offset > index.size() || length > index.size() - offset) {
-      return make_error(Code::kInvalidArgument,
-                        fmt::format("the index of map {} has no {} bytes at offset {}", number(map),
-                                    length, offset));
-    }
-    std::copy_n(index.begin() + static_cast<std::ptrdiff_t>(offset), length, bytes.data());
-    return ok();
-  }));
-  co_return bytes;
 }
 
 Task<Result<std::string>> NodeApi::report(std::string about) {

@@ -46,14 +46,10 @@ class LocalNode final : public NodeApi {
   Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) override;
   Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) override;
   Task<Result<std::vector<ShuffleKey>>> list_shuffles() override;
-  Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) override;
   Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition, uint64_t offset,
                                    uint32_t length) override;
   Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
                                   PartitionId partition, uint64_t offset, uint32_t length) override;
-  Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) override;
-  Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file, uint64_t offset,
-                                     uint32_t length) override;
   Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
@@ -82,7 +78,6 @@ class LocalNode final : public NodeApi {
                                                      PartitionId partition);
   [[nodiscard]] uint64_t credit_for(const NodeName& sender);
   Task<Result<Buffer>> buffer(uint32_t length);
-  Result<MapOutputRef> find(const ShuffleKey& shuffle, MapId map) const;
   // Who knows a later life of the name than we do has seen a drop that we have missed.
   Task<Status> catch_up(ShuffleKey shuffle, uint64_t life);
   Task<Status> carry_out(DroppedName name);

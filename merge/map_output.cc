@@ -402,27 +402,6 @@ Status read_block(FileIo& io, const MapOutput& output, PartitionId partition, ui
   return read_committed(io, output.data_path, output.data_stamp, begin + offset, into);
 }
 
-Status read_data(FileIo& io, const MapOutput& output, const BlockSizes& sizes, uint64_t offset,
-                 std::span<std::byte> into) {
-  if (offset > sizes.total_bytes() || into.size() > sizes.total_bytes() - offset) {
-    return make_error(Code::kInvalidArgument, fmt::format("map {} has no {} bytes at offset {}",
-                                                          number(output.map), into.size(), offset));
-  }
-  if (output.form == MapOutput::Form::kFiles)
-    return into.empty() ? ok()
-                        : read_committed(io, output.data_path, output.data_stamp, offset, into);
-  for (std::size_t i = 0; i < sizes.size() && !into.empty(); ++i) {
-    const BlockSizes::Block block = sizes[i];
-    if (block.offset + block.length <= offset) continue;
-    const uint64_t within = offset - block.offset;
-    const std::size_t step = std::min<uint64_t>(into.size(), block.length - within);
-    TRY(read_block(io, output, block.partition, within, into.first(step)));
-    into = into.subspan(step);
-    offset += step;
-  }
-  return ok();
-}
-
 std::vector<std::byte> make_spark_index(const BlockSizes& sizes) {
   std::vector<std::byte> bytes((std::size_t{sizes.partition_count()} + 1) * kOffsetBytes);
   uint64_t end = 0;

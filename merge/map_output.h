@@ -88,9 +88,6 @@ struct Inspected {
 // Fills `into` from `offset` of a file that is committed with this stamp.
 [[nodiscard]] Status read_committed(FileIo& io, const std::string& path, const FileStamp& stamp,
                                     uint64_t offset, std::span<std::byte> into);
-// The same of all blocks laid end to end: the data file as Spark would have written it.
-[[nodiscard]] Status read_data(FileIo& io, const MapOutput& output, const BlockSizes& sizes,
-                               uint64_t offset, std::span<std::byte> into);
 
 // The index that Spark would have written for these sizes.
 [[nodiscard]] std::vector<std::byte> make_spark_index(const BlockSizes& sizes);

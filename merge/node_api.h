@@ -206,21 +206,6 @@ struct ShuffleInfo {
   std::optional<FileOwner> owner{};          // of the application, if this node knows
 };
 
-struct OwnMap {
-  MapId map{};
-  uint64_t commit = 0;  // CommitId::commit; the origin is the answering node
-  friend auto operator<=>(const OwnMap&, const OwnMap&) = default;
-};
-
-struct ShuffleListing {
-  ShuffleKey shuffle;
-  std::vector<OwnMap> maps;         // own map outputs; only filled by list_shuffle
-  std::vector<PartitionId> merged;  // only filled by list_shuffle
-};
-
-// Which of the two files of a map output in Spark's format.
-enum class MapFile : uint8_t { kData = 0, kIndex = 1 };
-
 class NodeApi {
  public:
   virtual ~NodeApi() = default;
@@ -235,7 +220,6 @@ class NodeApi {
   virtual Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) = 0;
   // All shuffles that the node has anything of.
   virtual Task<Result<std::vector<ShuffleKey>>> list_shuffles() = 0;
-  virtual Task<Result<ShuffleListing>> list_shuffle(ShuffleKey shuffle) = 0;
 
   // Exactly `length` bytes, or an error. REQUIRES: 0 < length <= kMaxReadBytes.
   virtual Task<Result<Buffer>> read_merged(ShuffleKey shuffle, PartitionId partition,
@@ -245,10 +229,6 @@ class NodeApi {
   virtual Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
                                           PartitionId partition, uint64_t offset,
                                           uint32_t length) = 0;
-  // A map output as Spark's two files (one made of a directory is laid out on the fly).
-  virtual Task<Result<uint64_t>> map_file_size(ShuffleKey shuffle, MapId map, MapFile file) = 0;
-  virtual Task<Result<Buffer>> read_map_file(ShuffleKey shuffle, MapId map, MapFile file,
-                                             uint64_t offset, uint32_t length) = 0;
 
   // Drop: the node gives up what it has of the application, or of one shuffle of it: map outputs
   // and merged partitions. Idempotent. The name may be used again afterwards: a drop begins a new

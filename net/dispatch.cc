@@ -96,13 +96,6 @@ Task<Reply> answer_question(Local local, MessageType type, Frame request) {
     co_return reply_result(type, co_await local.get().partition_info(std::move(question->shuffle),
                                                                      question->partition));
   }
-  if (type == MessageType::kMapFileSize) {
-    auto question = decode_map_file_question(request.header);
-    if (!question) co_return reply_malformed(std::move(question).error());
-    const auto size = co_await local.get().map_file_size(std::move(question->shuffle),
-                                                         question->map, question->file);
-    co_return size ? reply_header(type, encode_number(*size)) : reply_error(size.error());
-  }
   if (type == MessageType::kReport) {
     auto question = decode_report_question(request.header);
     if (!question) co_return reply_malformed(std::move(question).error());
@@ -111,10 +104,7 @@ Task<Reply> answer_question(Local local, MessageType type, Frame request) {
   }
   auto question = decode_shuffle_question(request.header);
   if (!question) co_return reply_malformed(std::move(question).error());
-  if (type == MessageType::kShuffleInfo) {
-    co_return reply_result(type, co_await local.get().shuffle_info(std::move(question->shuffle)));
-  }
-  co_return reply_result(type, co_await local.get().list_shuffle(std::move(question->shuffle)));
+  co_return reply_result(type, co_await local.get().shuffle_info(std::move(question->shuffle)));
 }
 
 Task<Reply> answer_reading(Local local, MessageType type, Frame request) {
@@ -128,23 +118,13 @@ Task<Reply> answer_reading(Local local, MessageType type, Frame request) {
                                          question->offset, length),
         length);
   }
-  if (type == MessageType::kReadBlock) {
-    auto question = decode_read_block(request.header);
-    if (!question) co_return reply_malformed(std::move(question).error());
-    const uint32_t length = question->length;
-    co_return reply_bytes(type,
-                          co_await local.get().read_block(
-                              std::move(question->shuffle), question->map, question->commit,
-                              question->partition, question->offset, length),
-                          length);
-  }
-  auto question = decode_read_map_file(request.header);
+  auto question = decode_read_block(request.header);
   if (!question) co_return reply_malformed(std::move(question).error());
   const uint32_t length = question->length;
   co_return reply_bytes(
       type,
-      co_await local.get().read_map_file(std::move(question->file.shuffle), question->file.map,
-                                         question->file.file, question->offset, length),
+      co_await local.get().read_block(std::move(question->shuffle), question->map, question->commit,
+                                      question->partition, question->offset, length),
       length);
 }
 
@@ -166,12 +146,9 @@ Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request, MemberTab
     case MessageType::kMergedInfo:
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
-    case MessageType::kListShuffle:
-    case MessageType::kMapFileSize:
     case MessageType::kReport: co_return co_await answer_question(local, type, std::move(request));
     case MessageType::kReadMerged:
     case MessageType::kReadBlock:
-    case MessageType::kReadMapFile:
       co_return co_await answer_reading(local, type, std::move(request));
     case MessageType::kError:
     case MessageType::kHello:

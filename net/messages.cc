@@ -23,7 +23,6 @@ uint64_t max_answer_header_bytes(MessageType request) {
     case MessageType::kMergedInfo:
     case MessageType::kShuffleInfo:
     case MessageType::kListShuffles:
-    case MessageType::kListShuffle:
     case MessageType::kMembers: return kMaxHeaderBytes;
     case MessageType::kReport: return merge::kMaxReportBytes + kTinyHeaderBytes;
     default: return kTinyHeaderBytes;
@@ -44,11 +43,8 @@ std::string_view name_of(MessageType type) {
     case MessageType::kPartitionInfo: return "partition_info";
     case MessageType::kShuffleInfo: return "shuffle_info";
     case MessageType::kListShuffles: return "list_shuffles";
-    case MessageType::kListShuffle: return "list_shuffle";
     case MessageType::kReadMerged: return "read_merged";
     case MessageType::kReadBlock: return "read_block";
-    case MessageType::kMapFileSize: return "map_file_size";
-    case MessageType::kReadMapFile: return "read_map_file";
     case MessageType::kDrop: return "drop";
     case MessageType::kMergedInfo: return "merged_info";
     case MessageType::kReport: return "report";
@@ -94,20 +90,6 @@ Result<Refusal> decode_error(std::span<const std::byte> header) {
   refusal.error.sys_errno = static_cast<int>(reader.number("errno", 0, kMaxErrno));
   refusal.error.message = reader.text("message", kMaxTextBytes);
   return reader.finish(std::move(refusal));
-}
-
-Bytes encode_number(uint64_t value) {
-  MessageWriter writer;
-  writer.tuple(1);
-  writer.number(value);
-  return writer.take();
-}
-
-Result<uint64_t> decode_number(std::span<const std::byte> header) {
-  MessageReader reader("number", header);
-  reader.tuple("fields", 1);
-  const uint64_t value = reader.number("value", 0, UINT64_MAX);
-  return reader.finish(value);
 }
 
 Bytes encode_nothing() {

@@ -30,11 +30,9 @@ enum class MessageType : uint16_t {
   kPartitionInfo = 20,
   kShuffleInfo = 22,
   kListShuffles = 24,
-  kListShuffle = 26,
   kReadMerged = 28,
   kReadBlock = 30,
-  kMapFileSize = 32,
-  kReadMapFile = 34,
+  // 26, 32 and 34 were messages once and stay unused.
   kDrop = 36,
   kMergedInfo = 38,
   kReport = 64,
@@ -44,8 +42,7 @@ enum class MessageType : uint16_t {
 inline constexpr std::array kRequestTypes = {
     MessageType::kPing,          MessageType::kPush,        MessageType::kAnnounce,
     MessageType::kPartitionInfo, MessageType::kShuffleInfo, MessageType::kListShuffles,
-    MessageType::kListShuffle,   MessageType::kReadMerged,  MessageType::kReadBlock,
-    MessageType::kMapFileSize,   MessageType::kReadMapFile, MessageType::kDrop,
+    MessageType::kReadMerged,    MessageType::kReadBlock,   MessageType::kDrop,
     MessageType::kMergedInfo,    MessageType::kReport,      MessageType::kMembers};
 
 [[nodiscard]] std::string_view name_of(
@@ -113,7 +110,7 @@ struct PartitionQuestion {  // kPartitionInfo, kMergedInfo
   merge::ShuffleKey shuffle;
   merge::PartitionId partition{};
 };
-struct ShuffleQuestion {  // kShuffleInfo, kListShuffle
+struct ShuffleQuestion {
   merge::ShuffleKey shuffle;
 };
 struct ReadMergedQuestion {
@@ -127,16 +124,6 @@ struct ReadBlockQuestion {
   merge::MapId map{};
   uint64_t commit = 0;
   merge::PartitionId partition{};
-  uint64_t offset = 0;
-  uint32_t length = 0;
-};
-struct MapFileQuestion {
-  merge::ShuffleKey shuffle;
-  merge::MapId map{};
-  merge::MapFile file{};
-};
-struct ReadMapFileQuestion {
-  MapFileQuestion file;
   uint64_t offset = 0;
   uint32_t length = 0;
 };
@@ -155,16 +142,12 @@ struct ReportQuestion {
 [[nodiscard]] Bytes encode(const ShuffleQuestion& question);
 [[nodiscard]] Bytes encode(const ReadMergedQuestion& question);
 [[nodiscard]] Bytes encode(const ReadBlockQuestion& question);
-[[nodiscard]] Bytes encode(const MapFileQuestion& question);
-[[nodiscard]] Bytes encode(const ReadMapFileQuestion& question);
 [[nodiscard]] Bytes encode(const DropRequest& request);
 [[nodiscard]] Result<PartitionQuestion> decode_partition_question(
     std::span<const std::byte> header);
 [[nodiscard]] Result<ShuffleQuestion> decode_shuffle_question(std::span<const std::byte> header);
 [[nodiscard]] Result<ReadMergedQuestion> decode_read_merged(std::span<const std::byte> header);
 [[nodiscard]] Result<ReadBlockQuestion> decode_read_block(std::span<const std::byte> header);
-[[nodiscard]] Result<MapFileQuestion> decode_map_file_question(std::span<const std::byte> header);
-[[nodiscard]] Result<ReadMapFileQuestion> decode_read_map_file(std::span<const std::byte> header);
 [[nodiscard]] Result<DropRequest> decode_drop(std::span<const std::byte> header);
 [[nodiscard]] Result<ReportQuestion> decode_report_question(std::span<const std::byte> header);
 
@@ -174,19 +157,14 @@ struct ReportQuestion {
 [[nodiscard]] Bytes encode(const merge::PartitionInfo& info);
 [[nodiscard]] Bytes encode(const merge::ShuffleInfo& info);
 [[nodiscard]] Bytes encode(const std::vector<merge::ShuffleKey>& shuffles);
-[[nodiscard]] Bytes encode(const merge::ShuffleListing& listing);
-[[nodiscard]] Bytes encode_number(uint64_t value);  // map_file_size
 [[nodiscard]] Bytes
 encode_nothing();  // requests without fields; the answers of announce, drop and reads
 [[nodiscard]] Result<merge::PartitionInfo> decode_partition_info(std::span<const std::byte> header);
 [[nodiscard]] Result<merge::ShuffleInfo> decode_shuffle_info(std::span<const std::byte> header);
 [[nodiscard]] Result<std::vector<merge::ShuffleKey>> decode_shuffles(
     std::span<const std::byte> header);
-[[nodiscard]] Result<merge::ShuffleListing> decode_shuffle_listing(
-    std::span<const std::byte> header);
 [[nodiscard]] Bytes encode_report(std::string_view text);
 [[nodiscard]] Result<std::string> decode_report(std::span<const std::byte> header);
-[[nodiscard]] Result<uint64_t> decode_number(std::span<const std::byte> header);
 [[nodiscard]] Status decode_nothing(std::span<const std::byte> header);
 
 // The Error frame. A code that this version does not know is kept as it is.

@@ -99,22 +99,6 @@ static void fields(A& a, typename A::template Of<std::vector<merge::ShuffleKey>>
   });
 }
 
-template <class A>
-static void fields(A& a, typename A::template Of<merge::OwnMap> own) {
-  a.tuple("map", 2);
-  a.map(own.map);
-  a.clock_number("commit", own.commit);
-}
-
-template <class A>
-static void fields(A& a, typename A::template Of<merge::ShuffleListing> listing) {
-  a.tuple("fields", 4);
-  a.shuffle_key(listing.shuffle);
-  a.list("maps", 3, listing.maps);
-  a.list("merged partitions", 1, listing.merged,
-         [](A& each, auto& partition) { each.partition("partition", partition); });
-}
-
 Bytes encode(const merge::PartitionInfo& info) { return write_fields(info); }
 Bytes encode(const merge::ShuffleInfo& info) { return write_fields(info); }
 Bytes encode(const std::vector<merge::ShuffleKey>& shuffles) {
@@ -122,7 +106,6 @@ Bytes encode(const std::vector<merge::ShuffleKey>& shuffles) {
   fields<FieldWriter>(writer, shuffles);
   return writer.raw().take();
 }
-Bytes encode(const merge::ShuffleListing& listing) { return write_fields(listing); }
 
 Result<merge::PartitionInfo> decode_partition_info(std::span<const std::byte> header) {
   return read_fields<merge::PartitionInfo>("partition_info answer", header);
@@ -132,9 +115,6 @@ Result<merge::ShuffleInfo> decode_shuffle_info(std::span<const std::byte> header
 }
 Result<std::vector<merge::ShuffleKey>> decode_shuffles(std::span<const std::byte> header) {
   return read_fields<std::vector<merge::ShuffleKey>>("list_shuffles answer", header);
-}
-Result<merge::ShuffleListing> decode_shuffle_listing(std::span<const std::byte> header) {
-  return read_fields<merge::ShuffleListing>("list_shuffle answer", header);
 }
 
 Bytes encode_report(std::string_view text) {

@@ -13,13 +13,6 @@ static void range_fields(A& a, Offset& offset, Length& length) {
 }
 
 template <class A>
-static void file_fields(A& a, typename A::template Of<MapFileQuestion> question) {
-  a.shuffle_key(question.shuffle);
-  a.map(question.map);
-  a.number("file", question.file, 0, static_cast<uint64_t>(merge::MapFile::kIndex));
-}
-
-template <class A>
 static void fields(A& a, typename A::template Of<PartitionQuestion> question) {
   a.tuple("fields", 3);
   a.shuffle_key(question.shuffle);
@@ -51,19 +44,6 @@ static void fields(A& a, typename A::template Of<ReadBlockQuestion> question) {
 }
 
 template <class A>
-static void fields(A& a, typename A::template Of<MapFileQuestion> question) {
-  a.tuple("fields", 4);
-  file_fields(a, question);
-}
-
-template <class A>
-static void fields(A& a, typename A::template Of<ReadMapFileQuestion> question) {
-  a.tuple("fields", 6);
-  file_fields(a, question.file);
-  range_fields(a, question.offset, question.length);
-}
-
-template <class A>
 static void fields(A& a, typename A::template Of<DropRequest> request) {
   a.tuple("fields", 3);
   a.app(request.app);
@@ -81,8 +61,6 @@ Bytes encode(const PartitionQuestion& question) { return write_fields(question);
 Bytes encode(const ShuffleQuestion& question) { return write_fields(question); }
 Bytes encode(const ReadMergedQuestion& question) { return write_fields(question); }
 Bytes encode(const ReadBlockQuestion& question) { return write_fields(question); }
-Bytes encode(const MapFileQuestion& question) { return write_fields(question); }
-Bytes encode(const ReadMapFileQuestion& question) { return write_fields(question); }
 Bytes encode(const DropRequest& request) { return write_fields(request); }
 Bytes encode(const ReportQuestion& question) { return write_fields(question); }
 
@@ -97,12 +75,6 @@ Result<ReadMergedQuestion> decode_read_merged(std::span<const std::byte> header)
 }
 Result<ReadBlockQuestion> decode_read_block(std::span<const std::byte> header) {
   return read_fields<ReadBlockQuestion>("read_block", header);
-}
-Result<MapFileQuestion> decode_map_file_question(std::span<const std::byte> header) {
-  return read_fields<MapFileQuestion>("map_file_size", header);
-}
-Result<ReadMapFileQuestion> decode_read_map_file(std::span<const std::byte> header) {
-  return read_fields<ReadMapFileQuestion>("read_map_file", header);
 }
 Result<DropRequest> decode_drop(std::span<const std::byte> header) {
   return read_fields<DropRequest>("drop", header);

@@ -36,8 +36,7 @@ Duration RemotePeer::timeout_of(MessageType type) const {
     case MessageType::kPing: return context_.options.heartbeat_timeout;
     case MessageType::kPush:
     case MessageType::kReadMerged:
-    case MessageType::kReadBlock:
-    case MessageType::kReadMapFile: return context_.options.payload_timeout;
+    case MessageType::kReadBlock: return context_.options.payload_timeout;
     default: return context_.options.request_timeout;
   }
 }
@@ -328,13 +327,6 @@ Task<Result<std::vector<merge::ShuffleKey>>> RemotePeer::list_shuffles() {
                  decode_shuffles);
 }
 
-Task<Result<merge::ShuffleListing>> RemotePeer::list_shuffle(merge::ShuffleKey shuffle) {
-  return ask_for(
-      shared_from_this(),
-      Call{MessageType::kListShuffle, encode(ShuffleQuestion{std::move(shuffle)}), {}, 0},
-      decode_shuffle_listing);
-}
-
 Task<Result<Buffer>> RemotePeer::read_merged(merge::ShuffleKey shuffle,
                                              merge::PartitionId partition, uint64_t offset,
                                              uint32_t length) {
@@ -350,21 +342,6 @@ Task<Result<Buffer>> RemotePeer::read_block(merge::ShuffleKey shuffle, merge::Ma
       encode(ReadBlockQuestion{std::move(shuffle), map, commit, partition, offset, length});
   return ask_for_bytes(shared_from_this(),
                        Call{MessageType::kReadBlock, std::move(header), {}, length});
-}
-
-Task<Result<uint64_t>> RemotePeer::map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
-                                                 merge::MapFile file) {
-  Bytes header = encode(MapFileQuestion{std::move(shuffle), map, file});
-  return ask_for(shared_from_this(), Call{MessageType::kMapFileSize, std::move(header), {}, 0},
-                 decode_number);
-}
-
-Task<Result<Buffer>> RemotePeer::read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
-                                               merge::MapFile file, uint64_t offset,
-                                               uint32_t length) {
-  Bytes header = encode(ReadMapFileQuestion{{std::move(shuffle), map, file}, offset, length});
-  return ask_for_bytes(shared_from_this(),
-                       Call{MessageType::kReadMapFile, std::move(header), {}, length});
 }
 
 Task<Status> RemotePeer::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,

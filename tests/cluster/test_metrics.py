@@ -104,7 +104,7 @@ class Metrics(unittest.TestCase):
         self.assertGreater(value('shufflefs_mount_request_seconds_count{operation="read"}'), before)
         before = value('shufflefs_mount_errors_total{errno="EROFS"}')
         with self.assertRaises(OSError):
-            os.mkdir(self.cluster.path(0, "nodes", "no"))
+            os.mkdir(self.cluster.path(0, ".shufflefs", "no"))
         self.assertEqual(value('shufflefs_mount_errors_total{errno="EROFS"}'), before + 1)
         self.assertEqual(value("shufflefs_reactor_disk_waits_total"), 0)
         # The worker dies: another one serves the same mount.

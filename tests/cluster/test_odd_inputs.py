@@ -182,7 +182,7 @@ class OddNames(unittest.TestCase):
     def test_names_where_there_is_none(self):
         """Looked for, made and asked for over HTTP."""
         for kind, name in NAMES.items():
-            for place in ("shuffles", "shuffles/good", "shuffles/good/0/partitions", "nodes", ".shufflefs/owners"):
+            for place in ("shuffles", "shuffles/good", "shuffles/good/0/partitions", ".shufflefs", ".shufflefs/owners"):
                 with self.subTest(f"{kind} in {place}"):
                     path = os.fsencode(self.cluster.path(1, place)) + b"/" + name
                     with self.assertRaises(FileNotFoundError):

@@ -2,6 +2,7 @@
 holds exactly the blocks of all 60, whatever merging did or did not do."""
 
 import errno
+import json
 import os
 import threading
 import unittest
@@ -153,7 +154,8 @@ class Partitions(unittest.TestCase):
             self.assertEqual(failed.exception.errno, errno.EIO)
             forgotten = cluster.run(0, "forget", "node3")
             self.assertEqual(forgotten.returncode, 0, forgotten.stdout + forgotten.stderr)
-            until(lambda: "node3" not in os.listdir(cluster.path(1, "nodes")), "all have forgotten it")
+            until(lambda: "node3" not in [node["name"] for node in json.loads(cluster.ask(1, "/api/v1/cluster")[1])["nodes"]],
+                  "all have forgotten it")
             self.check_all(cluster, [0, 1])
             self.assertIn("node3", done.stdout + done.stderr)
             self.check_all(cluster, [1])

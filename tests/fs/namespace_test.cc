@@ -45,16 +45,6 @@ const std::vector<Known>& every_kind() {
       {"shuffles/wc/0/partitions/3.merged", NodeKind::kMerged, false},
       {"shuffles/wc/0/partitions/3.index", NodeKind::kIndex, false},
       {"shuffles/wc/0/status", NodeKind::kStatus, false},
-      {"nodes", NodeKind::kNodes, true},
-      {"nodes/node1", NodeKind::kPeer, true},
-      {"nodes/node1/shuffles", NodeKind::kPeerShuffles, true},
-      {"nodes/node1/shuffles/wc", NodeKind::kPeerApp, true},
-      {"nodes/node1/shuffles/wc/0", NodeKind::kPeerShuffle, true},
-      {"nodes/node1/shuffles/wc/0/maps", NodeKind::kPeerMaps, true},
-      {"nodes/node1/shuffles/wc/0/maps/7.data", NodeKind::kPeerMapFile, false},
-      {"nodes/node1/shuffles/wc/0/partitions", NodeKind::kPeerPartitions, true},
-      {"nodes/node1/shuffles/wc/0/partitions/3.merged", NodeKind::kPeerMerged, false},
-      {"nodes/node1/shuffles/wc/0/partitions/3.index", NodeKind::kPeerIndex, false},
       {".shufflefs", NodeKind::kInfo, true},
       {".shufflefs/status.json", NodeKind::kInfoFile, false},
       {".shufflefs/client", NodeKind::kClient, true},
@@ -79,7 +69,6 @@ TEST_CASE("every path has one spelling, which leads back to it") {
     CHECK(name_of(*node) == known.path.substr(known.path.rfind('/') + 1));
     CHECK(is_directory(node->kind) == known.directory);
     CHECK(S_ISDIR(mode_of(node->kind)) == known.directory);
-    CHECK(is_peer_view(node->kind) == known.path.starts_with("nodes"));
     CHECK((stable_inode_number(*node) & (uint64_t{1} << 62U)) != 0);
     CHECK(inode_numbers.insert(stable_inode_number(*node)).second);
     CHECK(*resolve(path_of(*node)) == *node);
@@ -94,12 +83,11 @@ TEST_CASE("the root") {
 }
 
 TEST_CASE("what is parsed is kept") {
-  const auto node = resolve("nodes/node1/shuffles/wc/5/maps/42.index");
+  const auto node = resolve("shuffles/wc/5/maps/42.index");
   REQUIRE(node.has_value());
-  CHECK(node->peer.str() == "node1");
   CHECK(to_string(node->key()) == "wc/5");
   CHECK(merge::number(node->map) == 42);
-  CHECK(node->file == merge::MapFile::kIndex);
+  CHECK(node->file == MapFile::kIndex);
 }
 
 TEST_CASE("names that do not parse are invalid, whatever they contain") {
@@ -112,9 +100,6 @@ TEST_CASE("names that do not parse are invalid, whatever they contain") {
       {"shuffles/wc",
        {"", ".", "..", "00", "01", "+1", "-1", " 1", "1 ", "0x1", "1.0", "2147483648", digits,
         "maps"}},
-      {"nodes", {"", ".", "..", "a/b", "node 1", huge}},
-      {"nodes/n/shuffles", {"..", "a/b", huge}},
-      {"nodes/n/shuffles/wc", {"01", "-1", digits}},
   };
   for (const auto& [directory, names] : bad) {
     const auto parent = resolve(directory);
@@ -143,12 +128,10 @@ TEST_CASE("partitions and map files out of range, or spelled another way, do not
     CAPTURE(name);
     CHECK_FALSE(child(*maps, name).has_value());
   }
-  const auto of_peer = resolve("nodes/n/shuffles/wc/0/partitions");
-  CHECK_FALSE(child(*of_peer, "3").has_value());  // a whole partition is not of one node
 }
 
 TEST_CASE("fixed directories have nothing else in them") {
-  for (const char* directory : {"", "local", "shuffles/wc/0", "nodes/n", "nodes/n/shuffles/wc/0"}) {
+  for (const char* directory : {"", "local", "shuffles/wc/0"}) {
     const auto parent =
         *directory == '\0' ? Result<VirtualNode>(VirtualNode{}) : resolve(directory);
     REQUIRE(parent.has_value());
@@ -175,7 +158,6 @@ TEST_CASE("who may write where") {
   CHECK(mode_of(NodeKind::kApp) == (S_IFDIR | 0750));
   CHECK(mode_of(NodeKind::kShuffle) == (S_IFDIR | 0750));
   CHECK(mode_of(NodeKind::kRoot) == (S_IFDIR | 0755));
-  CHECK(mode_of(NodeKind::kPeerShuffle) == (S_IFDIR | 0550));
   CHECK(mode_of(NodeKind::kPartition) == (S_IFREG | 0440));
   CHECK(mode_of(NodeKind::kInfoFile) == (S_IFREG | 0444));
 }

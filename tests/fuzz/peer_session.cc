@@ -99,19 +99,13 @@ Bytes request(Script& script) {
     case MessageType::kPartitionInfo:
     case MessageType::kMergedInfo:
       return head(net::encode(net::PartitionQuestion{shuffle, partition}));
-    case MessageType::kShuffleInfo:
-    case MessageType::kListShuffle: return head(net::encode(net::ShuffleQuestion{shuffle}));
+    case MessageType::kShuffleInfo: return head(net::encode(net::ShuffleQuestion{shuffle}));
     case MessageType::kReadMerged:
       return head(net::encode(
           net::ReadMergedQuestion{shuffle, partition, 0, static_cast<uint32_t>(script.number(3))}));
     case MessageType::kReadBlock:
       return head(net::encode(net::ReadBlockQuestion{shuffle, map, 1, partition, 0,
                                                      static_cast<uint32_t>(script.number(3))}));
-    case MessageType::kMapFileSize:
-      return head(net::encode(net::MapFileQuestion{shuffle, map, merge::MapFile::kData}));
-    case MessageType::kReadMapFile:
-      return head(net::encode(
-          net::ReadMapFileQuestion{{shuffle, map, merge::MapFile::kIndex}, 0, script.byte()}));
     case MessageType::kDrop:
       return head(net::encode(net::DropRequest{shuffle.app, shuffle.shuffle, script.number(8)}));
     case MessageType::kReport: return head(net::encode(net::ReportQuestion{"health"}));

@@ -28,7 +28,6 @@ class ScriptedNode final : public NodeApi {
   }
   Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey) override { co_return unscripted(); }
   Task<Result<std::vector<ShuffleKey>>> list_shuffles() override { co_return unscripted(); }
-  Task<Result<ShuffleListing>> list_shuffle(ShuffleKey) override { co_return unscripted(); }
   Task<Result<Buffer>> read_merged(ShuffleKey, PartitionId, uint64_t offset,
                                    uint32_t length) override {
     if (down) co_return unreachable();
@@ -43,12 +42,6 @@ class ScriptedNode final : public NodeApi {
     if (it == own_blocks.end())
       co_return make_error(Code::kBlockLost, "it does not have this commit");
     co_return part_of(it->second, offset, length);
-  }
-  Task<Result<uint64_t>> map_file_size(ShuffleKey, MapId, MapFile) override {
-    co_return unscripted();
-  }
-  Task<Result<Buffer>> read_map_file(ShuffleKey, MapId, MapFile, uint64_t, uint32_t) override {
-    co_return unscripted();
   }
   Task<Status> drop(AppId, std::optional<ShuffleId>, uint64_t life) override {
     if (down) co_return unreachable();

@@ -10,16 +10,14 @@ import tempfile
 import threading
 import unittest
 
-from one_node import SHORT, Daemon, NamespaceCase, index_of, read, run, until, write
+from one_node import SHORT, Daemon, NamespaceCase, read, run, until, write
 
 
 class Names(NamespaceCase):
     def test_the_fixed_directories(self):
-        self.assertEqual(sorted(os.listdir(self.mount)), [".shufflefs", "local", "nodes", "shuffles"])
+        self.assertEqual(sorted(os.listdir(self.mount)), [".shufflefs", "local", "shuffles"])
         self.assertEqual(os.listdir(f"{self.mount}/local"), ["disk0"])
         self.assertEqual(sorted(os.listdir(self.shuffle)), ["maps", "partitions", "status"])
-        self.assertEqual(os.listdir(f"{self.mount}/nodes"), ["n1"])
-        self.assertEqual(os.listdir(f"{self.mount}/nodes/n1"), ["shuffles"])
         self.assertEqual(os.stat(f"{self.mount}/shuffles").st_mode & 0o7777, 0o1777)
         self.assertEqual(os.stat(self.shuffle).st_mode & 0o777, 0o750)
 
@@ -61,7 +59,7 @@ class Names(NamespaceCase):
         for path in ("nobody", "nobody/0", f"{self.app}/1", f"{self.app}/0/partition", f"{self.app}/0/maps2"):
             with self.subTest(path=path):
                 self.refused(errno.ENOENT, os.stat, f"{self.mount}/shuffles/{path}")
-        self.refused(errno.ENOENT, os.stat, f"{self.mount}/nodes/n2")
+        self.refused(errno.ENOENT, os.stat, f"{self.mount}/nodes")
         self.refused(errno.ENOENT, os.stat, f"{self.mount}/local/disk1")
         self.refused(errno.ENOENT, os.stat, f"{self.mount}/.shufflefs/nothing")
 
@@ -145,9 +143,8 @@ class ReadOnly(NamespaceCase):
             (os.rename, partition, new), (os.rename, self.partitions, f"{self.shuffle}/other"),
             (os.chmod, partition, 0o644), (os.chown, partition, 1, 1), (os.utime, partition, (1, 1)),
             (os.setxattr, partition, "user.x", b"1"), (os.mkdir, f"{self.mount}/new"),
-            (os.mkdir, f"{self.mount}/nodes/new"), (os.rmdir, f"{self.mount}/nodes"),
+            (os.mkdir, f"{self.mount}/.shufflefs/new"), (os.rmdir, f"{self.mount}/.shufflefs"),
             (os.rmdir, f"{self.mount}/shuffles"), (os.unlink, f"{self.mount}/.shufflefs/version"),
-            (os.unlink, f"{self.mount}/nodes/n1/shuffles/{self.app}/0/maps/1.data"),
             (os.open, f"{self.mount}/.shufflefs/version", os.O_WRONLY),
         ]
         for call, *arguments in cases:
@@ -228,20 +225,6 @@ class Tools(NamespaceCase):
         for thread in threads:
             thread.join()
         self.assertEqual(wrong, [])
-
-    def test_the_view_of_a_node(self):
-        content = self.fill()
-        view = f"{self.mount}/nodes/n1/shuffles/{self.app}/0"
-        self.assertEqual(sorted(os.listdir(f"{view}/maps")), [f"{m}.{s}" for m in range(3) for s in ("data", "index")])
-        self.assertEqual(read(f"{view}/maps/1.data"), b"".join(f"1.{p} ".encode() * 1000 for p in range(5)))
-        self.assertEqual(read(f"{view}/maps/1.index"), index_of([4000] * 5))
-        self.assertEqual(os.stat(f"{view}/maps/1.data").st_size, 20_000)
-        self.assertEqual(len(os.listdir(f"{view}/partitions")), 10)
-        self.assertEqual(read(f"{view}/partitions/2.merged"), content["2"])
-        self.assertEqual(read(f"{view}/partitions/2.index"), read(f"{self.partitions}/2.index"))
-        self.refused(errno.ENOENT, os.stat, f"{view}/partitions/2")
-        self.refused(errno.ENOENT, os.stat, f"{view}/maps/99.data")
-        self.refused(errno.ENOENT, os.stat, f"{self.mount}/nodes/n1/shuffles/nobody")
 
 
 class Drops(NamespaceCase):

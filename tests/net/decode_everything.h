@@ -29,16 +29,12 @@ inline int decode_as_header(std::span<const std::byte> bytes, std::size_t payloa
   count(decode_shuffle_question(bytes));
   count(decode_read_merged(bytes));
   count(decode_read_block(bytes));
-  count(decode_map_file_question(bytes));
-  count(decode_read_map_file(bytes));
   count(decode_drop(bytes));
   count(decode_report_question(bytes));
   count(decode_report(bytes));
   count(decode_partition_info(bytes));
   count(decode_shuffle_info(bytes));
   count(decode_shuffles(bytes));
-  count(decode_shuffle_listing(bytes));
-  count(decode_number(bytes));
   count(decode_nothing(bytes));
   count(decode_error(bytes));
   count(decode_hello(bytes));

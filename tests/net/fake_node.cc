@@ -90,12 +90,6 @@ merge::ShuffleInfo sample_shuffle_info() {
   return info;
 }
 
-merge::ShuffleListing sample_listing() {
-  return {shuffle_key(),
-          {{merge::MapId{0}, 1}, {merge::MapId{merge::kMaxMapId}, INT64_MAX}},
-          {merge::PartitionId{0}, merge::PartitionId{36}}};
-}
-
 Status FakeNode::note(std::string call) {
   calls.push_back(std::move(call));
   if (error) return *error;
@@ -140,11 +134,6 @@ Task<Result<std::vector<merge::ShuffleKey>>> FakeNode::list_shuffles() {
   co_return std::vector{shuffle_key("x", 1), shuffle_key("y", 2)};
 }
 
-Task<Result<merge::ShuffleListing>> FakeNode::list_shuffle(merge::ShuffleKey shuffle) {
-  CO_TRY(note("list_shuffle " + to_string(shuffle)));
-  co_return sample_listing();
-}
-
 Task<Result<Buffer>> FakeNode::read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                            uint64_t offset, uint32_t length) {
   CO_TRY(note(fmt::format("read_merged {} {} {}+{}", to_string(shuffle), merge::number(partition),
@@ -158,21 +147,6 @@ Task<Result<Buffer>> FakeNode::read_block(merge::ShuffleKey shuffle, merge::MapI
   CO_TRY(note(fmt::format("read_block {} map {} commit {} {} {}+{}", to_string(shuffle),
                           merge::number(map), commit, merge::number(partition), offset, length)));
   co_return buffer_of(std::string(length, 'b'));
-}
-
-Task<Result<uint64_t>> FakeNode::map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
-                                               merge::MapFile file) {
-  CO_TRY(note(fmt::format("map_file_size {} map {} {}", to_string(shuffle), merge::number(map),
-                          static_cast<int>(file))));
-  co_return 123'456'789'012;
-}
-
-Task<Result<Buffer>> FakeNode::read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
-                                             merge::MapFile file, uint64_t offset,
-                                             uint32_t length) {
-  CO_TRY(note(fmt::format("read_map_file {} map {} {} {}+{}", to_string(shuffle),
-                          merge::number(map), static_cast<int>(file), offset, length)));
-  co_return buffer_of(std::string(length, 'f'));
 }
 
 Task<Status> FakeNode::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,

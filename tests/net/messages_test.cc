@@ -275,15 +275,6 @@ TEST_CASE("questions come back as they were", "[messages]") {
   CHECK(block->commit == 77);
   CHECK(block->map == merge::MapId{9});
   CHECK(block->length == merge::kMaxReadBytes);
-  const MapFileQuestion file{shuffle_key(), merge::MapId{9}, merge::MapFile::kIndex};
-  const auto size = decode_map_file_question(encode(file));
-  REQUIRE(size);
-  CHECK(size->file == merge::MapFile::kIndex);
-  const auto read = decode_read_map_file(encode(ReadMapFileQuestion{file, 1, 2}));
-  REQUIRE(read);
-  CHECK(read->file.map == merge::MapId{9});
-  CHECK(read->offset == 1);
-  CHECK(read->length == 2);
   const auto report = decode_report_question(encode(ReportQuestion{"sizes a/1 0 2 3"}));
   REQUIRE(report);
   CHECK(report->about == "sizes a/1 0 2 3");
@@ -333,14 +324,8 @@ TEST_CASE("answers come back as they were", "[messages]") {
 
   const std::vector shuffles = {shuffle_key("a", 1), shuffle_key("b", merge::kMaxShuffleId)};
   CHECK(*decode_shuffles(encode(shuffles)) == shuffles);
-  const auto listing = decode_shuffle_listing(encode(sample_listing()));
-  REQUIRE(listing);
-  CHECK(listing->shuffle == shuffle_key());
-  CHECK(listing->maps == sample_listing().maps);
-  CHECK(listing->merged == sample_listing().merged);
-  CHECK(*decode_number(encode_number(UINT64_MAX)) == UINT64_MAX);
   CHECK(decode_nothing(encode_nothing()));
-  CHECK(!decode_nothing(encode_number(1)));
+  CHECK(!decode_nothing(encode_report("1")));
 }
 
 TEST_CASE("an error keeps code, errno and message; unknown codes survive, long messages are cut",

@@ -51,17 +51,12 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   REQUIRE(shuffle);
   CHECK(encode(*shuffle) == encode(sample_shuffle_info()));
   CHECK(reactor.run(peer.list_shuffles())->size() == 2);
-  CHECK(encode(*reactor.run(peer.list_shuffle(shuffle_key()))) == encode(sample_listing()));
 
   const merge::MapId map{8};
   const merge::PartitionId partition{3};
   CHECK(text_of(*reactor.run(peer.read_merged(shuffle_key(), partition, 10, 4))) == "mmmm");
   CHECK(reactor.run(peer.read_block(shuffle_key(), map, 77, partition, 0, merge::kMaxReadBytes))
             ->size() == merge::kMaxReadBytes);
-  CHECK(*reactor.run(peer.map_file_size(shuffle_key(), map, merge::MapFile::kData)) ==
-        123'456'789'012);
-  CHECK(text_of(*reactor.run(
-            peer.read_map_file(shuffle_key(), map, merge::MapFile::kIndex, 1, 2))) == "ff");
   CHECK(reactor.run(peer.drop(app("app-1"), merge::ShuffleId{7}, 9)));
   CHECK(reactor.run(peer.drop(app("app-1"), std::nullopt, 10)));
   CHECK(reactor.run(peer.report("node")).value() == "{}");
@@ -72,11 +67,8 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
                                              "merged_info app-1/7 3",
                                              "shuffle_info app-1/7",
                                              "list_shuffles",
-                                             "list_shuffle app-1/7",
                                              "read_merged app-1/7 3 10+4",
                                              "read_block app-1/7 map 8 commit 77 3 0+4194304",
-                                             "map_file_size app-1/7 map 8 0",
-                                             "read_map_file app-1/7 map 8 1 1+2",
                                              "drop app-1 7 9",
                                              "drop app-1 all 10",
                                              "report node"};
@@ -252,8 +244,8 @@ TEST_CASE("peers that are no peers are told apart", "[remote_peer]") {
   CHECK(wrong.code == Code::kWrongPeer);
   CHECK_THAT(wrong.message, ContainsSubstring("is node4, not node3"));
 
-  const Error other =
-      answer_to_hello(encode_frame_head(answer_number(MessageType::kPing), encode_number(1), {}));
+  const Error other = answer_to_hello(
+      encode_frame_head(answer_number(MessageType::kPing), encode(Pong{1, {}}), {}));
   CHECK(other.code == Code::kProtocol);
 }
 

@@ -62,9 +62,10 @@ Task<Result<std::string>> read_range(PartitionStreamPtr stream, uint64_t offset,
 Task<Result<Buffer>> read_at_origin(std::shared_ptr<merge::NodeApi> origin,
                                     merge::ShuffleKey shuffle, merge::MapId map,
                                     merge::PartitionId partition, uint32_t length) {
-  CO_TRY_ASSIGN(const merge::ShuffleListing listed, co_await origin->list_shuffle(shuffle));
-  const auto own = std::ranges::find(listed.maps, map, &merge::OwnMap::map);
-  if (own == listed.maps.end())
+  CO_TRY_ASSIGN(const merge::PartitionInfo info,
+                co_await origin->partition_info(shuffle, partition));
+  const auto own = std::ranges::find(info.own, map, &merge::OwnBlock::map);
+  if (own == info.own.end() || own->lost)
     co_return make_error(Code::kBlockLost, "its origin does not have it (any more)");
   co_return co_await origin->read_block(shuffle, map, own->commit, partition, 0, length);
 }

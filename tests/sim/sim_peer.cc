@@ -15,8 +15,7 @@ Duration patience_of(MessageType type) {
   switch (type) {
     case MessageType::kPush:
     case MessageType::kReadMerged:
-    case MessageType::kReadBlock:
-    case MessageType::kReadMapFile: return kOptions.payload_timeout;
+    case MessageType::kReadBlock: return kOptions.payload_timeout;
     default: return kOptions.request_timeout;
   }
 }
@@ -136,11 +135,6 @@ Task<Result<std::vector<merge::ShuffleKey>>> SimPeer::list_shuffles() {
   return ask_for(MessageType::kListShuffles, net::encode_nothing(), net::decode_shuffles);
 }
 
-Task<Result<merge::ShuffleListing>> SimPeer::list_shuffle(merge::ShuffleKey shuffle) {
-  return ask_for(MessageType::kListShuffle, net::encode(net::ShuffleQuestion{std::move(shuffle)}),
-                 net::decode_shuffle_listing);
-}
-
 Task<Result<Buffer>> SimPeer::read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                           uint64_t offset, uint32_t length) {
   return ask_for_bytes(
@@ -155,21 +149,6 @@ Task<Result<Buffer>> SimPeer::read_block(merge::ShuffleKey shuffle, merge::MapId
                        net::encode(net::ReadBlockQuestion{std::move(shuffle), map, commit,
                                                           partition, offset, length}),
                        length);
-}
-
-Task<Result<uint64_t>> SimPeer::map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
-                                              merge::MapFile file) {
-  return ask_for(MessageType::kMapFileSize,
-                 net::encode(net::MapFileQuestion{std::move(shuffle), map, file}),
-                 net::decode_number);
-}
-
-Task<Result<Buffer>> SimPeer::read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
-                                            merge::MapFile file, uint64_t offset, uint32_t length) {
-  return ask_for_bytes(
-      MessageType::kReadMapFile,
-      net::encode(net::ReadMapFileQuestion{{std::move(shuffle), map, file}, offset, length}),
-      length);
 }
 
 Task<Status> SimPeer::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,

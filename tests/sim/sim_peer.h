@@ -34,17 +34,11 @@ class SimPeer final : public merge::NodeApi {
                                                  merge::PartitionId partition) override;
   Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;
   Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override;
-  Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override;
   Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                    uint64_t offset, uint32_t length) override;
   Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
                                   merge::PartitionId partition, uint64_t offset,
                                   uint32_t length) override;
-  Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
-                                       merge::MapFile file) override;
-  Task<Result<Buffer>> read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
-                                     merge::MapFile file, uint64_t offset,
-                                     uint32_t length) override;
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
                     uint64_t life) override;
 

@@ -98,10 +98,6 @@ class Link final : public merge::NodeApi {
     if (cut()) co_return unreachable();
     co_return co_await to_->list_shuffles();
   }
-  Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->list_shuffle(std::move(shuffle));
-  }
   Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                    uint64_t offset, uint32_t length) override {
     if (cut()) co_return unreachable();
@@ -115,17 +111,6 @@ class Link final : public merge::NodeApi {
                                   uint32_t length) override {
     if (cut()) co_return unreachable();
     co_return co_await to_->read_block(std::move(shuffle), map, commit, partition, offset, length);
-  }
-  Task<Result<uint64_t>> map_file_size(merge::ShuffleKey shuffle, merge::MapId map,
-                                       merge::MapFile file) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->map_file_size(std::move(shuffle), map, file);
-  }
-  Task<Result<Buffer>> read_map_file(merge::ShuffleKey shuffle, merge::MapId map,
-                                     merge::MapFile file, uint64_t offset,
-                                     uint32_t length) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->read_map_file(std::move(shuffle), map, file, offset, length);
   }
   Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
                     uint64_t life) override {
