@@ -153,7 +153,7 @@ void fields(A& a, typename A::template Of<merge::CommitRange> range) {
   a.clock_number("last", range.last);
 }
 
-inline constexpr std::size_t kLeastRangeBytes = 3;
+inline constexpr std::size_t kLeastEndedRangeBytes = 3;
 
 template <class T>
 Bytes write_fields(const T& value) {

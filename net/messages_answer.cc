@@ -38,7 +38,7 @@ template <class A>
 static void fields(A& a, typename A::template Of<merge::EndedAt> ended) {
   a.tuple("ended commits", 3);
   a.number("origin", ended.origin, 0, UINT64_MAX);
-  a.list("ended ranges", kLeastRangeBytes, ended.ranges);
+  a.list("ended ranges", kLeastEndedRangeBytes, ended.ranges);
   a.list("ended commits", kLeastEndedBytes, ended.maps);
 }
 

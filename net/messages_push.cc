@@ -50,7 +50,7 @@ static void fields(A& a, typename A::template Of<merge::EndedMaps> ended) {
   a.tuple("ended map outputs", 5);
   a.shuffle_key(ended.shuffle);
   a.clock_number("life", ended.life);
-  a.list("ended ranges", kLeastRangeBytes, ended.ranges);
+  a.list("ended ranges", kLeastEndedRangeBytes, ended.ranges);
   a.list("ended commits", kLeastEndedBytes, ended.maps);
 }
 
