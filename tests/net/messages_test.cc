@@ -134,9 +134,9 @@ TEST_CASE("an announcement comes back as it was", "[messages]") {
   REQUIRE(got->ended.size() == 2);
   CHECK(got->ended[0].shuffle == sent.ended[0].shuffle);
   CHECK(got->ended[0].life == 4);
-  CHECK(got->ended[0].through == 0);
+  CHECK(got->ended[0].ranges.empty());
   CHECK(got->ended[0].maps == sent.ended[0].maps);
-  CHECK(got->ended[1].through == INT64_MAX);
+  CHECK(got->ended[1].ranges == sent.ended[1].ranges);
   CHECK(got->ended[1].maps.empty());
   CHECK(got->dropped == sent.dropped);
 }
@@ -226,7 +226,7 @@ TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages
     for (const auto& announced : part.committed) CHECK(merge::number(announced.map) == committed++);
     for (const auto& more : part.ended) {
       const bool goes_on = !ended.empty() && ended.back().shuffle == more.shuffle &&
-                           ended.back().through == more.through;
+                           ended.back().ranges == more.ranges;
       if (!goes_on) {
         ended.push_back(more);
         continue;
@@ -239,7 +239,7 @@ TEST_CASE("a large announcement is split, and nothing of it is lost", "[messages
   CHECK(committed == 1000);
   CHECK(dropped == 1000);
   REQUIRE(ended.size() == 3);
-  CHECK(ended[0].through == INT64_MAX);
+  CHECK(ended[0].ranges == std::vector<merge::CommitRange>{{1, INT64_MAX}});
   CHECK(ended[1].maps == many.maps);
   CHECK(ended[2].shuffle == shuffle_key("b"));
   // Who has nothing more to tell says so, in the last part alone.
