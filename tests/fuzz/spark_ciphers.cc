@@ -18,6 +18,7 @@ namespace {
 
 using namespace net::ess;  // NOLINT(google-build-using-namespace): what is fuzzed
 using net::Bytes;
+using net::SecretBytes;
 
 Bytes filled(std::size_t size, uint8_t with) { return Bytes(size, std::byte{with}); }
 SecretBytes secret(std::size_t size, uint8_t with) {

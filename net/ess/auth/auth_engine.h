@@ -10,8 +10,8 @@
 #include <memory>
 #include <string_view>
 
-#include "net/ess/auth/auth_message.h"
 #include "net/crypto.h"
+#include "net/ess/auth/auth_message.h"
 
 namespace shufflefs::net::ess {
 

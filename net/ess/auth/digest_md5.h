@@ -15,8 +15,8 @@
 #include <string>
 #include <string_view>
 
-#include "net/ess/auth/cipher.h"
 #include "net/crypto.h"
+#include "net/ess/auth/cipher.h"
 
 namespace shufflefs::net::ess {
 

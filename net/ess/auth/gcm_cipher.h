@@ -11,8 +11,8 @@
 
 #include <memory>
 
-#include "net/ess/auth/cipher.h"
 #include "net/crypto.h"
+#include "net/ess/auth/cipher.h"
 
 namespace shufflefs::net::ess {
 
