@@ -181,7 +181,8 @@ Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, Partit
   info.owner = parts_.owners.find(shuffle.app);
   if (cluster_ != nullptr) {
     info.members = cluster_->view_hash();
-    info.unheard = parts_.table.unheard(cluster_->names());
+    for (NodeName& node : parts_.table.unheard(cluster_->names()))
+      info.unheard.push_back(std::move(node));
   }
   (void)co_await offload(parts_.runtime, [&]() -> Status {  // always ok
     const auto lengths = parts_.lengths.lengths(own, partition);

@@ -171,8 +171,8 @@ struct PartitionInfo {
   // Files of the shuffle have appeared that are still to be looked at, and nobody else can know of
   // them: ask again.
   bool pending = false;
-  // Members that have not told this node of all their map outputs since it began to write down what
-  // it is told: it cannot vouch for them.
+  // Nodes that this one cannot vouch for: they have not told it of all their map outputs since it
+  // began to write down what it is told, or not which of them have bytes in this partition.
   std::vector<NodeName> unheard;
   uint64_t members =
       0;  // Cluster::view_hash(): does it know of members that the reader has not asked?

@@ -136,9 +136,13 @@ void ShuffleTable::describe(const ShuffleKey& key, PartitionId partition, Partit
     // A partition beyond the output's count is an empty block of it.
     const auto bit = number(partition) < remote.partition_count ? bit_of(remote.ranges, partition)
                                                                 : std::optional(false);
-    // Whoever is no candidate was told of no range: it need not be listed.
+    // Whoever is no candidate was told of no range: it need not be listed. A node that has become
+    // one meanwhile cannot speak for the origin until it is told again.
+    const NodeName& origin = of->origins[remote.origin];
     if (bit || !remote.ranges.empty())
-      info.heard.push_back({map, of->origins[remote.origin], remote.commit, bit});
+      info.heard.push_back({map, origin, remote.commit, bit});
+    else if (std::ranges::find(info.unheard, origin) == info.unheard.end())
+      info.unheard.push_back(origin);
   }
   for (const auto& [tag, tombstones] : of->ended) {
     if (tombstones.ranges.empty() && tombstones.maps.empty()) continue;

@@ -218,11 +218,13 @@ TEST_CASE("ranges that are told again are added to those of before") {
   one.commit = 11;
   table.announced(kOther, one);
   CHECK_FALSE(describe(table, kShuffle, 0).heard[0].non_empty);
-  // Who is no candidate is told of no range.
+  CHECK(describe(table, kShuffle, 0).unheard.empty());
+  // Who is no candidate is told of no range, and vouches for nothing when it becomes one.
   one.map = MapId{2};
   one.ranges.clear();
   table.announced(kOther, one);
   CHECK(describe(table, kShuffle, 0).heard.size() == 1);
+  CHECK(describe(table, kShuffle, 0).unheard == std::vector{kOther});
 }
 
 TEST_CASE("what was pushed before it was announced keeps its shuffle alive") {
