@@ -1,9 +1,12 @@
 #include "base/asio_runtime.h"
 
+// Asio's and Beast's code that is no template, compiled once, here.
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/impl/src.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/beast/src.hpp>
 
-#include "base/reactor_mark.h"
+#include "base/check.h"
 
 namespace shufflefs {
 namespace {

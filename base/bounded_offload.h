@@ -1,7 +1,6 @@
-// Work on the disk threads that the caller does not wait for longer than it has patience: for what
-// people look at, which a hanging disk must not make hang. The work itself cannot be given up; it
-// goes on, and until it has ended, further work is refused at once. So a hanging disk holds a
-// bounded number of jobs, and only the first who asks waits.
+// Work on the disk threads with a timeout: a hanging disk must not hang what people look at. The
+// work itself cannot be cancelled. It goes on, and until it has ended, further work is refused at
+// once. So a hanging disk holds a bounded number of jobs, and only the first caller waits.
 //
 // Threads: reactor. Ownership: the Runtime outlives it; what `work` refers to outlives close().
 // Failure: Code::kTimeout, with the name.
@@ -18,17 +17,15 @@ namespace shufflefs {
 class BoundedOffload {
  public:
   // `what` is said of work that is late: "<what> is late: a disk does not answer".
-  BoundedOffload(Runtime& runtime, std::string what, Duration patience)
-      : runtime_(runtime), what_(std::move(what)), patience_(patience), gate_(runtime, what_) {}
+  BoundedOffload(Runtime& runtime, std::string what, Duration timeout)
+      : runtime_(runtime), what_(std::move(what)), timeout_(timeout), gate_(runtime, what_) {}
 
   template <class Work>
   [[nodiscard]] Task<Result<std::invoke_result_t<Work>>> run(Work work) {
     if (*late_ > 0) co_return is_late();
-    auto job = std::make_shared<Job<std::invoke_result_t<Work>>>();
-    job->done = runtime_.make_timer();
+    auto job = std::make_shared<Job<std::invoke_result_t<Work>>>(runtime_);
     gate_.spawn(run_job(runtime_, std::move(work), job, late_));
-    if (!job->value) co_await job->done->wait_for(patience_);
-    if (job->value) co_return std::move(*job->value);
+    if (co_await job->done.wait_for(timeout_)) co_return std::move(*job->value);
     job->is_late = true;
     ++*late_;
     co_return is_late();
@@ -40,8 +37,9 @@ class BoundedOffload {
  private:
   template <class Value>
   struct Job {
+    explicit Job(Runtime& runtime) : done(runtime) {}
     std::optional<Value> value;
-    std::unique_ptr<Timer> done;
+    Event done;
     bool is_late = false;
   };
 
@@ -50,7 +48,7 @@ class BoundedOffload {
                             std::shared_ptr<std::size_t> late) {
     job->value.emplace(co_await offload(runtime, std::move(work)));
     if (job->is_late) --*late;
-    job->done->wake();
+    job->done.set();
   }
 
   [[nodiscard]] Error is_late() const {
@@ -59,7 +57,7 @@ class BoundedOffload {
 
   Runtime& runtime_;
   const std::string what_;
-  const Duration patience_;
+  const Duration timeout_;
   std::shared_ptr<std::size_t> late_ = std::make_shared<std::size_t>(0);
   Gate gate_;
 };

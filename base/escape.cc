@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/string.hpp>
 
 namespace shufflefs {
 namespace {
@@ -64,6 +68,32 @@ std::string escaped_but(std::string_view text, uint32_t kept) {
       append_hex(out, character.bytes);
   });
   return out;
+}
+
+void append_json(std::string& out, const boost::json::value& value) {  // NOLINT(misc-no-recursion)
+  if (const auto* const object = value.if_object()) {
+    char separator = '{';
+    for (const auto& [name, member] : *object) {
+      out += separator;
+      append_json_string(out, name);
+      out += ':';
+      append_json(out, member);
+      separator = ',';
+    }
+    out += object->empty() ? "{}" : "}";
+  } else if (const auto* const array = value.if_array()) {
+    char separator = '[';
+    for (const boost::json::value& item : *array) {
+      out += separator;
+      append_json(out, item);
+      separator = ',';
+    }
+    out += array->empty() ? "[]" : "]";
+  } else if (const auto* const text = value.if_string()) {
+    append_json_string(out, *text);
+  } else {
+    out += boost::json::serialize(value);
+  }
 }
 
 std::string metrics_text(std::string_view text, bool in_quotes) {
@@ -141,6 +171,12 @@ std::string_view text_prefix(std::string_view text, std::size_t max_bytes) {
       return text.substr(0, character.bytes.size() > back ? max_bytes - back : max_bytes);
   }
   return text.substr(0, max_bytes);
+}
+
+std::string json_text(const boost::json::value& value) {
+  std::string out;
+  append_json(out, value);
+  return out;
 }
 
 }  // namespace shufflefs

@@ -10,6 +10,7 @@
 // Pure functions; any thread.
 #pragma once
 
+#include <boost/json/fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -35,5 +36,10 @@ void append_log_value(std::string& out, std::string_view text);
 
 // The beginning of a text, at most so many bytes, without cutting a character in two.
 [[nodiscard]] std::string_view text_prefix(std::string_view text, std::size_t max_bytes);
+
+// A value of JSON in one line, without a newline at its end: the one way in which JSON leaves this
+// program, as Boost's own serializer passes on what is no UTF-8. REQUIRES: the value is not nested
+// deeper than the stack allows, which holds for what Boost has parsed.
+[[nodiscard]] std::string json_text(const boost::json::value& value);
 
 }  // namespace shufflefs

@@ -5,20 +5,30 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <tuple>
 
+#include "base/check.h"
 #include "base/fd.h"
-#include "base/reactor_mark.h"
-#include "base/resolved_path.h"
 
 namespace shufflefs {
 namespace {
+
+// ioprio_set(2). Not from <linux/ioprio.h>: since Linux 6.5, and in Debian 12's 6.1.192, it has an
+// argument named "class", which is no C++.
+constexpr int kWhoProcess = 1;
+constexpr int kClassShift = 13;
+
+// glibc has no wrappers. Who 0 is the calling thread.
+int io_priority() { return static_cast<int>(::syscall(SYS_ioprio_get, kWhoProcess, 0)); }
+void set_io_priority(int priority) { (void)::syscall(SYS_ioprio_set, kWhoProcess, 0, priority); }
 
 // Of one call to the kernel. It locks the file meanwhile, and whoever else writes to it spins:
 // four threads with 4 MiB each cost up to five times the CPU of four with 1 MiB.
@@ -321,5 +331,15 @@ Status replace_file(FileIo& io, const std::string& path, std::span<const std::by
   }
   return io.rename(temporary, path);
 }
+
+BackgroundIo::BackgroundIo() : before_(io_priority()) {
+  set_io_priority(kIdleClass << kClassShift);
+}
+
+BackgroundIo::~BackgroundIo() {
+  if (before_ >= 0) set_io_priority(before_);
+}
+
+int BackgroundIo::priority_class() { return io_priority() >> kClassShift; }
 
 }  // namespace shufflefs

@@ -10,10 +10,7 @@
 namespace shufflefs {
 
 Gate::Gate(Runtime& runtime, std::string name)
-    : runtime_(runtime), state_(std::make_shared<State>()) {
-  state_->name = std::move(name);
-  state_->all_left = runtime.make_timer();
-}
+    : runtime_(runtime), state_(std::make_shared<State>(std::move(name), Event(runtime))) {}
 
 Gate::~Gate() {
   state_->closed = true;
@@ -35,7 +32,7 @@ void Gate::start(asio::any_io_executor executor, const std::shared_ptr<State>& s
   const auto place = state->inside.emplace(state->inside.end());
   auto done = [state, place](const std::exception_ptr& failure) {
     state->inside.erase(place);
-    if (state->closed && state->inside.empty()) state->all_left->wake();
+    if (state->closed && state->inside.empty()) state->all_left.set();
     if (!failure) return;
     try {
       std::rethrow_exception(failure);
@@ -55,7 +52,7 @@ Task<void> Gate::close() {
   // Cancelling may complete a task, which erases its place: step first, then emit.
   for (auto it = state_->inside.begin(); it != state_->inside.end();)
     (it++)->emit(asio::cancellation_type::terminal);
-  while (!state_->inside.empty()) co_await state_->all_left->wait_for(std::chrono::hours(1));
+  if (!state_->inside.empty()) co_await state_->all_left.wait();
 }
 
 }  // namespace shufflefs

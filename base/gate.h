@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "base/runtime.h"
+#include "base/event.h"
 
 namespace shufflefs {
 
@@ -32,9 +32,9 @@ class Gate {
  private:
   struct State {
     std::string name;
+    Event all_left;
     bool closed = false;
     std::list<asio::cancellation_signal> inside;
-    std::unique_ptr<Timer> all_left;
   };
 
   static void start(asio::any_io_executor executor, const std::shared_ptr<State>& state,

@@ -24,7 +24,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "base/error.h"
+#include "base/result.h"
 
 namespace shufflefs {
 

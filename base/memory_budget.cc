@@ -1,5 +1,9 @@
 #include "base/memory_budget.h"
 
+#include <fmt/format.h>
+
+#include "base/parse.h"
+
 namespace shufflefs {
 namespace {
 
@@ -10,6 +14,18 @@ constexpr std::array<uint64_t, MemoryBudget::kPurposes.size()> kShares = {16, 17
 constexpr uint64_t kCaches = 5;
 
 }  // namespace
+
+Task<Result<ByteBudget::Lease>> ByteBudget::acquire(uint64_t bytes, Duration timeout) {
+  if (bytes > total_bytes())
+    co_return make_error(
+        Code::kTooLarge,
+        fmt::format("a buffer of {} can never fit the memory budget of {}: raise --memory",
+                    format_bytes(bytes), format_bytes(total_bytes())));
+  auto permit = co_await bytes_.acquire(bytes, timeout);
+  if (permit) co_return *std::move(permit);
+  co_return make_error(Code::kNoMemory, fmt::format("the memory budget had no room for {} in time",
+                                                    format_bytes(bytes)));
+}
 
 std::string_view to_string(MemoryPurpose purpose) {
   switch (purpose) {

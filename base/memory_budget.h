@@ -16,17 +16,79 @@
 // So two nodes that push to each other, or readers that read each other's files, never wait for
 // one another. What is left is for caches (caches_bytes), which shrink and never wait.
 //
-// Threads: as ByteBudget. Ownership: outlives its users; leases may outlive it.
+// Threads: acquire() on the reactor; a lease is given back on any thread. Ownership: a budget
+// outlives its users; leases and buffers may outlive it.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string_view>
 
-#include "base/byte_budget.h"
 #include "base/metrics.h"
+#include "base/result.h"
+#include "base/semaphore.h"
 
 namespace shufflefs {
+
+// A number of bytes to lease. Who finds too few of them waits; that is the back-pressure.
+class ByteBudget {
+ public:
+  using Lease = Semaphore::Permit;
+
+  ByteBudget(Runtime& runtime, uint64_t total_bytes) : bytes_(runtime, total_bytes) {}
+
+  // kNoMemory if `bytes` did not fit in time; kTooLarge at once if they never could.
+  [[nodiscard]] Task<Result<Lease>> acquire(uint64_t bytes, Duration timeout);
+
+  [[nodiscard]] uint64_t total_bytes() const { return bytes_.total(); }
+  [[nodiscard]] uint64_t used_bytes() const { return bytes_.used(); }
+
+ private:
+  Semaphore bytes_;
+};
+
+// A block of bytes with the lease that allowed it. Move-only.
+class Buffer {
+ public:
+  Buffer() = default;
+  // Uninitialised bytes; `lease` may be empty where the caller accounts otherwise (tests, tiny
+  // buffers).
+  explicit Buffer(std::size_t size, ByteBudget::Lease lease = {})
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
+        size_(size),
+        lease_(std::move(lease)) {}
+  Buffer(Buffer&& other) noexcept
+      : bytes_(std::move(other.bytes_)),
+        size_(std::exchange(other.size_, 0)),
+        lease_(std::move(other.lease_)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    bytes_ = std::move(other.bytes_);
+    size_ = std::exchange(other.size_, 0);
+    lease_ = std::move(other.lease_);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() = default;
+
+  [[nodiscard]] std::byte* data() { return bytes_.get(); }
+  [[nodiscard]] const std::byte* data() const { return bytes_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::span<std::byte> span() { return {bytes_.get(), size_}; }
+  [[nodiscard]] std::span<const std::byte> span() const { return {bytes_.get(), size_}; }
+  // Accounts for the bytes elsewhere from now on: they stay for longer than their first lease
+  // should.
+  void set_lease(ByteBudget::Lease lease) { lease_ = std::move(lease); }
+  // Makes the buffer shorter (after a short read). REQUIRES: size <= size().
+  void shrink(std::size_t size) { size_ = size; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t size_ = 0;
+  ByteBudget::Lease lease_;
+};
 
 enum class MemoryPurpose : uint8_t { kPush, kReceive, kRead, kServe, kAnswer };
 

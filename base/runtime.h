@@ -63,23 +63,31 @@ class Runtime {
   co_await timer->wait_for(duration);
 }
 
-// Runs `work` (which may block on a disk, never on the network) on a disk thread and resumes on the
-// reactor with what it returned. Not cancellable: it must be short.
-template <class Work>
-[[nodiscard]] Task<std::invoke_result_t<Work>> offload(Runtime& runtime, Work work) {
+// Has `post` run `work` on another thread and resumes on the reactor with what it returned. Not
+// cancellable.
+template <class Post, class Work>
+[[nodiscard]] Task<std::invoke_result_t<Work>> offload_by(Runtime& runtime, Post post, Work work) {
   using Value = std::invoke_result_t<Work>;
   std::optional<Value> value;
   co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
-      [&runtime, &value, &work](auto handler) {
+      [&runtime, &post, &value, &work](auto handler) {
         auto shared = std::make_shared<decltype(handler)>(std::move(handler));
         auto guard = asio::make_work_guard(runtime.executor());
-        runtime.post_blocking([&value, &work, shared, guard = std::move(guard)] {
+        post([&value, &work, shared, guard = std::move(guard)] {
           value.emplace(work());
           asio::post(guard.get_executor(), [shared] { std::move (*shared)(); });
         });
       },
       asio::use_awaitable);
   co_return std::move(*value);
+}
+
+// Runs `work` (which may block on a disk, never on the network) on a disk thread and resumes on the
+// reactor with what it returned. Not cancellable: it must be short.
+template <class Work>
+[[nodiscard]] Task<std::invoke_result_t<Work>> offload(Runtime& runtime, Work work) {
+  auto post = [&runtime](auto run) { runtime.post_blocking(std::move(run)); };
+  return offload_by(runtime, std::move(post), std::move(work));
 }
 
 }  // namespace shufflefs

@@ -17,8 +17,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/hash.h"
 #include "base/mutex.h"
-#include "base/seeded_hash.h"
 #include "fs/namespace.h"
 #include "fs/saved_names.h"
 #include "fs/virtual_ops.h"

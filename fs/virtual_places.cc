@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <set>
 
-#include "base/reactor_mark.h"
+#include "base/check.h"
 
 namespace shufflefs::fs {
 

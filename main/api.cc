@@ -6,7 +6,6 @@
 #include <boost/json/object.hpp>
 
 #include "base/escape.h"
-#include "base/json_text.h"
 #include "base/recent_events.h"
 #include "main/config_value.h"
 #include "main/http_access.h"

@@ -11,7 +11,7 @@
 #include <boost/json/parse.hpp>
 #include <cstring>
 
-#include "base/json_text.h"
+#include "base/escape.h"
 #include "fs/saved_state.h"
 #include "main/version.h"
 #include "main/worker_channel.h"

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/reactor_mark.h"
+#include "base/check.h"
 #include "base/recent_events.h"
 #include "main/version.h"
 

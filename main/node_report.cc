@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "base/escape.h"
 #include "base/flag_guard.h"
-#include "base/json_text.h"
 #include "base/parse.h"
 #include "base/recent_events.h"
 #include "main/node_metrics.h"

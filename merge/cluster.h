@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "base/stable_hash.h"
+#include "base/hash.h"
 #include "merge/node_api.h"
 
 namespace shufflefs::merge {

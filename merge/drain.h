@@ -16,8 +16,8 @@
 
 #include <set>
 
-#include "base/byte_budget.h"
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "merge/app_owners.h"
 #include "merge/cluster.h"

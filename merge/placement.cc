@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "base/stable_hash.h"
+#include "base/hash.h"
 
 namespace shufflefs::merge {
 namespace {

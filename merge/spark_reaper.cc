@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/hash.h"
 #include "base/log.h"
-#include "base/seeded_hash.h"
 #include "merge/executor_process.h"
 #include "merge/spark_files.h"
 

@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-#include "base/buffer.h"
+#include "base/memory_budget.h"
 #include "net/context.h"
 #include "net/peer_metrics.h"
 #include "net/peer_secrets.h"

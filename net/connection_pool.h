@@ -9,11 +9,11 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <set>
 #include <vector>
 
+#include "base/semaphore.h"
 #include "net/connection.h"
 
 namespace shufflefs::net {
@@ -32,6 +32,7 @@ class ConnectionPool {
     Slot(Slot&& other) noexcept
         : pool_(std::exchange(other.pool_, nullptr)),
           lane_(other.lane_),
+          place_(std::move(other.place_)),
           connection_(std::move(other.connection_)),
           keep_(other.keep_) {}
     Slot& operator=(Slot&&) = delete;
@@ -49,9 +50,11 @@ class ConnectionPool {
 
    private:
     friend class ConnectionPool;
-    Slot(ConnectionPool& pool, Lane lane) : pool_(&pool), lane_(lane) {}
+    Slot(ConnectionPool& pool, Lane lane, Semaphore::Permit place)
+        : pool_(&pool), lane_(lane), place_(std::move(place)) {}
     ConnectionPool* pool_;
     Lane lane_;
+    Semaphore::Permit place_;
     std::unique_ptr<Connection> connection_;
     bool keep_ = false;
   };
@@ -64,24 +67,16 @@ class ConnectionPool {
   [[nodiscard]] bool closed() const { return closed_; }
 
  private:
-  struct Waiter {
-    std::unique_ptr<Timer> timer;
-    bool granted = false;
-  };
   struct Idle {
     std::unique_ptr<Connection> connection;
     TimePoint since;
   };
   struct LaneState {
-    std::size_t limit = 1;
-    std::size_t in_use = 0;
+    Semaphore places;
     std::vector<Idle> idle;  // the most recently used one last
-    std::deque<std::shared_ptr<Waiter>> line;
   };
-  struct Turn;
 
   LaneState& state(Lane lane) { return lanes_.at(static_cast<std::size_t>(lane)); }
-  void free_place(LaneState& lane);
 
   AsioRuntime& runtime_;
   bool closed_ = false;

@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "base/asio_runtime.h"
-#include "base/byte_budget.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "merge/ids.h"
 

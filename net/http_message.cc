@@ -2,7 +2,7 @@
 
 #include <boost/json/object.hpp>
 
-#include "base/json_text.h"
+#include "base/escape.h"
 
 namespace shufflefs::net {
 namespace {

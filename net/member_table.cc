@@ -6,8 +6,8 @@
 #include <boost/asio/ip/address.hpp>
 #include <tuple>
 
+#include "base/hash.h"
 #include "base/log.h"
-#include "base/stable_hash.h"
 
 namespace shufflefs::net {
 namespace {

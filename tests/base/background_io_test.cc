@@ -1,6 +1,6 @@
-#include "base/background_io.h"
-
 #include <catch2/catch_test_macros.hpp>
+
+#include "base/file_io.h"
 
 namespace shufflefs {
 

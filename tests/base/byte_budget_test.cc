@@ -1,9 +1,8 @@
-#include "base/byte_budget.h"
-
 #include <catch2/catch_test_macros.hpp>
 #include <random>
 
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "support/run_task.h"
 
 namespace shufflefs {

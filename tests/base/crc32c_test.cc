@@ -5,8 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/crc32c_combine.h"
-
 namespace shufflefs {
 namespace {
 

@@ -5,8 +5,6 @@
 #include <boost/json/parse.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-#include "base/json_text.h"
-
 namespace shufflefs {
 
 TEST_CASE("escape: text stays as it is") {

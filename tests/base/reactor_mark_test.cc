@@ -1,9 +1,8 @@
-#include "base/reactor_mark.h"
-
 #include <catch2/catch_test_macros.hpp>
 #include <thread>
 
 #include "base/asio_runtime.h"
+#include "base/check.h"
 #include "base/file_io.h"
 #include "support/dies.h"
 

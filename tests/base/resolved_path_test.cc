@@ -1,6 +1,4 @@
 // Paths below a directory that a user changes under our hands.
-#include "base/resolved_path.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -12,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/fd.h"
 #include "base/file_io.h"
 #include "support/temp_dir.h"
 

@@ -16,7 +16,6 @@
 #include "base/endian.h"
 #include "base/escape.h"
 #include "base/fd.h"
-#include "base/json_text.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "fs/namespace.h"

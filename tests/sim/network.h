@@ -12,7 +12,7 @@
 #include <set>
 #include <vector>
 
-#include "base/buffer.h"
+#include "base/memory_budget.h"
 #include "net/messages.h"
 #include "sim/random.h"
 #include "sim/schedule.h"

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "base/reactor_mark.h"
+#include "base/check.h"
 #include "sim/fiber.h"
 
 namespace shufflefs::sim {

@@ -5,7 +5,7 @@
 #include <boost/asio/execution.hpp>
 #include <boost/asio/execution_context.hpp>
 
-#include "base/reactor_mark.h"
+#include "base/check.h"
 
 namespace shufflefs::sim {
 namespace {

@@ -11,7 +11,7 @@
 #include <stdexcept>
 
 #include "base/asio_runtime.h"
-#include "base/reactor_mark.h"
+#include "base/check.h"
 
 namespace shufflefs::testing {
 

@@ -1,11 +1,10 @@
-#include "base/reactor_mark.h"
+#include "base/check.h"
 
 #include <fmt/format.h>
 
 #include <atomic>
 #include <utility>
 
-#include "base/check.h"
 #include "base/log.h"
 
 namespace shufflefs {

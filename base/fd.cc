@@ -1,4 +1,4 @@
-#include "base/resolved_path.h"
+#include "base/fd.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
