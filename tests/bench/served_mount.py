@@ -11,6 +11,16 @@ import time
 START_SECONDS = 30
 
 
+def end(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 def free_ports(count):
     """Ports that nobody listens on at the moment, so that two runs do not meet."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -63,13 +73,7 @@ class ServedMount:
             return log.read()
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process)
         subprocess.run(["umount", "-l", self.mount], stderr=subprocess.DEVNULL, check=False)
         self.log.close()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -2,12 +2,11 @@
 
 import glob
 import os
-import signal
 import subprocess
 import tempfile
 import time
 
-from served_mount import ServedMount, free_ports
+from served_mount import ServedMount, end, free_ports
 
 START_SECONDS = 60
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -126,13 +125,3 @@ def wait_until_it_listens(process, port, log):
             log.seek(0)
             raise SystemExit(f"bench: a service did not start:\n{log.read()}")
         time.sleep(0.05)
-
-
-def end(process):
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -13,8 +13,8 @@ import threading
 import time
 
 from emulated_disk import IOPS, Disk, Forgetting
-from service_sides import Processes, end
-from shuffle_cluster import until
+from service_sides import Processes
+from shuffle_cluster import end, until
 
 SERVICE_PORT = 7337
 BYTES_PER_SECOND = 100_000_000

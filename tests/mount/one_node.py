@@ -6,14 +6,12 @@ Needs root and /dev/fuse. SHUFFLEFS_BUILD is the directory with the program.
 import errno
 import os
 import shutil
-import signal
-import struct
 import subprocess
 import tempfile
-import time
 import unittest
 
-PROGRAM = os.path.join(os.environ.get("SHUFFLEFS_BUILD", "build"), "shufflefs")
+from shuffle_cluster import PROGRAM, end, index_of, until  # index_of and PROGRAM: also for the tests
+
 SHORT = 30  # seconds that anything may take
 ADDRESS = os.environ.get("SHUFFLEFS_TEST_ADDRESS", "127.0.0.21")
 
@@ -60,26 +58,12 @@ class Daemon:
         return int(done.stdout) if done.stdout.strip() else None
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(SHORT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, SHORT)
         while os.path.ismount(self.mount):
             subprocess.run(["umount", "-l", self.mount], check=True)
         if os.path.isdir(self.mount):
             os.chmod(self.mount, 0o700)
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def until(condition, what):
-    """Waits for a condition, with a deadline."""
-    deadline = time.monotonic() + SHORT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {SHORT} s in vain until {what}")
-        time.sleep(0.01)
 
 
 def read(path):
@@ -90,14 +74,6 @@ def read(path):
 def write(path, content):
     with open(path, "wb") as file:
         file.write(content)
-
-
-def index_of(lengths):
-    """An index as Spark writes it: big-endian offsets."""
-    offsets = [0]
-    for length in lengths:
-        offsets.append(offsets[-1] + length)
-    return struct.pack(f">{len(offsets)}Q", *offsets)
 
 
 def run(*command):

@@ -6,12 +6,11 @@
 import glob
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 
-from shuffle_cluster import PROGRAM, until
+from shuffle_cluster import PROGRAM, end, until
 
 PATIENCE = 180  # seconds; a JVM on a busy machine is slow
 STARTED = "Started external shuffle service"
@@ -66,13 +65,7 @@ class Service:
         self._launch()
 
     def end(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process, PATIENCE)
 
     def stop(self):
         self.end()

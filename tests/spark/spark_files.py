@@ -9,6 +9,8 @@ import struct
 import uuid
 import zlib
 
+from shuffle_cluster import index_of
+
 SUB_DIRS = 64
 
 
@@ -30,13 +32,6 @@ def file_path(local_dirs, name, sub_dirs=SUB_DIRS):
 
 def numbers(values):
     return struct.pack(f">{len(values)}q", *values)
-
-
-def index_of(blocks):
-    offsets = [0]
-    for block in blocks:
-        offsets.append(offsets[-1] + len(block))
-    return numbers(offsets)
 
 
 class Executor:
@@ -67,7 +62,7 @@ class Executor:
     def commit(self, shuffle, map_id, blocks, checksum="ADLER32"):
         """A map output with one block for each partition: the index, then the data, then the checksums."""
         stem = f"shuffle_{shuffle}_{map_id}_0"
-        self.write(f"{stem}.index", index_of(blocks))
+        self.write(f"{stem}.index", index_of(map(len, blocks)))
         if any(blocks):  # Spark leaves the file out if there is nothing in it
             self.write(f"{stem}.data", b"".join(blocks))
         if checksum:

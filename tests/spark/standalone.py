@@ -5,11 +5,17 @@ has started. The Workers themselves start no shuffle service: only the applicati
 """
 
 import glob
+import importlib.util
 import os
+import pathlib
+import re
 import signal
 import subprocess
+import sys
+import unittest
 
-from shuffle_cluster import until
+from private_network import enter_private_network
+from shuffle_cluster import end, until
 
 MASTER = "127.0.0.10"
 PATIENCE = 300
@@ -17,6 +23,28 @@ EXECUTOR = "CoarseGrainedExecutorBackend"
 OPENED = ["java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
           "java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs",
           "sun.security.action", "sun.util.calendar"]
+
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def spark_python():
+    """The Python that has Spark; installs it on a machine that has not."""
+    done = subprocess.run([ROOT / "scripts" / "spark-setup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    print(done.stdout, flush=True)
+    assert done.returncode == 0, f"scripts/spark-setup failed:\n{done.stdout}"
+    return re.search("python: +(.+)", done.stdout)[1]
+
+
+def main_with_spark():
+    """Runs the tests of the program with the Python that has Spark, with the client built, in a private network."""
+    if importlib.util.find_spec("pyspark") is None:
+        python = spark_python()
+        subprocess.run([ROOT / "scripts" / "client"], check=True)
+        os.execv(python, [python, *sys.argv])
+    enter_private_network()
+    unittest.main()
 
 
 class Node:
@@ -99,11 +127,7 @@ class Standalone:
         for process in processes:
             process.send_signal(signal.SIGTERM)
         for process in processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
         for pid in executors:
             if EXECUTOR in command_of(pid):
                 os.kill(pid, signal.SIGKILL)

@@ -12,8 +12,9 @@ import unittest
 
 from ess_services import DaemonService
 from spark_files import Executor
-from test_local_dir import HERE, spark_python
+from standalone import spark_python
 
+HERE = pathlib.Path(__file__).resolve().parent
 SERVER = pathlib.Path(os.environ["SHUFFLEFS_BUILD"]) / "tests" / "net" / "auth_echo_server"
 SECRET = "a cluster secret"
 # Around the pieces of 32 KiB and 64 KiB, and one of several pieces.

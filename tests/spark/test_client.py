@@ -2,7 +2,6 @@
 and SQL against stock Spark. Spark is started once. Installs Spark and re-runs itself with its Python."""
 
 import collections
-import importlib.util
 import json
 import os
 import pathlib
@@ -16,15 +15,14 @@ import threading
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
 from client_queries import QUERIES, answer, make_tables  # noqa: E402
-from private_network import enter_private_network  # noqa: E402
 from record_job import RecordJob  # noqa: E402
 from shuffle_cluster import until  # noqa: E402
+from standalone import main_with_spark  # noqa: E402
 from task_marks import begun_tasks, pause, resume  # noqa: E402
 
 MAPS = 8
@@ -351,16 +349,5 @@ class ClientTest(unittest.TestCase):
                 self.session.conf.unset(name)
 
 
-def spark_python():
-    done = subprocess.run([ROOT / "scripts" / "spark-setup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, f"scripts/spark-setup failed:\n{done.stdout}"
-    return re.search("python: +(.+)", done.stdout)[1]
-
-
 if __name__ == "__main__":
-    if importlib.util.find_spec("pyspark") is None:
-        python = spark_python()
-        subprocess.run([ROOT / "scripts" / "client"], check=True)
-        os.execv(python, [python, *sys.argv])
-    enter_private_network()
-    unittest.main()
+    main_with_spark()

@@ -12,8 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 # pylint: disable=wrong-import-position
-from standalone import spark_home  # noqa: E402
-from test_client import ROOT, spark_python  # noqa: E402
+from standalone import ROOT, spark_home, spark_python  # noqa: E402
 
 
 class ClientFilesTest(unittest.TestCase):

@@ -1,11 +1,9 @@
 """push.replicate = all: after the map stage two nodes are drained and stopped; in another job a node's worker, executor and daemon are
 killed. No map task runs again. Three nodes, and a fourth that only owns partitions. Installs Spark and re-runs itself with its Python."""
 
-import importlib.util
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -15,10 +13,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
-from private_network import enter_private_network  # noqa: E402
 from record_job import RecordJob  # noqa: E402
+from standalone import main_with_spark  # noqa: E402
 from task_marks import hang_until_twin  # noqa: E402
-from test_client import ROOT, spark_python  # noqa: E402
 
 MAPS = 9
 PARTITIONS = 12
@@ -116,9 +113,4 @@ class ReplicationTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if importlib.util.find_spec("pyspark") is None:
-        python = spark_python()
-        subprocess.run([ROOT / "scripts" / "client"], check=True)
-        os.execv(python, [python, *sys.argv])
-    enter_private_network()
-    unittest.main()
+    main_with_spark()

@@ -4,27 +4,17 @@ import contextlib
 import os
 import pathlib
 import random
-import re
 import signal
 import subprocess
 import threading
 import unittest
 
 from shuffle_cluster import PROGRAM, Cluster, until
+from standalone import spark_python
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 CORPUS_BYTES = 4 << 20
 PATIENCE = 180  # seconds, for each thing that the job waits for; a sanitizer's daemon is slow
-
-
-def spark_python():
-    """The Python that has Spark; installs it on a machine that has not."""
-    done = subprocess.run([ROOT / "scripts" / "spark-setup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False)
-    print(done.stdout, flush=True)
-    assert done.returncode == 0, f"scripts/spark-setup failed:\n{done.stdout}"
-    return re.search("python: +(.+)", done.stdout)[1]
 
 
 def corpus():

@@ -6,6 +6,7 @@ side by side.
 
 import concurrent.futures
 import errno
+import itertools
 import json
 import os
 import random
@@ -34,6 +35,17 @@ def until(condition, what, patience=PATIENCE):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {patience} s in vain until {what}")
         time.sleep(0.02)
+
+
+def end(process, patience=20):
+    """Ends a process that was started here, if it still runs: by SIGTERM, or SIGKILL if that takes too long."""
+    if process is not None and process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def runs(pid):
@@ -260,17 +272,15 @@ class Cluster:
             return dict(zip(places, pool.map(lambda place: self.outcome(place[0], shuffle, place[1], suffix), places)))
 
 
-def index_of(blocks):
-    """Spark's index: big-endian offsets."""
-    offsets = [0]
-    for block in blocks:
-        offsets.append(offsets[-1] + len(block))
+def index_of(lengths):
+    """Spark's index of blocks of these lengths: big-endian offsets."""
+    offsets = [0, *itertools.accumulate(lengths)]
     return struct.pack(f">{len(offsets)}q", *offsets)
 
 
 def write_pair(directory, stem, blocks):
     """<stem>.index and <stem>.data, each written under a temporary name and renamed, the index first, as Spark does."""
-    for suffix, content in ((".index", index_of(blocks)), (".data", b"".join(blocks))):
+    for suffix, content in ((".index", index_of(map(len, blocks))), (".data", b"".join(blocks))):
         temporary = os.path.join(directory, f".{stem}{suffix}.tmp")
         with open(temporary, "wb") as file:
             file.write(content)
