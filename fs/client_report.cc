@@ -10,7 +10,7 @@ namespace shufflefs::fs {
 namespace {
 
 // More than a task can have read: a text from anybody must not wrap a counter.
-constexpr uint64_t kMostCounted = uint64_t{1} << 50U;
+constexpr uint64_t kMaxCounted = uint64_t{1} << 50U;
 
 struct Kind {
   std::string_view word;
@@ -42,15 +42,15 @@ Status ClientReport::take(std::string_view text) {
   const auto bad = [] {
     return make_error(Code::kInvalidArgument, "not a report of the Spark client");
   };
-  if (text.size() > kMostBytes || !text.ends_with('\n')) return bad();
+  if (text.size() > kMaxBytes || !text.ends_with('\n')) return bad();
   text.remove_suffix(1);
   const std::vector<std::string_view> words = split(text, ' ');
   if (words.size() % 3 != 0) return bad();
   std::vector<std::pair<Counter*, uint64_t>> additions;
   for (std::size_t i = 0; i < words.size(); i += 3) {
     const auto kind = kinds_.find(words[i]);
-    const auto blocks = parse_decimal(words[i + 1], kMostCounted);
-    const auto bytes = parse_decimal(words[i + 2], kMostCounted);
+    const auto blocks = parse_decimal(words[i + 1], kMaxCounted);
+    const auto bytes = parse_decimal(words[i + 2], kMaxCounted);
     if (kind == kinds_.end() || !blocks || !bytes) return bad();
     additions.emplace_back(&kind->second.blocks, *blocks);
     additions.emplace_back(&kind->second.bytes, *bytes);

@@ -16,7 +16,7 @@ namespace shufflefs::fs {
 
 class ClientReport {
  public:
-  static constexpr std::size_t kMostBytes = 1024;
+  static constexpr std::size_t kMaxBytes = 1024;
 
   explicit ClientReport(Metrics& metrics);
 

@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -18,6 +22,27 @@
 
 namespace shufflefs::fs {
 namespace {
+
+std::string read_holder(int fd) {
+  std::array<char, 32> text{};
+  const ssize_t got = ::pread(fd, text.data(), text.size() - 1, 0);
+  std::string holder(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+  while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+  return holder.empty() ? "unknown" : holder;
+}
+
+// A process that was killed lets go of its lock only when its last thread has ended.
+constexpr auto kLockTimeout = std::chrono::seconds(3);
+
+// flock(2) has no timeout. errno says why not.
+bool lock_within(int fd, std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
 
 constexpr std::size_t kMaxReadBytes = 1024 * 1024;
 constexpr auto kProbeTime = std::chrono::seconds(3);
@@ -138,7 +163,44 @@ Fd open_abort_file(unsigned number) {
   return Fd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC));
 }
 
+constexpr uint32_t kInit = 26;
+constexpr uint32_t kHasSecondFlags = 1U << 30U;
+constexpr uint32_t kHasResend = 1U << (39U - 32U);  // in the second flags
+
+struct InitBody {
+  uint32_t major;
+  uint32_t minor;
+  uint32_t max_readahead;
+  uint32_t flags;
+  uint32_t flags2;
+};
+
 }  // namespace
+
+Result<InstanceLock> InstanceLock::take(const std::string& data_directory) {
+  std::error_code made;
+  std::filesystem::create_directories(data_directory, made);
+  if (made) return errno_error("cannot make the data directory " + data_directory, made.value());
+  const std::string path = data_directory + "/lock";
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd) return errno_error("cannot open the lock file " + path);
+  if (!lock_within(fd.get(), kLockTimeout)) {
+    if (errno != EWOULDBLOCK) return errno_error("cannot lock " + path);
+    return make_error(
+        Code::kMount,
+        fmt::format("the data directory {} is in use by a running instance (pid {}): stop that one "
+                    "first, or give this one its own --data and --mount",
+                    data_directory, read_holder(fd.get())));
+  }
+  note_holder(fd.get());
+  return InstanceLock(std::move(fd));
+}
+
+void InstanceLock::note_holder(int lock) {
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, pid.data(), pid.size(), 0) < 0)
+    log_warning("lock.not_noted", {{"errno", errno}});
+}
 
 Result<Mount> Mount::make(const std::string& directory) {
   const std::string path = std::filesystem::absolute(directory).lexically_normal().string();
@@ -184,6 +246,31 @@ void Mount::abort_connection() const {
     log_error("mount.abort_failed",
               {{"mount", directory_}, {"connection", number_}, {"errno", errno}});
   }
+}
+
+Result<std::vector<std::byte>> read_init(int connection, std::chrono::milliseconds timeout) {
+  pollfd wanted{connection, POLLIN, 0};
+  if (::poll(&wanted, 1, static_cast<int>(timeout.count())) != 1)
+    return make_error(Code::kMount, "the kernel has not greeted the new mount in time");
+  // The kernel refuses to fill a buffer that could not hold the largest write.
+  std::vector<std::byte> message((1U << 20U) + 4096);
+  const ssize_t got = ::read(connection, message.data(), message.size());
+  if (got < 0) return errno_error("cannot read the kernel's greeting of the new mount");
+  message.resize(static_cast<std::size_t>(got));
+  RequestHeader header{};
+  if (message.size() < sizeof header + 4 * sizeof(uint32_t))
+    return make_error(Code::kMount, "the kernel's greeting is cut short");
+  std::memcpy(&header, message.data(), sizeof header);
+  if (header.opcode != kInit)
+    return make_error(Code::kMount, "the kernel's first message is no greeting");
+  return message;
+}
+
+bool offers_resend(const std::vector<std::byte>& init) {
+  InitBody body{};
+  if (init.size() < sizeof(RequestHeader) + sizeof body) return false;
+  std::memcpy(&body, init.data() + sizeof(RequestHeader), sizeof body);
+  return (body.flags & kHasSecondFlags) != 0 && (body.flags2 & kHasResend) != 0;
 }
 
 }  // namespace shufflefs::fs

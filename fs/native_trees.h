@@ -21,12 +21,11 @@
 
 #include "base/fd.h"
 #include "base/mutex.h"
-#include "fs/handle_table.h"
-#include "fs/inode_table.h"
-#include "fs/os_result.h"
+#include "fs/native_tables.h"
+#include "fs/os_files.h"
 #include "fs/passthrough.h"
-#include "fs/saved_memory.h"
 #include "fs/saved_state.h"
+#include "fs/saved_tables.h"
 #include "fs/tree_hooks.h"
 
 namespace shufflefs::fs {

@@ -3,7 +3,7 @@
 // (EIO) to mix them or to use two backing ids for one inode. Keyed by nodeid, so that it serves
 // native and virtual inodes alike.
 //
-// The ids are saved (saved_memory.h): they stay valid as long as the connection to the kernel, and
+// The ids are saved (saved_tables.h): they stay valid as long as the connection to the kernel, and
 // a file that is open when a worker dies must be opened with the same one by the next worker.
 //
 // Threads: any; one lock, held during the ioctl of a first open or last close. Ownership: the
@@ -14,13 +14,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <unordered_map>
 
 #include "base/fd.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
-#include "fs/saved_memory.h"
+#include "fs/saved_tables.h"
 
 struct fuse_file_info;
 
@@ -79,6 +80,41 @@ class Passthrough {
   SavedTable<Saved> saved_ GUARDED_BY(mu_);
   std::unordered_map<uint64_t, Inode> inodes_ GUARDED_BY(mu_);
   std::set<int> reported_ GUARDED_BY(mu_);  // errnos that have been logged
+};
+
+// How the opens of one virtual inode may be answered. The kernel's rule: while an inode has an open
+// in passthrough, every other open of it must be in passthrough to the same backing file, else it
+// fails with EIO. An inode is a snapshot here (virtual_inodes.h: a partition is retired at each
+// open), so the rule bites only when two opens race for one inode; then the second joins the first
+// if it would show the same bytes, and is sent through another lookup (ESTALE, which makes the
+// kernel try once more) if not. An inode that is open the ordinary way stays so.
+//
+// Threads: any; own lock. Failure: see Verdict. Cost: one hash lookup an open.
+class OpenModes {
+ public:
+  enum class Verdict {
+    kOrdinary,     // counted; answer with direct I/O
+    kPassthrough,  // not counted: try passthrough and call opened() if it works, else begin() again
+                   // without `whole`
+    kStale,        // not counted: answer ESTALE
+  };
+  // An open that would show `bytes` bytes; `whole`: it could be passthrough.
+  [[nodiscard]] Verdict begin(uint64_t nodeid, uint64_t bytes, bool whole);
+  // After kPassthrough has worked.
+  void opened(uint64_t nodeid, uint64_t bytes);
+  // REQUIRES: an open in passthrough has been given back to Passthrough before.
+  void released(uint64_t nodeid);
+  // What fstat shall say of an open inode.
+  [[nodiscard]] std::optional<uint64_t> bytes(uint64_t nodeid) const;
+
+ private:
+  struct Opens {
+    uint64_t users = 0;
+    uint64_t bytes = 0;
+    bool passthrough = false;
+  };
+  mutable Mutex mu_;
+  std::unordered_map<uint64_t, Opens> by_nodeid_ GUARDED_BY(mu_);
 };
 
 }  // namespace shufflefs::fs

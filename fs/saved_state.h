@@ -21,8 +21,7 @@ enum class SavedPart : uint8_t {
   kBackingIds,
   kOpenFiles,
   kTrees,
-  kExchanges,
-  kVirtualNames,
+  kVirtualNames = 5,  // 4 is not used any more
   kVirtualLongNames,
   kVirtualOpens,
   kEmptyApps,

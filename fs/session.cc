@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "fs/caller.h"
-#include "fs/init_message.h"
+#include "fs/mount.h"
 #include "fs/request.h"
 
 namespace shufflefs::fs {
@@ -172,10 +172,11 @@ void populate_once(void* buffer, std::size_t size) {
   if (buffer == populated) return;
   populated = buffer;
   constexpr std::size_t kPage = 4096;
-  constexpr std::size_t kMost = std::size_t{136} << 10U;
+  constexpr std::size_t kMaxPopulated = std::size_t{136} << 10U;
   const std::size_t before = reinterpret_cast<std::uintptr_t>(buffer) % kPage;
   constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, Linux 5.14
-  ::madvise(static_cast<char*>(buffer) - before, before + std::min(size, kMost), kPopulateWrite);
+  ::madvise(static_cast<char*>(buffer) - before, before + std::min(size, kMaxPopulated),
+            kPopulateWrite);
 }
 
 ssize_t read_request(int fd, void* to, std::size_t size, void* userdata) {
@@ -200,14 +201,9 @@ constexpr fuse_custom_io kIo{.writev = write_answer,
 fuse_lowlevel_ops all_operations() {
   fuse_lowlevel_ops ops{};
   ops.init = on_init;
-  register_lookup_ops(ops);
-  register_attr_ops(ops);
-  register_dir_ops(ops);
-  register_open_ops(ops);
-  register_io_ops(ops);
-  register_make_ops(ops);
-  register_rename_ops(ops);
-  register_xattr_ops(ops);
+  register_name_ops(ops);
+  register_file_ops(ops);
+  register_attribute_ops(ops);
   return ops;
 }
 
@@ -317,10 +313,10 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
                   state->mount.directory(), result));
 }
 
-void Session::stop(std::chrono::milliseconds patience) {
+void Session::stop(std::chrono::milliseconds timeout) {
   if (std::exchange(stopped_, true)) return;
   const auto begin = std::chrono::steady_clock::now();
-  const auto deadline = begin + patience;
+  const auto deadline = begin + timeout;
   const std::size_t open_files = state_->operations.handles.size();
   state_->set(&State::stopping);
   // Unmounting may have to write back pages through us, so the loop still runs; and it may hang
@@ -332,7 +328,7 @@ void Session::stop(std::chrono::milliseconds patience) {
   });
   MutexLock lock(state_->mu);
   while (!state_->detached && !state_->ended &&
-         state_->changed.wait_until(lock, begin + patience / 2)) {
+         state_->changed.wait_until(lock, begin + timeout / 2)) {
   }
   fuse_session_exit(state_->session);
   state_->wait_until_finished(lock, deadline);
@@ -351,12 +347,12 @@ void Session::stop(std::chrono::milliseconds patience) {
                              {"took_ms", took.count()}});
 }
 
-void Session::hand_over(std::chrono::milliseconds patience) {
+void Session::hand_over(std::chrono::milliseconds timeout) {
   if (std::exchange(stopped_, true)) return;
   state_->set(&State::stopping);
   fuse_session_exit(state_->session);
   MutexLock lock(state_->mu);
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (!state_->ended && state_->changed.wait_until(lock, deadline)) {
   }
   state_->operations.silent = true;

@@ -46,13 +46,13 @@ class Session {
   ~Session();
 
   // Unmounts and ends the loop. Open files are cut off: their users get errors once the Session is
-  // destroyed. After `patience` without an end the connection is aborted; a thread that hangs on a
+  // destroyed. After `timeout` without an end the connection is aborted; a thread that hangs on a
   // disk even then is left behind.
-  void stop(std::chrono::milliseconds patience = std::chrono::seconds(5));
+  void stop(std::chrono::milliseconds timeout = std::chrono::seconds(5));
   // Ends the loop and leaves the mount to another worker. What is under way on the session's
   // threads is finished; nothing that is answered afterwards reaches the kernel, which will ask the
   // other one.
-  void hand_over(std::chrono::milliseconds patience = std::chrono::seconds(5));
+  void hand_over(std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
   struct State;
 

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "fs/os_files.h"
 
 namespace shufflefs::fs {
 
@@ -26,8 +27,14 @@ struct NameInTree {
   std::string_view name;
 
   // The absolute path on the disk below (not through the mount); asks the kernel, so only when it
-  // is needed. (fs/tree_hooks.cc)
-  [[nodiscard]] Result<std::string> backing_path() const;
+  // is needed.
+  [[nodiscard]] Result<std::string> backing_path() const {
+    std::string path = path_of_descriptor(directory_fd);
+    if (path.empty())
+      return errno_error("cannot find the path of the directory of " + std::string(name), ENOENT);
+    if (path.back() != '/') path += '/';
+    return path.append(name);
+  }
 };
 
 // Held from before_change() or before_attributes() to the end of the operation, so that nothing is
@@ -42,11 +49,10 @@ class TreeHooks {
   // Before the checks of anything that changes a file or makes a name; it must not be held when a
   // handle is dropped.
   [[nodiscard]] virtual ChangeScope change_scope() { return {}; }
-  // Before the checks of a rename (`exchange`: of both names), held to its end: nobody can change
-  // what it commits. An error refuses the rename.
+  // Before the checks of a rename, held to its end: nobody can change what it commits. An error
+  // refuses the rename.
   [[nodiscard]] virtual Result<CommitScope> commit_scope(const NameInTree& /*from*/,
-                                                         const NameInTree& /*to*/,
-                                                         bool /*exchange*/) {
+                                                         const NameInTree& /*to*/) {
     return CommitScope();
   }
 

@@ -1,32 +1,83 @@
-// What is in the virtual half: which nodes exist, how large they are, what is in a directory, what
-// an open gives. No FUSE in here. Things that this node knows are answered at once (the ..._now
-// functions); the rest asks the catalog.
+// What is in the virtual half: which paths exist, how large they are, what is in a directory, what
+// an open gives. No FUSE in here. The rows of namespace.cc name the functions for each kind of
+// path; facts(), listing() and open() look them up.
 //
-// Threads: the ..._now functions and places() on any thread; the coroutines on the reactor.
-// Ownership: the references outlive it. Failure: kNotFound for what does not exist; a peer's errors
-// as they come, within the peers' deadlines. Cost: a question to each live member for partitions,
-// remembered for a second (RecentFacts), except by open().
+// Threads: the ..._now functions and places() on any; the coroutines on the reactor. Ownership: the
+// references outlive it. Failure: kNotFound for what does not exist. Cost: for partitions a
+// question to each live member, remembered for a second (RecentFacts) except by open().
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/bounded_offload.h"
-#include "base/gate.h"
-#include "fs/checked_files.h"
+#include "base/mutex.h"
+#include "fs/checked_reads.h"
 #include "fs/namespace.h"
-#include "fs/virtual_facts.h"
-#include "fs/virtual_file.h"
-#include "fs/virtual_handles.h"
+#include "fs/virtual_opens.h"
 #include "fs/virtual_places.h"
 #include "merge/engine.h"
 
 namespace shufflefs::fs {
+
+// Extended attributes.
+inline constexpr std::string_view kOwnerAttribute = "user.shufflefs.owner";
+inline constexpr std::string_view kMapsAttribute = "user.shufflefs.maps";
+inline constexpr std::string_view kMergedAttribute = "user.shufflefs.merged";
+inline constexpr std::string_view kBytesAttribute = "user.shufflefs.bytes";
+inline constexpr std::string_view kPartitionsAttribute = "user.shufflefs.partitions";
+
+// What was learnt about a path.
+struct Facts {
+  uint64_t life = 0;        // VirtualContents::life_of() when it was asked for
+  uint64_t size = 0;        // bytes of a file
+  uint32_t partitions = 0;  // partitions/: how many there are
+  std::vector<std::pair<std::string, std::string>> attributes{};
+  std::shared_ptr<const std::string> text{};  // of small generated files
+};
+
+// Facts that needed other nodes, kept for a moment: `ls -l` (lookup, getattr, getxattr) asks once,
+// and `tar` (stat, open, fstat) sees one size. Opening a partition never uses them.
+//
+// Threads: any; own lock. Bound: kCapacity entries, texts of up to kTextBytes.
+class RecentFacts {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::size_t kCapacity = 4096;
+  static constexpr std::size_t kTextBytes = 64U << 10U;
+  static constexpr std::chrono::milliseconds kFresh{1000};
+
+  [[nodiscard]] std::optional<Facts> find(const std::string& path,
+                                          Clock::time_point now = Clock::now()) const;
+  void put(const std::string& path, Facts facts, Clock::time_point now = Clock::now());
+  // Everything at or below a directory: something was committed or dropped there.
+  void forget_below(std::string_view directory);
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  struct Entry {
+    Facts facts;
+    Clock::time_point learnt;
+  };
+  void make_room(Clock::time_point now) REQUIRES(mu_);
+
+  mutable Mutex mu_;
+  std::map<std::string, Entry, std::less<>> entries_ GUARDED_BY(mu_);
+};
+
+struct OpenedFile {
+  std::shared_ptr<VirtualFile> file;
+  // The same bytes as a file of this node's disks that never changes: may be passed through.
+  std::optional<Fd> whole{};
+};
 
 // The files of .shufflefs/: their texts, made on the reactor when they are looked at.
 using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std::less<>>;
@@ -34,9 +85,6 @@ using InfoTexts = std::map<std::string, std::function<Task<std::string>()>, std:
 // Which of the shuffle's `count` partitions have bytes; empty if that cannot be said.
 using PartitionFinder =
     std::function<Task<std::vector<merge::PartitionId>>(merge::ShuffleKey, uint32_t count)>;
-
-// kNotFound, by the node's path.
-[[nodiscard]] Error missing(const VirtualNode& node);
 
 class VirtualContents {
  public:
@@ -48,8 +96,8 @@ class VirtualContents {
         texts_(std::move(texts)),
         client_dir_(std::move(client_dir)),
         places_(engine, std::move(saved_apps)),
-        looks_(engine.runtime(), "a look at local directories", std::chrono::seconds(2)),
-        gate_(engine.runtime(), "contents") {}
+        checks_(engine.runtime()),
+        looks_(engine.runtime(), "a look at local directories", std::chrono::seconds(2)) {}
 
   // Of a shuffle with more partitions than merge::kMostListed, partitions/ shows what `finder`
   // finds. Before the first request.
@@ -57,62 +105,71 @@ class VirtualContents {
   // Ends what is under way by itself. Reactor.
   [[nodiscard]] Task<void> close();
   // A merged file was found to be damaged: what was checked before is checked again. Any thread.
-  void check_again() { checked_.clear(); }
+  void check_again() { checks_.forget(); }
 
   [[nodiscard]] VirtualPlaces& places() { return places_; }
-  [[nodiscard]] RecentFacts& recent() { return recent_; }
-  // Something has been dropped through this mount: what was learnt before is not used any more.
+  // Something was committed or removed in the shuffle's maps/.
+  void changed(const merge::ShuffleKey& key) { recent_.forget_below("shuffles/" + to_string(key)); }
+  // Something was dropped through this mount: what was learnt before is not used any more.
   void dropped(const merge::AppId& app);
 
-  // Facts of a node, or that it does not exist. Nothing: ask facts().
-  [[nodiscard]] std::optional<Result<Facts>> facts_now(const VirtualNode& node);
-  [[nodiscard]] Task<Result<Facts>> facts(VirtualNode node);
+  // Facts of a path, or that it does not exist. Nothing: ask facts().
+  [[nodiscard]] std::optional<Result<Facts>> facts_now(const VirtualPath& path);
+  [[nodiscard]] Task<Result<Facts>> facts(VirtualPath path);
 
-  // REQUIRES: is_directory(node.kind). Nothing: ask listing().
-  [[nodiscard]] std::optional<Result<Listing>> listing_now(const VirtualNode& directory);
-  [[nodiscard]] Task<Result<Listing>> listing(VirtualNode directory);
+  // REQUIRES: is_directory(directory.kind). Nothing: ask listing().
+  [[nodiscard]] std::optional<Result<Listing>> listing_now(const VirtualPath& directory);
+  [[nodiscard]] Task<Result<Listing>> listing(VirtualPath directory);
 
-  struct Opened {
-    std::shared_ptr<VirtualFile> file;
-    std::optional<Fd> whole;  // the same bytes as a file of this node's disks that never changes:
-                              // may be passed through
-  };
-  // As of now. REQUIRES: !is_directory(node.kind).
-  [[nodiscard]] Task<Result<Opened>> open(VirtualNode node);
+  // As of now. REQUIRES: !is_directory(path.kind).
+  [[nodiscard]] Task<Result<OpenedFile>> open(VirtualPath path);
 
-  // The extended attributes that a kind of node has; their values are in its Facts (which may lack
-  // some).
-  [[nodiscard]] static std::vector<std::string> attribute_names(NodeKind kind);
+  // ---- what the rows of namespace.cc name
+
+  using Look = std::optional<Result<Facts>>;
+  [[nodiscard]] Look look_for_disk(const VirtualPath& path);
+  [[nodiscard]] Look look_for_app(const VirtualPath& path);
+  [[nodiscard]] Look look_for_shuffle(const VirtualPath& path);
+  [[nodiscard]] Look look_for_map_file(const VirtualPath& path);
+  [[nodiscard]] Look look_for_jar(const VirtualPath& path);
+
+  [[nodiscard]] Task<Result<Facts>> learn_if_known(VirtualPath path);
+  [[nodiscard]] Task<Result<Facts>> learn_shuffle(VirtualPath path);
+  [[nodiscard]] Task<Result<Facts>> learn_partition(VirtualPath path);
+
+  [[nodiscard]] Task<Result<std::string>> status_text(VirtualPath path);
+  [[nodiscard]] Task<Result<std::string>> owners_text(VirtualPath path);
+  [[nodiscard]] Task<Result<std::string>> info_text(VirtualPath path);
+
+  using Names = std::vector<std::string>;
+  [[nodiscard]] Names disk_names(const VirtualPath& directory);
+  [[nodiscard]] Names map_names(const VirtualPath& directory);
+  [[nodiscard]] Names info_names(const VirtualPath& directory);
+  [[nodiscard]] Names jar_names(const VirtualPath& directory);
+
+  [[nodiscard]] Task<Result<Listing>> list_apps(VirtualPath directory);
+  [[nodiscard]] Task<Result<Listing>> list_shuffles(VirtualPath directory);
+  [[nodiscard]] Task<Result<Listing>> list_partitions(VirtualPath directory);
+
+  [[nodiscard]] Task<Result<OpenedFile>> open_partition(VirtualPath path);
+  [[nodiscard]] Task<Result<OpenedFile>> open_merged(VirtualPath path);
+  [[nodiscard]] Task<Result<OpenedFile>> open_index(VirtualPath path);
+  [[nodiscard]] Task<Result<OpenedFile>> open_map_file(VirtualPath path);
+  [[nodiscard]] Task<Result<OpenedFile>> open_jar(VirtualPath path);
+  [[nodiscard]] Task<Result<OpenedFile>> open_report(VirtualPath path);
 
  private:
-  // Changes when the shuffle that the node is of is dropped, as far as this node has heard.
-  [[nodiscard]] uint64_t life_of(const VirtualNode& node) const;
+  // Changes when the shuffle that the path is of is dropped, as far as this node has heard.
+  [[nodiscard]] uint64_t life_of(const VirtualPath& path) const;
   // What was learnt a moment ago, and not before a drop.
-  [[nodiscard]] std::optional<Facts> recent_facts(const VirtualNode& node) const;
-  [[nodiscard]] Task<Result<Facts>> learn(VirtualNode node);
-  [[nodiscard]] Task<Result<Facts>> shuffle_exists(VirtualNode node);
-  [[nodiscard]] Task<Result<Facts>> shuffle_facts(merge::ShuffleKey key);
-  [[nodiscard]] Task<Result<Facts>> partition_facts(VirtualNode node);
-  [[nodiscard]] Task<Result<Facts>> text_facts(VirtualNode node);
-  [[nodiscard]] Result<Facts> map_file_facts(const VirtualNode& node);
-  [[nodiscard]] Result<Facts> jar_facts(const VirtualNode& node) const;
-
+  [[nodiscard]] std::optional<Facts> recent_facts(const VirtualPath& path) const;
+  [[nodiscard]] Task<Result<Facts>> learn(VirtualPath path);
   [[nodiscard]] Task<bool> has_partition(merge::ShuffleKey key, merge::PartitionId partition);
   [[nodiscard]] Task<uint32_t> partition_count(merge::ShuffleKey key);
-  [[nodiscard]] Task<Result<std::string>> text_of(VirtualNode node);
-
-  enum class Passed { kUnchecked, kChecked };  // to the kernel
-  [[nodiscard]] Task<Result<Opened>> open_plan(merge::PartitionPlan plan, Passed passed);
-  // The file, if it holds what the checksums of the plan say. A small one is looked at now. Of a
-  // large one that was not looked at yet nothing is returned, and it is looked at meanwhile.
-  [[nodiscard]] Task<std::optional<Fd>> checked(Fd file, const merge::PartitionPlan& plan);
-  // True: it is right.
-  [[nodiscard]] Task<bool> check(int fd, FileIdentity file, FileCheck check);
-  [[nodiscard]] Task<void> check_meanwhile(Fd fd, FileIdentity file, FileCheck check);
-  [[nodiscard]] Result<Opened> open_map_file(const VirtualNode& node);  // looks at the disk
-  [[nodiscard]] Result<Opened> open_jar(const VirtualNode& node) const;
-  [[nodiscard]] std::vector<std::string> jar_names() const;
-  [[nodiscard]] Task<Listing> partition_listing(VirtualNode directory);
+  // A disk thread.
+  [[nodiscard]] Result<std::shared_ptr<VirtualFile>> open_on_disk(const std::string& path,
+                                                                  uint64_t bytes, int flags) const;
+  [[nodiscard]] Task<Result<OpenedFile>> open_plan(merge::PartitionPlan plan, bool checks);
 
   merge::Engine& engine_;
   merge::Cluster& cluster_;
@@ -121,11 +178,9 @@ class VirtualContents {
   const std::string client_dir_;
   VirtualPlaces places_;
   RecentFacts recent_;
-  CheckedFiles checked_;
-  std::set<FileIdentity> being_checked_;  // reactor only
-  std::atomic<uint32_t> drops_ = 0;       // through this mount
+  MergedFileChecks checks_;
+  std::atomic<uint32_t> drops_ = 0;  // through this mount
   BoundedOffload looks_;
-  Gate gate_;
 };
 
 }  // namespace shufflefs::fs

@@ -5,9 +5,30 @@
 namespace shufflefs::fs {
 namespace {
 
+template <class Record>
+Record make_record(uint64_t nodeid, std::string_view path) {
+  Record record;
+  record.nodeid = nodeid;
+  record.length = static_cast<uint32_t>(std::min(path.size(), record.path.size()));
+  std::copy_n(path.begin(), record.length, record.path.begin());
+  return record;
+}
+
+template <class Table>
+void add_all(const Table& table, bool is_long, std::vector<SavedNames::Name>& names) {
+  for (const uint32_t at : table.all()) {
+    const auto& record = table[at];
+    names.push_back({{is_long, at},
+                     record.nodeid,
+                     record.lookups,
+                     record.retired != 0,
+                     std::string(record.path.data(), record.length)});
+  }
+}
+
 // The node that has this path, if it still means anything.
-std::optional<VirtualNode> node_at(std::string_view path) {
-  VirtualNode node;
+std::optional<VirtualPath> node_at(std::string_view path) {
+  VirtualPath node;
   while (!path.empty()) {
     const std::size_t slash = std::min(path.find('/'), path.size());
     auto next = child(node, path.substr(0, slash));
@@ -20,15 +41,43 @@ std::optional<VirtualNode> node_at(std::string_view path) {
 
 }  // namespace
 
+SavedNames::Place SavedNames::add(uint64_t nodeid, std::string_view path) {
+  if (path.size() <= kShortPath)
+    return {false, short_.add(make_record<Record<kShortPath>>(nodeid, path))};
+  return {true, long_.add(make_record<Record<kMaxPathBytes>>(nodeid, path))};
+}
+
+void SavedNames::remove(Place place) {
+  if (place.is_long)
+    long_.remove(place.record);
+  else
+    short_.remove(place.record);
+}
+
+uint64_t& SavedNames::lookups(Place place) {
+  return place.is_long ? long_[place.record].lookups : short_[place.record].lookups;
+}
+
+void SavedNames::retire(Place place) {
+  (place.is_long ? long_[place.record].retired : short_[place.record].retired) = 1;
+}
+
+std::vector<SavedNames::Name> SavedNames::all() const {
+  std::vector<Name> names;
+  add_all(short_, false, names);
+  add_all(long_, true, names);
+  return names;
+}
+
 VirtualInodes::VirtualInodes(Fd saved_short, Fd saved_long)
     : saved_(std::move(saved_short), std::move(saved_long)) {
   uint64_t& highest = saved_.highest();
   if (highest <= kVirtualInodeBit || highest >= 2 * kVirtualInodeBit)
     highest = kVirtualInodeBit + 1;
   for (const SavedNames::Name& name : saved_.all()) {
-    const std::optional<VirtualNode> node = node_at(name.path);
+    const std::optional<VirtualPath> node = node_at(name.path);
     // Names that this version does not know, or would not write so.
-    if (!node || node->kind == NodeKind::kRoot || path_of(*node) != name.path) continue;
+    if (!node || node->kind == PathKind::kRoot || path_of(*node) != name.path) continue;
     if (name.nodeid <= kVirtualInodeBit || name.nodeid >= 2 * kVirtualInodeBit) continue;
     if (!known_.emplace(name.nodeid, Known{*node, name.place}).second) continue;
     highest = std::max(highest, name.nodeid);
@@ -36,8 +85,8 @@ VirtualInodes::VirtualInodes(Fd saved_short, Fd saved_long)
   }
 }
 
-fuse_ino_t VirtualInodes::remember(const VirtualNode& node) {
-  if (node.kind == NodeKind::kRoot) return FUSE_ROOT_ID;
+fuse_ino_t VirtualInodes::remember(const VirtualPath& node) {
+  if (node.kind == PathKind::kRoot) return FUSE_ROOT_ID;
   std::string path = path_of(node);
   const MutexLock lock(mu_);
   auto it = by_path_.find(path);
@@ -50,8 +99,8 @@ fuse_ino_t VirtualInodes::remember(const VirtualNode& node) {
   return it->second;
 }
 
-std::optional<VirtualNode> VirtualInodes::find(fuse_ino_t ino) const {
-  if (ino == FUSE_ROOT_ID) return VirtualNode{};
+std::optional<VirtualPath> VirtualInodes::find(fuse_ino_t ino) const {
+  if (ino == FUSE_ROOT_ID) return VirtualPath{};
   const MutexLock lock(mu_);
   const auto it = known_.find(ino);
   if (it == known_.end()) return std::nullopt;
@@ -84,7 +133,7 @@ void VirtualInodes::retire(fuse_ino_t ino) {
   if (path != by_path_.end() && path->second == ino) retire_locked(path);
 }
 
-void VirtualInodes::retire(const VirtualNode& node) {
+void VirtualInodes::retire(const VirtualPath& node) {
   const MutexLock lock(mu_);
   const auto path = by_path_.find(path_of(node));
   if (path != by_path_.end()) retire_locked(path);

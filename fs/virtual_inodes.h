@@ -12,18 +12,71 @@
 // and one path text.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "base/hash.h"
 #include "base/mutex.h"
 #include "fs/namespace.h"
-#include "fs/saved_names.h"
-#include "fs/virtual_ops.h"
+#include "fs/operations.h"
+#include "fs/saved_tables.h"
 
 namespace shufflefs::fs {
+
+// The virtual nodeids that the kernel knows, saved (saved_tables.h): nodeid, look-ups, path. Two
+// tables, because most paths are short and the longest are not.
+//
+// Threads: the owner locks. Cost: 136 bytes a name, 424 for a path of more than 104 characters.
+class SavedNames {
+ public:
+  SavedNames(Fd short_names, Fd long_names)
+      : short_(std::move(short_names), "virtual-names"),
+        long_(std::move(long_names), "virtual-long-names") {}
+
+  struct Place {  // of one name
+    bool is_long = false;
+    uint32_t record = 0;
+  };
+  struct Name {
+    Place place;
+    uint64_t nodeid = 0;
+    uint64_t lookups = 0;
+    bool retired = false;
+    std::string path;
+  };
+  // REQUIRES: path of at most kMaxPathBytes characters, which every path_of() has.
+  Place add(uint64_t nodeid, std::string_view path);
+  void remove(Place place);
+  [[nodiscard]] uint64_t& lookups(Place place);
+  void retire(Place place);
+  // At start.
+  [[nodiscard]] std::vector<Name> all() const;
+  // The highest nodeid ever given out, or 0; kept by the owner.
+  [[nodiscard]] uint64_t& highest() { return short_.counter(0); }
+
+  static constexpr std::size_t kMaxPathBytes = 392;
+
+ private:
+  template <std::size_t PathBytes>
+  struct Record {
+    uint64_t nodeid = 0;
+    uint64_t lookups = 0;
+    uint32_t retired = 0;
+    uint32_t length = 0;
+    std::array<char, PathBytes> path{};
+
+    [[nodiscard]] bool is_sound() const { return length <= PathBytes; }
+  };
+  static constexpr std::size_t kShortPath = 104;
+
+  SavedTable<Record<kShortPath>> short_;
+  SavedTable<Record<kMaxPathBytes>> long_;
+};
 
 class VirtualInodes {
  public:
@@ -31,18 +84,18 @@ class VirtualInodes {
 
   // The nodeid of the node, with one lookup more: the reply to the kernel that carries it is
   // counted by the kernel too.
-  [[nodiscard]] fuse_ino_t remember(const VirtualNode& node);
-  [[nodiscard]] std::optional<VirtualNode> find(fuse_ino_t ino) const;
+  [[nodiscard]] fuse_ino_t remember(const VirtualPath& node);
+  [[nodiscard]] std::optional<VirtualPath> find(fuse_ino_t ino) const;
   void forget(fuse_ino_t ino, uint64_t count);
   // The name will get another nodeid at its next remember(). The old one stays valid until it is
   // forgotten.
   void retire(fuse_ino_t ino);
-  void retire(const VirtualNode& node);
+  void retire(const VirtualPath& node);
   [[nodiscard]] std::size_t size() const;
 
  private:
   struct Known {
-    VirtualNode node;
+    VirtualPath node;
     SavedNames::Place place;
   };
   using ByPath = std::unordered_map<std::string, fuse_ino_t, SeededHash>;

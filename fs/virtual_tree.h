@@ -1,14 +1,20 @@
-// The virtual half of the mount as FUSE sees it: every request for a virtual inode comes here and
-// is answered exactly once. What this node knows is answered on the FUSE thread; what needs another
-// node, or a fresh look at a partition, is spawned on the reactor and answered from there. FUSE
-// threads never wait. (docs/namespace.md says what each operation does where.)
+// The virtual half of the mount: what each request for a virtual inode does (docs/namespace.md).
+// No request is answered here: an operation returns its result, or a task that has it later
+// (virtual_replies.h). What this node knows is returned at once; what needs another node, or a
+// fresh look at a partition, is a task for the reactor. FUSE threads never wait.
 //
-// Life: construct; prepare() before the mount; stop() on the reactor after the FUSE loop has ended
-// and before the session is destroyed: what is still under way is cancelled and answered with EIO.
-// Threads: the operations on any FUSE thread. Ownership: the references outlive it. Failure: errors
-// become errnos; names that do not parse are ENOENT for a lookup and EINVAL, with a line in the
-// log, for mkdir. Cost: as its parts say.
+// Life: construct; prepare() before the mount; stop() on the reactor after the FUSE loop has ended.
+// Threads: the operations on any FUSE thread, the tasks on the reactor. Ownership: the references
+// outlive it. Failure: the Error's fuse_errno() is the answer. Cost: as its parts say.
 #pragma once
+
+#define FUSE_USE_VERSION 318
+#include <fuse_lowlevel.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
 
 #include "base/gate.h"
 #include "fs/client_report.h"
@@ -17,10 +23,7 @@
 #include "fs/saved_state.h"
 #include "fs/virtual_contents.h"
 #include "fs/virtual_inodes.h"
-#include "fs/virtual_modes.h"
-#include "fs/virtual_ops.h"
-#include "fs/virtual_reply.h"
-#include "fs/virtual_trees.h"
+#include "fs/virtual_places.h"
 
 namespace shufflefs::fs {
 
@@ -30,7 +33,23 @@ struct ClientFiles {
   ClientReport* report = nullptr;  // takes what is written into .shufflefs/client-report
 };
 
-class VirtualTree final : public VirtualOps {
+template <class T>
+using Answer = std::variant<Result<T>, Task<Result<T>>>;
+
+struct VirtualAttributes {
+  struct stat attr{};
+  double cache_seconds = 0;
+};
+
+// The bytes of a read: `text`, a range of `fd`, or `buffer`.
+struct VirtualBytes {
+  std::shared_ptr<VirtualFile> file;  // keeps `text` and `fd`
+  std::string_view text{};
+  int fd = -1;
+  Buffer buffer{};
+};
+
+class VirtualTree {
  public:
   // `engine` must have been started before the first request: its catalog is asked.
   // What `state` brings along becomes known; `kept` outlives the tree, nullptr in tests.
@@ -44,78 +63,71 @@ class VirtualTree final : public VirtualOps {
   // Goes on with what a worker before us had open. When the engine has been started, before the
   // first request.
   void restore_open_files(SavedState& state);
+  // Cancels what is under way, the tasks in gate() too.
   [[nodiscard]] Task<void> stop();
+  [[nodiscard]] Gate& gate() { return gate_; }
   // `verify` has found a damaged copy: merged files are compared with their checksums once more
   // before the kernel reads them by itself. Any thread.
   void check_again() { contents_.check_again(); }
   // As VirtualContents. Before the mount is served.
   void list_wide_by(PartitionFinder finder) { contents_.list_wide_by(std::move(finder)); }
 
-  void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) override;
-  void forget(fuse_ino_t ino, uint64_t count) override;
-  void getattr(fuse_req_t req, fuse_ino_t ino) override;
-  void setattr(fuse_req_t req, fuse_ino_t ino, const struct stat* attr, int to_set) override;
-  void readlink(fuse_req_t req, fuse_ino_t ino) override;
+  // An entry counts a lookup: reply it or give it back.
+  [[nodiscard]] Answer<fuse_entry_param> lookup(fuse_ino_t parent, std::string_view name);
+  void give_back(const fuse_entry_param& entry);
+  void forget(fuse_ino_t ino, uint64_t count) { inodes_.forget(ino, count); }
 
-  void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
-  void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
-            fuse_file_info* info) override;
-  void write(fuse_req_t req, fuse_ino_t ino, fuse_bufvec* in, fuse_file_info* info) override;
-  void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
+  [[nodiscard]] Answer<VirtualAttributes> getattr(fuse_ino_t ino);
+  [[nodiscard]] Answer<VirtualAttributes> setattr(fuse_ino_t ino, int to_set);
+  [[nodiscard]] Answer<std::string> getxattr(fuse_ino_t ino, std::string name);
+  // Names that end in a zero byte each.
+  [[nodiscard]] Result<std::string> listxattr(fuse_ino_t ino);
 
-  void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
-  void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus,
-               fuse_file_info* info) override;
-  void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) override;
+  // For current_request(). The handle is released by release().
+  [[nodiscard]] Answer<fuse_file_info> open(fuse_ino_t ino, int flags);
+  [[nodiscard]] Answer<VirtualBytes> read(uint64_t handle, uint64_t offset, uint32_t size);
+  // A write is one report, whatever its offset.
+  [[nodiscard]] Status write(fuse_ino_t ino, std::string_view report);
+  void release(uint64_t handle);
 
-  void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) override;
-  void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) override;
-  void rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) override;
+  [[nodiscard]] Answer<fuse_file_info> opendir(fuse_ino_t ino);
+  // nullptr: not an open directory.
+  [[nodiscard]] std::shared_ptr<const Listing> listing(uint64_t handle) const;
 
-  void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) override;
-  void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) override;
+  // `caller` becomes the owner of what is made.
+  [[nodiscard]] Result<fuse_entry_param> mkdir(fuse_ino_t parent, std::string_view name,
+                                               Owner caller);
+  [[nodiscard]] Status unlink(fuse_ino_t parent, std::string_view name);
+  [[nodiscard]] Answer<void> rmdir(fuse_ino_t parent, std::string_view name);
 
  private:
-  // ---- virtual_tree.cc: lookup and attributes
-  // May look at the disk: on FUSE threads; the reactor asks owner_later().
-  [[nodiscard]] Owner owner_of(const VirtualNode& node);
-  [[nodiscard]] Task<Owner> owner_later(const VirtualNode& node);
-  [[nodiscard]] struct stat attributes(const VirtualNode& node, const Facts& facts, Owner owner);
-  [[nodiscard]] fuse_entry_param remember(const VirtualNode& node, const Facts& facts, Owner owner);
-  [[nodiscard]] Result<fuse_entry_param> maps_entry(const VirtualNode& node);
-  void reply_entry(Reply reply, const fuse_entry_param& entry);
-  [[nodiscard]] Task<void> lookup_later(Reply reply, VirtualNode node);
-  [[nodiscard]] Task<void> lookup_maps_later(Reply reply, VirtualNode node);
-  [[nodiscard]] Task<void> getattr_later(Reply reply, VirtualNode node);
-  [[nodiscard]] Task<void> getxattr_later(Reply reply, VirtualNode node, std::string name,
-                                          std::size_t size);
-  void changed(const merge::ShuffleKey& key);
+  // These may look at the disk: on FUSE threads, and by offload().
+  [[nodiscard]] Owner owner_of(const VirtualPath& path);
+  [[nodiscard]] VirtualAttributes attributes(const VirtualPath& path, uint64_t bytes);
+  [[nodiscard]] Result<fuse_entry_param> entry(const VirtualPath& path, uint64_t bytes);
 
-  // ---- virtual_tree_io.cc: open files
-  [[nodiscard]] Task<void> open_later(Reply reply, uint64_t request, fuse_ino_t ino,
-                                      VirtualNode node);
-  void finish_open(Reply reply, uint64_t request, fuse_ino_t ino, const VirtualNode& node,
-                   VirtualContents::Opened opened);
+  [[nodiscard]] Task<Result<fuse_entry_param>> lookup_later(VirtualPath path);
+  [[nodiscard]] Task<Result<VirtualAttributes>> getattr_later(VirtualPath path);
+  [[nodiscard]] Task<Result<std::string>> getxattr_later(VirtualPath path, std::string name);
+
   void drop_first_execution(const RequestId& request);
-  [[nodiscard]] bool choose_mode(fuse_ino_t ino, const VirtualContents::Opened& opened,
-                                 fuse_file_info& info, VirtualOpen& open);
-  void close_handle(uint64_t key);
+  [[nodiscard]] Task<Result<fuse_file_info>> open_later(uint64_t request, fuse_ino_t ino,
+                                                        VirtualPath path);
+  [[nodiscard]] bool choose_mode(fuse_ino_t ino, const OpenedFile& opened, fuse_file_info& info,
+                                 VirtualOpen& open);
+  [[nodiscard]] static Task<Result<VirtualBytes>> read_later(std::shared_ptr<VirtualFile> file,
+                                                             uint64_t offset, uint32_t size);
   void close_file(std::shared_ptr<VirtualFile> file);
-  [[nodiscard]] static Task<void> read_later(Reply reply, std::shared_ptr<VirtualFile> file,
-                                             uint64_t offset, uint32_t size);
-  [[nodiscard]] static Task<void> close_later(std::shared_ptr<VirtualFile> file);
 
-  // ---- virtual_tree_dir.cc: directories
-  [[nodiscard]] Task<void> opendir_later(Reply reply, uint64_t request, fuse_ino_t ino,
-                                         VirtualNode node);
-  void finish_opendir(Reply reply, uint64_t request, fuse_ino_t ino, Result<Listing> listing);
-  void make_directory(Reply reply, const VirtualNode& node);
-  [[nodiscard]] Task<void> drop_later(Reply reply, VirtualNode node);
+  [[nodiscard]] Result<fuse_file_info> add_listing(uint64_t request, fuse_ino_t ino,
+                                                   Result<Listing> listing);
+  [[nodiscard]] Task<Result<fuse_file_info>> opendir_later(uint64_t request, fuse_ino_t ino,
+                                                           VirtualPath path);
+  [[nodiscard]] Task<Status> drop_later(VirtualPath path);
 
-  // ---- virtual_restore.cc: after a worker's death
   void restore_open(const VirtualOpenRecord& record, Fd snapshot);
   [[nodiscard]] std::shared_ptr<VirtualFile> restored_file(const VirtualOpenRecord& record,
-                                                           const VirtualNode& node, Fd snapshot);
+                                                           const VirtualPath& path, Fd snapshot);
 
   // Constant after construction, or with their own locks.
   Runtime& runtime_;

@@ -10,8 +10,7 @@
 #include "base/log.h"
 #include "fs/operations.h"
 #include "fs/session.h"
-#include "fs/space_cache.h"
-#include "fs/virtual_tree.h"
+#include "fs/virtual_replies.h"
 #include "main/api.h"
 #include "main/api_clock.h"
 #include "main/api_drain.h"
@@ -247,6 +246,7 @@ struct Node::Parts {
   ShuffleApi shuffle_api;
   fs::ClientReport client_report{metrics};
   fs::VirtualTree tree;
+  fs::VirtualReplies replies{tree};
   std::unique_ptr<fs::SpaceCache> space;
   std::unique_ptr<fs::Operations> operations;
   std::unique_ptr<fs::Session> session;
@@ -275,8 +275,8 @@ Status Node::Parts::start(Listeners listeners) {
   tree.restore_open_files(saved);
 
   space = std::make_unique<fs::SpaceCache>(native);
-  operations = std::make_unique<fs::Operations>(native, handles, passthrough, *space, tree, metrics,
-                                                saved.take(fs::SavedPart::kExchanges));
+  operations =
+      std::make_unique<fs::Operations>(native, handles, passthrough, *space, replies, metrics);
   fs::Mount mount = fs::Mount::adopt(mount_state.directory, std::move(mount_state.connection),
                                      mount_state.connection_number);
   fs::SessionOptions options;

@@ -10,7 +10,7 @@
 #include <filesystem>
 
 #include "base/log.h"
-#include "fs/init_message.h"
+#include "fs/mount.h"
 #include "fs/session.h"
 #include "main/commands.h"
 #include "main/config_value.h"

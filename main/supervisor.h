@@ -23,7 +23,6 @@
 #include <optional>
 
 #include "base/fd.h"
-#include "fs/instance_lock.h"
 #include "fs/mount.h"
 #include "main/control_socket.h"
 #include "main/mount_state.h"

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "base/fd.h"
-#include "fs/init_message.h"
+#include "fs/mount.h"
 
 namespace shufflefs::doctor {
 namespace {

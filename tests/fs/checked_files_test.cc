@@ -1,6 +1,4 @@
 // Merged files are compared with their checksums before the kernel may read them by itself.
-#include "fs/checked_files.h"
-
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -12,6 +10,7 @@
 
 #include "base/crc32c.h"
 #include "base/fd.h"
+#include "fs/checked_reads.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::fs {

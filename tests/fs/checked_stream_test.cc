@@ -1,11 +1,10 @@
 // Reads of large blocks: no byte is returned that was not compared, however small the reads are.
-#include "fs/checked_stream.h"
-
 #include <boost/asio/detached.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <string>
 
+#include "fs/checked_reads.h"
 #include "merge/stream_units.h"
 #include "support/test_cluster.h"
 

@@ -26,7 +26,7 @@ TEST_CASE("of a text that is no report nothing counts") {
     CAPTURE(text);
     CHECK_FALSE(report.take(text));
   }
-  CHECK_FALSE(report.take(std::string(ClientReport::kMostBytes, ' ') + "\n"));
+  CHECK_FALSE(report.take(std::string(ClientReport::kMaxBytes, ' ') + "\n"));
   CHECK(metrics.value("shufflefs_client_read_merged_blocks_total") == 0);
 }
 

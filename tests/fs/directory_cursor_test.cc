@@ -1,5 +1,3 @@
-#include "fs/directory_cursor.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -10,6 +8,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "fs/directory.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::fs {

@@ -1,10 +1,9 @@
-#include "fs/handle_table.h"
-
 #include <fcntl.h>
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "fs/directory_cursor.h"
+#include "fs/directory.h"
+#include "fs/native_tables.h"
 
 namespace shufflefs::fs {
 namespace {

@@ -10,8 +10,7 @@
 #include <vector>
 
 #include "base/fd.h"
-#include "fs/commit_watch.h"
-#include "fs/generic_maps.h"
+#include "fs/commit_hooks.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::fs {
@@ -180,8 +179,7 @@ TEST_CASE("maps/: what is committed does not change") {
 TEST_CASE("maps/: nothing is committed that could still be changed") {
   Maps maps;
   const auto errno_of = [&](std::string_view from, std::string_view to) {
-    const auto scope =
-        maps.hooks.commit_scope(maps.tree.in_root(from), maps.tree.in_root(to), false);
+    const auto scope = maps.hooks.commit_scope(maps.tree.in_root(from), maps.tree.in_root(to));
     return scope ? 0 : scope.error().fuse_errno();
   };
   maps.tree.below(".tmp-7", "0");

@@ -1,5 +1,3 @@
-#include "fs/inode_table.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -9,6 +7,8 @@
 #include <set>
 #include <thread>
 #include <vector>
+
+#include "fs/native_tables.h"
 
 namespace shufflefs::fs {
 namespace {

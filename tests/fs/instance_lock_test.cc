@@ -1,11 +1,10 @@
-#include "fs/instance_lock.h"
-
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <optional>
 
+#include "fs/mount.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::fs {

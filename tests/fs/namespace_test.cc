@@ -13,8 +13,8 @@ namespace shufflefs::fs {
 namespace {
 
 // Follows a path from the root; the error of the first component that has no meaning.
-Result<VirtualNode> resolve(std::string_view path) {
-  VirtualNode node;
+Result<VirtualPath> resolve(std::string_view path) {
+  VirtualPath node;
   for (const std::string_view name : split(path, '/')) {
     TRY_ASSIGN(node, child(node, name));
   }
@@ -23,35 +23,35 @@ Result<VirtualNode> resolve(std::string_view path) {
 
 struct Known {
   std::string path;
-  NodeKind kind;
+  PathKind kind;
   bool directory;
 };
 
 const std::vector<Known>& every_kind() {
   static const std::vector<Known> kAll = {
-      {"local", NodeKind::kLocal, true},
-      {"local/disk0", NodeKind::kLocalDisk, true},
-      {"local/disk12", NodeKind::kLocalDisk, true},
-      {"shuffles", NodeKind::kShuffles, true},
-      {"shuffles/app-20261121_0001", NodeKind::kApp, true},
-      {"shuffles/wc/0", NodeKind::kShuffle, true},
-      {"shuffles/wc/2147483647", NodeKind::kShuffle, true},
-      {"shuffles/wc/0/maps", NodeKind::kMaps, true},
-      {"shuffles/wc/0/maps/9223372036854775807.data", NodeKind::kMapFile, false},
-      {"shuffles/wc/0/maps/7.index", NodeKind::kMapFile, false},
-      {"shuffles/wc/0/partitions", NodeKind::kPartitions, true},
-      {"shuffles/wc/0/partitions/0", NodeKind::kPartition, false},
-      {"shuffles/wc/0/partitions/16777215", NodeKind::kPartition, false},
-      {"shuffles/wc/0/partitions/3.merged", NodeKind::kMerged, false},
-      {"shuffles/wc/0/partitions/3.index", NodeKind::kIndex, false},
-      {"shuffles/wc/0/status", NodeKind::kStatus, false},
-      {".shufflefs", NodeKind::kInfo, true},
-      {".shufflefs/status.json", NodeKind::kInfoFile, false},
-      {".shufflefs/client", NodeKind::kClient, true},
-      {".shufflefs/client/shufflefs-spark_2.12.jar", NodeKind::kJar, false},
-      {".shufflefs/client-report", NodeKind::kReport, false},
-      {".shufflefs/owners", NodeKind::kOwners, true},
-      {".shufflefs/owners/app-1,0,200", NodeKind::kOwnersOf, false},
+      {"local", PathKind::kLocal, true},
+      {"local/disk0", PathKind::kLocalDisk, true},
+      {"local/disk12", PathKind::kLocalDisk, true},
+      {"shuffles", PathKind::kShuffles, true},
+      {"shuffles/app-20261121_0001", PathKind::kApp, true},
+      {"shuffles/wc/0", PathKind::kShuffle, true},
+      {"shuffles/wc/2147483647", PathKind::kShuffle, true},
+      {"shuffles/wc/0/maps", PathKind::kMaps, true},
+      {"shuffles/wc/0/maps/9223372036854775807.data", PathKind::kMapData, false},
+      {"shuffles/wc/0/maps/7.index", PathKind::kMapIndex, false},
+      {"shuffles/wc/0/partitions", PathKind::kPartitions, true},
+      {"shuffles/wc/0/partitions/0", PathKind::kPartition, false},
+      {"shuffles/wc/0/partitions/16777215", PathKind::kPartition, false},
+      {"shuffles/wc/0/partitions/3.merged", PathKind::kMerged, false},
+      {"shuffles/wc/0/partitions/3.index", PathKind::kIndex, false},
+      {"shuffles/wc/0/status", PathKind::kStatus, false},
+      {".shufflefs", PathKind::kInfo, true},
+      {".shufflefs/status.json", PathKind::kInfoFile, false},
+      {".shufflefs/client", PathKind::kClient, true},
+      {".shufflefs/client/shufflefs-spark_2.12.jar", PathKind::kJar, false},
+      {".shufflefs/client-report", PathKind::kReport, false},
+      {".shufflefs/owners", PathKind::kOwners, true},
+      {".shufflefs/owners/app-1,0,200", PathKind::kOwnersOf, false},
   };
   return kAll;
 }
@@ -59,7 +59,7 @@ const std::vector<Known>& every_kind() {
 }  // namespace
 
 TEST_CASE("every path has one spelling, which leads back to it") {
-  std::set<uint64_t> inode_numbers{stable_inode_number(VirtualNode{})};
+  std::set<uint64_t> inode_numbers{stable_inode_number(VirtualPath{})};
   for (const Known& known : every_kind()) {
     CAPTURE(known.path);
     const auto node = resolve(known.path);
@@ -68,7 +68,7 @@ TEST_CASE("every path has one spelling, which leads back to it") {
     CHECK(path_of(*node) == known.path);
     CHECK(name_of(*node) == known.path.substr(known.path.rfind('/') + 1));
     CHECK(is_directory(node->kind) == known.directory);
-    CHECK(S_ISDIR(mode_of(node->kind)) == known.directory);
+    CHECK(S_ISDIR(row_of(node->kind).mode) == known.directory);
     CHECK((stable_inode_number(*node) & (uint64_t{1} << 62U)) != 0);
     CHECK(inode_numbers.insert(stable_inode_number(*node)).second);
     CHECK(*resolve(path_of(*node)) == *node);
@@ -76,7 +76,7 @@ TEST_CASE("every path has one spelling, which leads back to it") {
 }
 
 TEST_CASE("the root") {
-  const VirtualNode root;
+  const VirtualPath root;
   CHECK(path_of(root).empty());
   CHECK(is_directory(root.kind));
   CHECK(stable_inode_number(root) == 1);
@@ -87,7 +87,7 @@ TEST_CASE("what is parsed is kept") {
   REQUIRE(node.has_value());
   CHECK(to_string(node->key()) == "wc/5");
   CHECK(merge::number(node->map) == 42);
-  CHECK(node->file == MapFile::kIndex);
+  CHECK(node->kind == PathKind::kMapIndex);
 }
 
 TEST_CASE("names that do not parse are invalid, whatever they contain") {
@@ -133,7 +133,7 @@ TEST_CASE("partitions and map files out of range, or spelled another way, do not
 TEST_CASE("fixed directories have nothing else in them") {
   for (const char* directory : {"", "local", "shuffles/wc/0"}) {
     const auto parent =
-        *directory == '\0' ? Result<VirtualNode>(VirtualNode{}) : resolve(directory);
+        *directory == '\0' ? Result<VirtualPath>(VirtualPath{}) : resolve(directory);
     REQUIRE(parent.has_value());
     for (const char* name : {"", ".", "..", "x/y", "Maps", "maps ", "disk", "disk01", "disk-1",
                              "disk10001", "LOCAL"}) {
@@ -147,19 +147,19 @@ TEST_CASE("fixed directories have nothing else in them") {
 
 TEST_CASE("files and native trees have no children") {
   for (const Known& known : every_kind()) {
-    if (known.directory && known.kind != NodeKind::kLocalDisk) continue;
+    if (known.directory && known.kind != PathKind::kLocalDisk) continue;
     CAPTURE(known.path);
     CHECK_FALSE(child(*resolve(known.path), "0").has_value());
   }
 }
 
 TEST_CASE("who may write where") {
-  CHECK(mode_of(NodeKind::kShuffles) == (S_IFDIR | S_ISVTX | 0777));
-  CHECK(mode_of(NodeKind::kApp) == (S_IFDIR | 0750));
-  CHECK(mode_of(NodeKind::kShuffle) == (S_IFDIR | 0750));
-  CHECK(mode_of(NodeKind::kRoot) == (S_IFDIR | 0755));
-  CHECK(mode_of(NodeKind::kPartition) == (S_IFREG | 0440));
-  CHECK(mode_of(NodeKind::kInfoFile) == (S_IFREG | 0444));
+  CHECK(row_of(PathKind::kShuffles).mode == (S_IFDIR | S_ISVTX | 0777));
+  CHECK(row_of(PathKind::kApp).mode == (S_IFDIR | 0750));
+  CHECK(row_of(PathKind::kShuffle).mode == (S_IFDIR | 0750));
+  CHECK(row_of(PathKind::kRoot).mode == (S_IFDIR | 0755));
+  CHECK(row_of(PathKind::kPartition).mode == (S_IFREG | 0440));
+  CHECK(row_of(PathKind::kInfoFile).mode == (S_IFREG | 0444));
 }
 
 }  // namespace shufflefs::fs

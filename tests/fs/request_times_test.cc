@@ -1,9 +1,9 @@
-#include "fs/request_times.h"
-
 #include <catch2/catch_test_macros.hpp>
 #include <cerrno>
 #include <thread>
 #include <vector>
+
+#include "fs/request.h"
 
 namespace shufflefs::fs {
 namespace {

@@ -6,12 +6,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <set>
 
-#include "fs/exchange_journal.h"
-#include "fs/handle_table.h"
-#include "fs/inode_table.h"
+#include "fs/native_tables.h"
 #include "fs/native_trees.h"
 #include "fs/request.h"
-#include "fs/saved_names.h"
 #include "fs/virtual_inodes.h"
 
 namespace shufflefs::fs {
@@ -129,8 +126,8 @@ TEST_CASE("a saved record that cannot be one is left out, and no number in use i
 TEST_CASE("a saved name that is longer than its record is left out") {
   const Fd names = memory();
   const Fd long_names = memory();
-  VirtualNode shuffles;
-  shuffles.kind = NodeKind::kShuffles;
+  VirtualPath shuffles;
+  shuffles.kind = PathKind::kShuffles;
   fuse_ino_t known = 0;
   {
     VirtualInodes inodes(again(names), again(long_names));
@@ -208,10 +205,10 @@ TEST_CASE("virtual names are restored, retired ones without their path") {
   const Fd names = memory();
   const Fd long_names = memory();
   const auto app = merge::AppId::parse(std::string(200, 'a'));
-  VirtualNode shuffles;
-  shuffles.kind = NodeKind::kShuffles;
-  VirtualNode deep;
-  deep.kind = NodeKind::kMerged;
+  VirtualPath shuffles;
+  shuffles.kind = PathKind::kShuffles;
+  VirtualPath deep;
+  deep.kind = PathKind::kMerged;
   deep.app = *app;
   deep.partition = merge::PartitionId{7};
   fuse_ino_t first = 0;
@@ -240,34 +237,6 @@ TEST_CASE("the bit of a request that comes again is not part of its number") {
   CHECK(current_request().resent);
   CHECK(current_request().number == 42);
   note_request(0);
-}
-
-TEST_CASE("an exchange is done once") {
-  const Fd shared = memory();
-  struct stat before{};
-  before.st_ino = 10;
-  struct stat after{};
-  after.st_ino = 11;
-  const RequestId first{.number = 8};
-  const RequestId again_sent{.number = 8, .resent = true};
-  {
-    ExchangeJournal journal(again(shared));
-    CHECK_FALSE(journal.begin(first, before).is_done);  // and killed
-  }
-  {
-    ExchangeJournal journal(again(shared));
-    const auto begun = journal.begin(again_sent, after);
-    CHECK(begun.is_done);
-    journal.end(begun);
-  }
-  {
-    // Killed before the exchange itself: the same file is still there.
-    ExchangeJournal journal(again(shared));
-    CHECK_FALSE(journal.begin({.number = 9}, before).is_done);
-  }
-  ExchangeJournal journal(again(shared));
-  CHECK_FALSE(journal.begin({.number = 9, .resent = true}, before).is_done);
-  CHECK_FALSE(journal.begin({.number = 12, .resent = true}, before).is_done);
 }
 
 }  // namespace

@@ -2,16 +2,16 @@
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 
-#include "fs/virtual_facts.h"
-#include "fs/virtual_handles.h"
+#include "fs/passthrough.h"
+#include "fs/virtual_contents.h"
 #include "fs/virtual_inodes.h"
-#include "fs/virtual_modes.h"
+#include "fs/virtual_opens.h"
 
 namespace shufflefs::fs {
 namespace {
 
-VirtualNode node_at(std::initializer_list<std::string_view> names) {
-  VirtualNode node;
+VirtualPath node_at(std::initializer_list<std::string_view> names) {
+  VirtualPath node;
   for (const std::string_view name : names) {
     const auto next = child(node, name);
     REQUIRE(next.has_value());
@@ -20,7 +20,7 @@ VirtualNode node_at(std::initializer_list<std::string_view> names) {
   return node;
 }
 
-VirtualNode partition(std::string_view name) {
+VirtualPath partition(std::string_view name) {
   return node_at({"shuffles", "wc", "0", "partitions", name});
 }
 
@@ -28,7 +28,7 @@ VirtualNode partition(std::string_view name) {
 
 TEST_CASE("a nodeid is stable while the kernel knows it, and never used again") {
   VirtualInodes inodes;
-  const VirtualNode app = node_at({"shuffles", "wc"});
+  const VirtualPath app = node_at({"shuffles", "wc"});
   const fuse_ino_t first = inodes.remember(app);
   CHECK(is_virtual(first));
   CHECK(inodes.remember(app) == first);
@@ -44,9 +44,9 @@ TEST_CASE("a nodeid is stable while the kernel knows it, and never used again") 
 
 TEST_CASE("the root is known without a lookup") {
   VirtualInodes inodes;
-  CHECK(inodes.remember(VirtualNode{}) == FUSE_ROOT_ID);
+  CHECK(inodes.remember(VirtualPath{}) == FUSE_ROOT_ID);
   inodes.forget(FUSE_ROOT_ID, 1000);
-  CHECK(inodes.find(FUSE_ROOT_ID)->kind == NodeKind::kRoot);
+  CHECK(inodes.find(FUSE_ROOT_ID)->kind == PathKind::kRoot);
   CHECK(inodes.size() == 0);
 }
 
@@ -119,7 +119,7 @@ TEST_CASE("a listing of partitions is computed") {
 }
 
 TEST_CASE("a listing of names") {
-  const Listing listing(VirtualNode{}, {"local", "shuffles"});
+  const Listing listing(VirtualPath{}, {"local", "shuffles"});
   REQUIRE(listing.size() == 4);
   CHECK(listing.entry(3).name == "shuffles");
   CHECK(S_ISDIR(listing.entry(3).attr.st_mode));
@@ -127,7 +127,7 @@ TEST_CASE("a listing of names") {
 
 TEST_CASE("handles") {
   VirtualHandles handles;
-  const uint64_t key = handles.add({.nodeid = 5, .file = make_text_file("abc")});
+  const uint64_t key = handles.add({.nodeid = 5, .file = std::make_shared<VirtualFile>("abc")});
   CHECK(handles.find(key).file->size() == 3);
   CHECK(handles.find(key + 1).file == nullptr);
   CHECK(handles.remove(key).nodeid == 5);

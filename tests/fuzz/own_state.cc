@@ -16,15 +16,13 @@
 
 #include "base/crc32c.h"
 #include "base/endian.h"
-#include "fs/exchange_journal.h"
-#include "fs/handle_table.h"
-#include "fs/init_message.h"
-#include "fs/inode_table.h"
+#include "fs/mount.h"
+#include "fs/native_tables.h"
 #include "fs/native_trees.h"
 #include "fs/request.h"
-#include "fs/saved_memory.h"
-#include "fs/virtual_handles.h"
+#include "fs/saved_tables.h"
 #include "fs/virtual_inodes.h"
+#include "fs/virtual_opens.h"
 #include "merge/executors.h"
 #include "merge/logical_clock.h"
 #include "net/member_table.h"
@@ -123,7 +121,7 @@ void use_names(Script& script) {
   // As SavedNames lays them out: nodeid, look-ups, retired, length, path.
   constexpr uint32_t kHead = 24;
   Fd short_names = table_of(script, kHead + 104);
-  Fd long_names = table_of(script, kHead + fs::SavedNames::kLongestPath);
+  Fd long_names = table_of(script, kHead + fs::SavedNames::kMaxPathBytes);
   fs::VirtualInodes inodes(std::move(short_names), std::move(long_names));
   while (!script.done()) {
     const fuse_ino_t ino = script.number(8);
@@ -137,12 +135,6 @@ void use_names(Script& script) {
 }
 
 void use_others(Script& script) {
-  {
-    fs::ExchangeJournal exchanges(table_of(script, 24));
-    struct stat first{};
-    first.st_ino = script.number(8);
-    exchanges.end(exchanges.begin({.number = script.number(8), .resent = true}, first));
-  }
   fs::SavedTable<fs::TreeRecord> trees(table_of(script, sizeof(fs::TreeRecord)), "trees");
   for (const uint32_t at : trees.all()) (void)merge::parse_shuffle_key(trees[at].label.data());
 }

@@ -119,7 +119,7 @@ void names(Input input) {
     require(app->str().find('/') == std::string::npos && !app->str().starts_with('.'));
   }
   // A whole path, component by component.
-  fs::VirtualNode node;
+  fs::VirtualPath node;
   for (const std::string_view name : split(text, '/')) {
     auto below = fs::child(node, name);
     if (!below) return;

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "base/log.h"
-#include "fs/directory_reply.h"
-#include "fs/instance_lock.h"
+#include "fs/directory.h"
+#include "fs/mount.h"
 #include "fs/operations.h"
 #include "fs/session.h"
 

@@ -161,7 +161,7 @@ def op_rename_variants(d):
              ("empty", "full"), ("full", "full/inner/below"), ("missing", "new"), ("s", "f2"), ("f1", "missing/new"),
              ("f1", "f2/new"), ("full/inner", "moved"), ("f1", "full/inner/f1"), ("full", "n" * 256)]
     results = []
-    for flags in (0, NOREPLACE, EXCHANGE, NOREPLACE | EXCHANGE, 64):
+    for flags in (0, NOREPLACE, NOREPLACE | EXCHANGE, 64):  # EXCHANGE alone: test_native.py
         for number, (old, new) in enumerate(cases):
             path = fresh(f"r{flags}.{number}")
             result = outcome(rename2, f"{path}/{old}", f"{path}/{new}", flags)

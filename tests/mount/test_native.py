@@ -10,7 +10,7 @@ import unittest
 
 import posix_ops
 from mounted import NativeMount, StartFailed, WorkDirectory, is_mounted
-from posix_tools import as_user, get, outcome, put
+from posix_tools import EXCHANGE, as_user, get, outcome, put, rename2
 
 MEMORY = "/dev/shm"
 
@@ -153,6 +153,14 @@ class TestTrees(Mounted):
         self.assertEqual(outcome(os.link, f"{first}/x", f"{self.node.mount}/local/x"), "EXDEV")
         shutil.move(f"{first}/x", f"{second}/x")
         self.assertEqual(get(f"{second}/x"), b"data")
+
+    def test_names_are_not_exchanged(self):
+        """It could not be done exactly once across a worker's death."""
+        names = [f"{self.node.disk(0)}/{name}" for name in ("first", "second")]
+        for name in names:
+            put(name, name.encode())
+        self.assertEqual(outcome(rename2, *names, EXCHANGE), "EINVAL")
+        self.assertEqual([get(name) for name in names], [name.encode() for name in names])
 
     def test_virtual_directories_refuse_changes(self):
         root = self.node.mount
