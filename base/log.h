@@ -1,13 +1,13 @@
-// One line per event: time, level, a stable dotted event code, key=value pairs. Values with spaces
-// are quoted, control characters and what is no UTF-8 are escaped (base/escape.h), so that no name
-// from the wire can forge a line. Every
-// code is in the table of main/events.cc, which says what it means; a test compares.
+// One line on stderr for each event: time, level, a stable dotted event code, key=value pairs.
+// Values with spaces are quoted; control characters and bytes that are not UTF-8 are escaped
+// (base/escape.h), so that no name from the wire can forge a line. main/events.cc says what each
+// code means; a test compares it with the sources.
 //
 //   log_warning("push.gave_up", {{"app", app}, {"map", map}, {"reason", error.message}});
 //
-// Of a code, ten warnings or errors pass in ten seconds. The rest are counted: the next one that
-// passes carries suppressed=N, or an event log.suppressed does, so that a sick disk or peer cannot
-// fill the log.
+// Ten warnings or errors of a code pass in ten seconds, so that a sick disk or peer cannot fill the
+// log. The rest are counted: the next one that passes carries suppressed=N, or an event
+// log.suppressed does.
 //
 // Threads: any. Never blocks on anything but stderr. Never one line per request at info.
 #pragma once
@@ -34,11 +34,10 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 [[nodiscard]] std::string_view to_string(LogLevel level);
 [[nodiscard]] std::optional<LogLevel> parse_log_level(std::string_view text);
 
-// kText: lines for people; kJson: an object on each line, all values as text; both on stderr.
-// kJournald: the journal's own protocol (base/journal.h), stderr where the journal does not answer.
-enum class LogFormat { kText, kJson, kJournald };
+// kText: lines for people; kJson: an object on each line, all values as text.
+enum class LogFormat { kText, kJson };
 
-// "text", "json", "journald".
+// "text", "json".
 [[nodiscard]] std::string_view to_string(LogFormat format);
 [[nodiscard]] std::optional<LogFormat> parse_log_format(std::string_view text);
 
@@ -82,8 +81,7 @@ inline void log_error(std::string_view code, LogFields fields = {}) {
 }
 
 // What a line says without its time and level: as text, and as the members of a JSON object
-// ("event":"...","key":"value"). How bytes
-// of others are escaped says base/escape.h.
+// ("event":"...","key":"value").
 [[nodiscard]] std::string format_log_line(std::string_view code, LogFields fields);
 [[nodiscard]] std::string format_log_json(std::string_view code, LogFields fields);
 

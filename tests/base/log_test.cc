@@ -1,14 +1,6 @@
 #include "base/log.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#include <array>
 #include <catch2/catch_test_macros.hpp>
-
-#include "base/fd.h"
-#include "base/journal.h"
-#include "support/temp_dir.h"
 
 namespace shufflefs {
 
@@ -47,10 +39,10 @@ TEST_CASE("log: a line of JSON holds any bytes") {
 TEST_CASE("log: levels and formats have one spelling each") {
   for (const char* text : {"debug", "info", "warning", "error"})
     CHECK(to_string(*parse_log_level(text)) == text);
-  for (const char* text : {"text", "json", "journald"})
-    CHECK(to_string(*parse_log_format(text)) == text);
+  for (const char* text : {"text", "json"}) CHECK(to_string(*parse_log_format(text)) == text);
   CHECK_FALSE(parse_log_level("warn"));
   CHECK_FALSE(parse_log_format(""));
+  CHECK_FALSE(parse_log_format("journald"));
 }
 
 TEST_CASE("log: ten of a code pass in ten seconds, and the others are told of") {
@@ -75,27 +67,6 @@ TEST_CASE("log: ten of a code pass in ten seconds, and the others are told of") 
     CHECK_FALSE(limiter.take_untold(start + std::chrono::seconds(10)));
     CHECK(limiter.ask("disk.sick", start + std::chrono::seconds(10)).suppressed == 0);
   }
-}
-
-TEST_CASE("log: the journal gets each field by its name") {
-  const testing::TempDir dir;
-  const std::string path = dir / "journal";
-  CHECK_FALSE(journal_send(path, LogLevel::kError, "a.b", "a.b", {}));  // nobody listens
-
-  const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, path.size());
-  REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  REQUIRE(journal_send(path, LogLevel::kWarning, "push.gave_up", "push.gave_up map=7",
-                       {{"map", 7}, {"first-reason", "two\nlines\xFF\x1B[2J"}}));
-  std::array<char, 4096> datagram{};
-  const ssize_t got = ::recv(socket.get(), datagram.data(), datagram.size(), 0);
-  REQUIRE(got > 0);
-  CHECK(std::string(datagram.data(), static_cast<std::size_t>(got)) ==
-        std::string("MESSAGE=push.gave_up map=7\nPRIORITY=4\nSYSLOG_IDENTIFIER=shufflefs\n"
-                    "SHUFFLEFS_EVENT=push.gave_up\nSHUFFLEFS_MAP=7\nSHUFFLEFS_FIRST_REASON\n") +
-            std::string("\x14\0\0\0\0\0\0\0", 8) + "two\nlines\\xff\\x1b[2J\n");
 }
 
 }  // namespace shufflefs
