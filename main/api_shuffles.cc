@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 
 #include "base/parse.h"
-#include "main/partition_sums.h"
 #include "merge/partition_stream.h"
 #include "merge/verify.h"
 
@@ -15,6 +15,171 @@ namespace shufflefs {
 namespace {
 
 namespace json = boost::json;
+using merge::PartitionSizesQuestion;
+
+// How large the partitions of a shuffle are, summed over what every node reports. Memory: 16 bytes
+// for each cell.
+struct PartitionSums {
+  std::vector<uint64_t> committed;  // by cell
+  std::vector<uint64_t> merged;     // by cell
+  uint64_t maps = 0;
+  uint64_t maps_counted = 0;  // fewer than maps: some are still to be read, or cannot be
+  std::vector<std::pair<merge::NodeName, std::string>> unreachable;  // and why
+  [[nodiscard]] bool has_bytes(std::size_t cell) const {
+    return committed[cell] > 0 || merged[cell] > 0;
+  }
+};
+
+struct PartitionsWithBytes {
+  std::vector<merge::PartitionId> partitions;  // in order
+  uint32_t next = 0;                           // where to go on
+  std::vector<std::string> unknown;            // why some may be missing
+};
+
+void add_list(std::vector<uint64_t>& sum, const json::value& list) {
+  const json::array& numbers = list.as_array();
+  for (std::size_t i = 0; i < std::min(sum.size(), numbers.size()); ++i)
+    sum[i] += numbers[i].to_number<uint64_t>();
+}
+
+// Throws what Boost.JSON throws for a report that is none.
+void add_report(PartitionSums& sums, const std::string& text) {
+  const json::value report = json::parse(text);
+  add_list(sums.committed, report.at("committed_bytes"));
+  add_list(sums.merged, report.at("merged_bytes"));
+  sums.maps += report.at("maps").to_number<uint64_t>();
+  sums.maps_counted += report.at("maps_counted").to_number<uint64_t>();
+}
+
+// Of the partitions from `first` to `end` - 1.
+PartitionSizesQuestion whole_range(const merge::ShuffleKey& shuffle, uint32_t first, uint32_t end) {
+  const uint32_t count = end - first;
+  const uint32_t width = (count - 1) / PartitionSizesQuestion::kMostCells + 1;
+  return {shuffle, first, (count - 1) / width + 1, width};
+}
+
+std::vector<std::string> what_is_unknown(const PartitionSums& sums) {
+  std::vector<std::string> reasons;
+  for (const auto& [node, reason] : sums.unreachable)
+    reasons.push_back(fmt::format("{}: {}", node.str(), reason));
+  if (sums.maps_counted < sums.maps)
+    reasons.push_back(fmt::format("the indexes of {} of {} map outputs have not been read",
+                                  sums.maps - sums.maps_counted, sums.maps));
+  return reasons;
+}
+
+// In cells of question.width partitions, from question.first on.
+Task<PartitionSums> sum_partitions(merge::Catalog& catalog, PartitionSizesQuestion question) {
+  PartitionSums sums;
+  sums.committed.resize(question.cells);
+  sums.merged.resize(question.cells);
+  for (const auto& [node, report] :
+       co_await catalog.reports(fmt::format("sizes {} {} {} {}", to_string(question.shuffle),
+                                            question.first, question.cells, question.width))) {
+    std::string reason = report ? std::string() : report.error().message;
+    try {
+      if (report) add_report(sums, *report);
+    } catch (const std::exception&) {
+      reason = "its report cannot be read: is it of another version?";
+    }
+    if (!reason.empty()) sums.unreachable.emplace_back(node, std::move(reason));
+  }
+  co_return sums;
+}
+
+// The first `most` partitions that have bytes, from `from` to `end` - 1; fewer if `patience` is
+// over. A node that does not answer, or has not read all of its map outputs, is named in `unknown`.
+Task<PartitionsWithBytes> partitions_with_bytes(Runtime& runtime, merge::Catalog& catalog,
+                                                merge::ShuffleKey shuffle, uint32_t from,
+                                                uint32_t end, std::size_t most, Duration patience) {
+  const TimePoint deadline = runtime.now() + patience;
+  const PartitionSizesQuestion all = whole_range(shuffle, from, end);
+  PartitionSums sums = co_await sum_partitions(catalog, all);
+  // Each question reads further ones, unless they cannot be read.
+  for (uint64_t before = 0;
+       sums.maps_counted < sums.maps && sums.maps_counted > before && runtime.now() < deadline;) {
+    before = sums.maps_counted;
+    sums = co_await sum_partitions(catalog, all);
+  }
+  PartitionsWithBytes found{{}, end, what_is_unknown(sums)};
+  for (uint32_t cell = 0; cell < all.cells; ++cell) {
+    if (!sums.has_bytes(cell)) continue;
+    const uint32_t first = all.first + cell * all.width;
+    if (found.partitions.size() == most ||
+        (!found.partitions.empty() && runtime.now() > deadline)) {
+      found.next = first;
+      break;
+    }
+    const uint32_t width = std::min(all.width, end - first);
+    // At most kMaxPartitions / kMostCells partitions: each has a cell of its own now.
+    const PartitionSums single =
+        width == 1 ? PartitionSums{} : co_await sum_partitions(catalog, {shuffle, first, width, 1});
+    for (uint32_t i = 0; i < width; ++i) {
+      if (width > 1 && !single.has_bytes(i)) continue;
+      if (found.partitions.size() == most) {
+        found.next = first + i;
+        co_return found;
+      }
+      found.partitions.push_back(static_cast<merge::PartitionId>(first + i));
+    }
+  }
+  co_return found;
+}
+
+using Query = std::map<std::string, std::string, std::less<>>;
+
+Result<uint64_t> number_in(const Query& query, std::string_view name, uint64_t otherwise,
+                           uint64_t min, uint64_t max) {
+  const auto found = query.find(name);
+  if (found == query.end()) return otherwise;
+  const auto value = parse_decimal(found->second, max);
+  if (value && *value >= min) return *value;
+  return make_error(Code::kInvalidArgument, fmt::format("{}='{}': a number from {} to {} is wanted",
+                                                        name, found->second, min, max));
+}
+
+net::HttpAnswer unknown_shuffle(const merge::ShuffleKey& shuffle) {
+  return net::error_answer(404, "not_found",
+                           fmt::format("no node knows shuffle {}", to_string(shuffle)));
+}
+
+}  // namespace
+
+Task<net::HttpAnswer> answer_partition_sizes(merge::Catalog& catalog, merge::ShuffleKey key,
+                                             Query query) {
+  using Question = merge::PartitionSizesQuestion;
+  const uint32_t partitions = co_await catalog.partition_count(key);
+  if (partitions == 0) co_return unknown_shuffle(key);
+  const auto first = number_in(query, "first", 0, 0, partitions - 1);
+  if (!first) co_return net::error_answer(first.error());
+  const auto count = number_in(query, "count", partitions - *first, 1, merge::kMaxPartitions);
+  if (!count) co_return net::error_answer(count.error());
+  const auto wanted = number_in(query, "cells", 400, 1, Question::kMostCells);
+  if (!wanted) co_return net::error_answer(wanted.error());
+
+  const auto from = static_cast<uint32_t>(*first);
+  const auto shown = static_cast<uint32_t>(std::min<uint64_t>(*count, partitions - from));
+  const auto width = static_cast<uint32_t>((shown + *wanted - 1) / *wanted);
+  const uint32_t cells = (shown + width - 1) / width;
+  const PartitionSums sums = co_await sum_partitions(catalog, {key, from, cells, width});
+  json::array unreachable;
+  for (const auto& [node, reason] : sums.unreachable)
+    unreachable.push_back({{"node", node.str()}, {"reason", reason}});
+  co_return net::json_answer(
+      json::object{{"app", key.app.str()},
+                   {"shuffle", merge::number(key.shuffle)},
+                   {"partitions", partitions},
+                   {"first", from},
+                   {"count", shown},
+                   {"width", width},
+                   {"committed_bytes", json::array(sums.committed.begin(), sums.committed.end())},
+                   {"merged_bytes", json::array(sums.merged.begin(), sums.merged.end())},
+                   {"maps", sums.maps},
+                   {"maps_counted", sums.maps_counted},
+                   {"unreachable", std::move(unreachable)}});
+}
+
+namespace {
 
 constexpr uint64_t kMostPerPage = 10'000;
 constexpr uint64_t kPartitionsPerPage = 256;
@@ -40,16 +205,6 @@ Result<Target> parse_target(std::string_view path, std::string_view prefix) {
     TRY_ASSIGN(target.partition, merge::parse_partition_id(parts[2]));
   }
   return target;
-}
-
-Result<uint64_t> number_of(const net::HttpQuestion& question, std::string_view name,
-                           uint64_t otherwise, uint64_t most) {
-  const auto found = question.query.find(name);
-  if (found == question.query.end()) return otherwise;
-  const auto value = parse_decimal(found->second, most);
-  if (value) return *value;
-  return make_error(Code::kInvalidArgument,
-                    fmt::format("{}={}: a number up to {} is allowed", name, found->second, most));
 }
 
 json::value name_or_null(const std::optional<merge::NodeName>& name) {
@@ -111,7 +266,7 @@ json::object finding_json(const merge::PartitionPlan& plan, const merge::CopyFin
 }  // namespace
 
 Task<net::HttpAnswer> ShuffleApi::names(net::HttpQuestion question) {
-  const auto count = number_of(question, "count", 1000, kMostPerPage);
+  const auto count = number_in(question.query, "count", 1000, 0, kMostPerPage);
   if (!count) co_return net::error_answer(count.error());
   std::optional<merge::ShuffleKey> after;
   if (const auto found = question.query.find("after"); found != question.query.end()) {
@@ -139,10 +294,10 @@ Task<net::HttpAnswer> ShuffleApi::names(net::HttpQuestion question) {
 Task<net::HttpAnswer> ShuffleApi::partitions(net::HttpQuestion question) {
   const auto target = parse_target(question.path, "/api/v1/partitions");
   if (!target) co_return net::error_answer(target.error());
-  const auto from = number_of(question, "from", 0, UINT64_MAX);
+  const auto from = number_in(question.query, "from", 0, 0, UINT64_MAX);
   if (!from) co_return net::error_answer(from.error());
   const uint64_t most = target->partition ? kMostPerPage : kPartitionsPerPage;
-  const auto count = number_of(question, "count", most, most);
+  const auto count = number_in(question.query, "count", most, 0, most);
   if (!count) co_return net::error_answer(count.error());
   if (target->partition)
     co_return co_await blocks(target->shuffle, *target->partition, *from, *count);
@@ -152,9 +307,7 @@ Task<net::HttpAnswer> ShuffleApi::partitions(net::HttpQuestion question) {
 Task<net::HttpAnswer> ShuffleApi::sizes(merge::ShuffleKey shuffle, uint64_t from, uint64_t count) {
   const TimePoint start = runtime_.now();
   const uint32_t all = co_await engine_.catalog().partition_count(shuffle);
-  if (all == 0)
-    co_return net::error_answer(404, "not_found",
-                                fmt::format("no node knows shuffle {}", to_string(shuffle)));
+  if (all == 0) co_return unknown_shuffle(shuffle);
   PartitionsWithBytes page;
   const auto first = static_cast<uint32_t>(std::min<uint64_t>(from, all));
   if (all > merge::kMostListed && first < all) {
@@ -207,7 +360,7 @@ Task<net::HttpAnswer> ShuffleApi::verify(net::HttpQuestion question) {
   if (!target->partition)
     co_return net::error_answer(400, "invalid_argument",
                                 "write /api/v1/verify/APP/SHUFFLE/PARTITION");
-  const auto from = number_of(question, "from", 0, UINT64_MAX);
+  const auto from = number_in(question.query, "from", 0, 0, UINT64_MAX);
   if (!from) co_return net::error_answer(from.error());
   merge::PartitionPlan plan = co_await engine_.catalog().plan(target->shuffle, *target->partition);
   const merge::VerifyReport report =

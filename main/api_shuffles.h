@@ -13,9 +13,16 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "merge/catalog.h"
 #include "merge/engine.h"
+#include "merge/partition_sizes.h"
 #include "net/admin_http.h"
+#include "net/http_message.h"
 
 namespace shufflefs {
 
@@ -47,5 +54,16 @@ class ShuffleApi {
   merge::Cluster& cluster_;
   std::function<void()> on_findings_;
 };
+
+// GET /api/v1/shuffles/<app>/<shuffle>/partitions: how large the partitions are, summed over what
+// every node reports, in at most PartitionSizesQuestion::kMostCells cells of equal width.
+//
+//   first=0   the first partition    count=  how many; all that there are if it is not given
+//   cells=400 at most so many; each is a run of `width` partitions
+//
+// Cost: asks every member twice.
+[[nodiscard]] Task<net::HttpAnswer> answer_partition_sizes(
+    merge::Catalog& catalog, merge::ShuffleKey key,
+    std::map<std::string, std::string, std::less<>> query);
 
 }  // namespace shufflefs

@@ -8,7 +8,7 @@
 
 #include "base/escape.h"
 #include "base/parse.h"
-#include "main/client_options.h"
+#include "main/client.h"
 #include "main/commands.h"
 #include "main/dev_cluster.h"
 #include "main/terminal.h"

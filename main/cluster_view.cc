@@ -8,7 +8,7 @@
 
 #include "base/flag_guard.h"
 #include "base/json_text.h"
-#include "main/shuffle_json.h"
+#include "main/node_report.h"
 
 namespace shufflefs {
 namespace {

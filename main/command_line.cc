@@ -1,16 +1,71 @@
-#include "main/command_line.h"
-
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <boost/json/object.hpp>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <numeric>
 
 #include "base/escape.h"
+#include "main/client.h"
+#include "main/command_docs.h"
 #include "main/commands.h"
-#include "main/did_you_mean.h"
+#include "main/mounts.h"
+#include "main/version.h"
+#include "main/worker.h"
 
 namespace shufflefs {
+namespace {
+
+// Levenshtein's distance, one row at a time.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+// "max-retries" and "push.maxretries" both mean push.max-retries.
+std::string folded(std::string_view name) {
+  std::string result;
+  for (const char c : name) {
+    if (c != '-' && c != '_' && c != '.')
+      result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return result;
+}
+
+}  // namespace
+
+std::optional<std::string> did_you_mean(std::string_view written,
+                                        const std::vector<std::string_view>& known) {
+  if (written.size() > 64) return std::nullopt;
+  const std::string wanted = folded(written);
+  std::optional<std::string> best;
+  std::size_t best_distance = std::max<std::size_t>(1, wanted.size() / 3) + 1;
+  for (const std::string_view name : known) {
+    const std::string whole = folded(name);
+    std::size_t distance = edit_distance(wanted, whole);
+    if (wanted.size() >= 4 && whole.ends_with(wanted))
+      distance = std::min<std::size_t>(distance, 1);
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = std::string(name);
+    }
+  }
+  return best;
+}
+
 namespace {
 
 constexpr const char* kFooter =
@@ -24,38 +79,26 @@ constexpr const char* kFooter =
     "  cat /tmp/shuffle/node3/mnt/shuffles/demo/0/partitions/0     the whole partition, on any "
     "node\n"
     "  shufflefs cluster down --dir /tmp/shuffle\n\n"
-    "status, top, ls, show, verify, wait, drop and log-level ask the node at --http ADDR:PORT, "
-    "else\n"
-    "SHUFFLEFS_HTTP, else 127.0.0.1:7340.\n"
+    "All commands but serve, cluster and version ask the node at --http ADDR:PORT, else at\n"
+    "SHUFFLEFS_HTTP, else at 127.0.0.1:7340; with the token in SHUFFLEFS_HTTP_TOKEN_FILE, if "
+    "set.\n"
     "Exit codes: 0 done; 1 it did not work, the message says why; 2 usage or configuration;\n"
     "3 the answer is bad: doctor found a problem, verify a bad copy, wait that it cannot succeed "
     "any more;\n"
     "4 wait: not within the timeout.\n"
     "'shufflefs help COMMAND' explains a command.";
 
-// "shufflefs help cluster up" is "shufflefs cluster up --help".
-void turn_help_into_flag(std::vector<std::string>& arguments) {
-  if (arguments.empty()) arguments = {"--help"};
-  if (arguments.front() != "help") return;
-  arguments.erase(arguments.begin());
-  arguments.emplace_back("--help");
-}
-
 int usage_error(const CLI::App& app, const std::vector<std::string>& arguments,
                 const CLI::ParseError& error) {
   std::string message = error.what();
-  const bool names_a_command = !arguments.empty() && !arguments.front().starts_with('-');
   std::string where;
-  if (names_a_command) {
-    std::vector<std::string_view> names;
-    for (const CLI::App* const command :
-         app.get_subcommands([](const CLI::App*) { return true; })) {
-      if (!command->get_group().empty()) names.push_back(command->get_name());
-    }
-    if (std::find(names.begin(), names.end(), arguments.front()) != names.end()) {
+  if (!arguments.empty() && !arguments.front().starts_with('-')) {
+    std::vector<std::string> names;
+    for (const CommandInfo& command : list_commands(app)) names.push_back(command.name);
+    if (std::ranges::find(names, arguments.front()) != names.end()) {
       where = " " + arguments.front();
     } else {
-      const auto meant = did_you_mean(arguments.front(), names);
+      const auto meant = did_you_mean(arguments.front(), {names.begin(), names.end()});
       message = fmt::format("there is no command '{}'{}", arguments.front(),
                             meant ? fmt::format("; did you mean '{}'?", *meant) : "");
     }
@@ -98,7 +141,12 @@ int run_command_line(std::vector<std::string> arguments) {
   CLI::App app;
   add_all_commands(app, context);
 
-  turn_help_into_flag(arguments);
+  if (arguments.empty()) arguments = {"--help"};
+  // "shufflefs help cluster up" is "shufflefs cluster up --help".
+  if (arguments.front() == "help") {
+    arguments.erase(arguments.begin());
+    arguments.emplace_back("--help");
+  }
   const auto dashes = std::find(arguments.begin(), arguments.end(), "--");
   if (dashes != arguments.end()) {
     context.after_dashes.assign(dashes + 1, arguments.end());
@@ -116,6 +164,67 @@ int run_command_line(std::vector<std::string> arguments) {
     return usage_error(app, as_given, error);
   }
   return context.exit_code;
+}
+
+namespace {
+
+int write_files(const std::vector<GeneratedFile>& files, const std::string& directory) {
+  for (const GeneratedFile& file : files) {
+    const std::filesystem::path path = std::filesystem::path(directory) / file.path;
+    std::error_code error;
+    std::filesystem::create_directories(path.parent_path(), error);
+    std::ofstream out(path, std::ios::trunc);
+    if (!(out << file.text).flush()) return complain("cannot write " + path.string(), kExitFailure);
+  }
+  return kExitOk;
+}
+
+void add_version(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* const command = app.add_subcommand("version", "Print the version");
+  command->add_flag("--json", *json, "Print JSON instead of text");
+  command->callback([json] {
+    if (*json)
+      print_json(boost::json::object{{"version", kVersion}});
+    else
+      std::cout << "shufflefs " << kVersion << "\n";
+  });
+}
+
+}  // namespace
+
+int complain(const std::string& message, int exit_code) {
+  std::cerr << "shufflefs: " << printable_lines(message) << "\n";
+  return exit_code;
+}
+
+void add_small_commands(CLI::App& app, CommandContext& context) {
+  add_version(app);
+
+  CLI::App* const worker = app.add_subcommand("worker", "What 'serve' starts")->group("");
+  worker->allow_extras();  // the node's name, for ps
+  worker->callback([&context] { context.exit_code = run_worker(); });
+  CLI::App* const remover = app.add_subcommand("forget-names", "What a worker starts")->group("");
+  remover->allow_extras();
+  remover->callback([remover] { remove_names(remover->remaining()); });
+
+  CLI::App* const probe = app.add_subcommand("probe", "What /readyz runs")->group("");
+  probe->allow_extras();
+  probe->callback([&context, probe] {
+    const std::vector<std::string> mounts = probe->remaining();
+    context.exit_code = mounts.size() == 1 ? probe_mount(mounts.front()) : kExitUsage;
+  });
+
+  const auto add_generator = [&](const char* name, const char* help,
+                                 std::vector<GeneratedFile> (*files)()) {
+    const auto directory = std::make_shared<std::string>(".");
+    CLI::App* const generate = app.add_subcommand(name, help)->group("");
+    generate->add_option("directory", *directory, "Where to write them")->type_name("DIR");
+    generate->callback(
+        [directory, files, &context] { context.exit_code = write_files(files(), *directory); });
+  };
+  add_generator("generate-docs", "Write the generated pages of docs/", documentation_files);
+  add_generator("generate-share", "Write what is installed below share/", installed_files);
 }
 
 }  // namespace shufflefs

@@ -1,11 +1,12 @@
-// The commands of the program. Each registers itself with the parser; main.cc only calls these. A
-// command that runs leaves its exit code in the context; the parser's own complaints are usage
-// errors.
+// The command line: which commands there are, help, usage errors. Each command registers itself
+// with the parser, and leaves its exit code in the context when it runs.
 //
 // One thread, before and outside of the daemon (serve excepted).
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace CLI {  // NOLINT(readability-identifier-naming)
@@ -41,7 +42,7 @@ void add_drain_command(CLI::App& app, CommandContext& context);
 void add_forget_command(CLI::App& app, CommandContext& context);
 void add_drop_command(CLI::App& app, CommandContext& context);
 void add_log_level_command(CLI::App& app, CommandContext& context);
-// version, help, generate-docs
+// version, and hidden ones that the program itself or a build runs.
 void add_small_commands(CLI::App& app, CommandContext& context);
 
 // All of them, with the program's own help: what the parser, the manual pages and the completion
@@ -50,5 +51,12 @@ void add_all_commands(CLI::App& app, CommandContext& context);
 
 // "shufflefs: <message>" to stderr; returns `exit_code`.
 int complain(const std::string& message, int exit_code);
+
+// The whole program: `arguments` without its name; returns the exit code.
+[[nodiscard]] int run_command_line(std::vector<std::string> arguments);
+
+// The remedy for a misspelt name: the closest known one, if one is close enough to be meant.
+[[nodiscard]] std::optional<std::string> did_you_mean(std::string_view written,
+                                                      const std::vector<std::string_view>& known);
 
 }  // namespace shufflefs

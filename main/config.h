@@ -6,11 +6,15 @@
 // nothing.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/result.h"
+#include "main/config_keys.h"
 #include "main/settings.h"
 
 namespace shufflefs {
@@ -54,5 +58,25 @@ struct Machine {
 
 // Several lines for people: what is wrong, one paragraph a mistake, and how many there are.
 [[nodiscard]] std::string describe(const std::vector<Mistake>& mistakes);
+
+// What one value alone does not show: keys that contradict each other, directories that do not fit,
+// a machine that cannot mount. A key that was not read well is left out, so that one mistake is not
+// reported twice.
+void check_config(const Settings& settings,
+                  const std::function<bool(std::string_view key)>& is_good, const Machine& machine,
+                  std::vector<Mistake>& mistakes);
+
+// Whether a server at this address can only be reached from the same machine.
+[[nodiscard]] bool is_loopback(const std::string& host);
+
+// kConfig with the reason if the text is no value of this key. A list gets one element more.
+[[nodiscard]] Status read_value(const ConfigKey& key, const std::string& text, Settings& settings);
+
+// What read_value would take for the same value: one text, or one for each element of a list. None
+// for what is not given.
+[[nodiscard]] std::vector<std::string> value_texts(const ConfigKey& key, const Settings& settings);
+
+// All of them, as a TOML file that `serve --config` would take.
+[[nodiscard]] std::string settings_as_toml(const Settings& settings);
 
 }  // namespace shufflefs

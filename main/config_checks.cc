@@ -1,5 +1,3 @@
-#include "main/config_checks.h"
-
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -11,8 +9,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "main/config.h"
 #include "main/config_keys.h"
-#include "main/http_access.h"
 #include "main/mounts.h"
 #include "net/members.h"
 
@@ -298,11 +296,11 @@ void check_config(const Settings& settings, const std::function<bool(std::string
   checker.machine(machine);
 }
 
-std::string absolute_path(const std::string& path) {
-  std::error_code error;
-  std::string result = fs::absolute(path, error).lexically_normal().string();
-  while (result.size() > 1 && result.ends_with('/')) result.pop_back();
-  return result;
+bool is_loopback(const std::string& host) {
+  if (host == "localhost") return true;
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(host, error);
+  return !error && address.is_loopback();
 }
 
 }  // namespace shufflefs

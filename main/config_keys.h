@@ -19,7 +19,8 @@ namespace shufflefs {
 // How a value is written, and so how it is read and checked.
 enum class ValueKind {
   kName,
-  kPath,
+  kPath,  // a directory
+  kFile,
   kAddress,
   kMembers,
   kBytes,

@@ -2,7 +2,7 @@
 #include <exception>
 #include <iostream>
 
-#include "main/command_line.h"
+#include "main/commands.h"
 
 int main(int argc, char** argv) {
   try {

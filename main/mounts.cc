@@ -1,11 +1,28 @@
 #include "main/mounts.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <spawn.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstring>
 #include <fstream>
+#include <span>
 #include <sstream>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/resolved_path.h"
 
 namespace shufflefs {
 namespace {
@@ -65,6 +82,138 @@ Status detach_mount(const std::string& point) {
       errno == ENOENT)
     return ok();
   return errno_error(fmt::format("unmounting {}", point));
+}
+
+namespace {
+
+constexpr auto kDeadline = std::chrono::seconds(2);
+constexpr auto kLook = std::chrono::milliseconds(5);
+constexpr auto kFresh = std::chrono::milliseconds(500);
+
+}  // namespace
+
+int probe_mount(const std::string& mount) {
+  struct stat attr{};
+  if (::stat((mount + "/local").c_str(), &attr) != 0) return errno;
+  const Fd file(::open((mount + "/.shufflefs/version").c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 64> text{};
+  if (!file || ::read(file.get(), text.data(), text.size()) < 0) return errno;
+  return 0;
+}
+
+Status MountProbe::start() {
+  std::string program = "shufflefs";
+  std::string command = "probe";
+  std::string mount = mount_;
+  const std::array<char*, 4> arguments{program.data(), command.data(), mount.data(), nullptr};
+  const int failed =
+      ::posix_spawn(&child_, "/proc/self/exe", nullptr, nullptr, arguments.data(), environ);
+  if (failed == 0) {
+    started_ = runtime_.now();
+    is_late_ = false;
+    return ok();
+  }
+  child_ = 0;
+  return errno_error("cannot start a process to look at the mount", failed);
+}
+
+std::optional<Status> MountProbe::ended() {
+  int status = 0;
+  if (::waitpid(child_, &status, WNOHANG) == 0) return std::nullopt;
+  child_ = 0;
+  if (!WIFEXITED(status))
+    return make_error(Code::kMount, "the process that looked at the mount was killed");
+  const int error = WEXITSTATUS(status);
+  if (error == 0) return ok();
+  return errno_error(fmt::format("a stat and a read through {} failed", mount_), error);
+}
+
+Task<Status> MountProbe::check() {
+  if (child_ == 0) {
+    if (last_ && runtime_.now() - started_ < kFresh) co_return *last_;
+    CO_TRY(start());
+  }
+  while (runtime_.now() - started_ < kDeadline) {
+    co_await sleep_for(runtime_, kLook);
+    if (child_ == 0) co_return *last_;  // another check was there first
+    if (auto end = ended()) {
+      last_ = *end;
+      co_return *end;
+    }
+  }
+  if (!is_late_) ::kill(child_, SIGKILL);
+  is_late_ = true;
+  const auto waited =
+      std::chrono::duration_cast<std::chrono::seconds>(runtime_.now() - started_).count();
+  static_cast<void>(ended());  // reaps it, if the kill has reached it
+  co_return make_error(
+      Code::kTimeout,
+      fmt::format("a stat and a read through {} have not come back for {} s: a disk "
+                  "hangs, or the daemon is overloaded",
+                  mount_, waited));
+}
+
+namespace {
+
+constexpr std::size_t kPathsAtOnce = 256;
+constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(5);
+
+void warn(const std::string& reason) {
+  log_limited(LogLevel::kWarning, "mount.names_kept",
+              {{"reason", reason}, {"consequence", "seen on the mount for another minute"}});
+}
+
+pid_t start_remover(std::span<const std::string> paths, int& error) {
+  std::vector<std::string> words = {"shufflefs", "forget-names"};
+  words.insert(words.end(), paths.begin(), paths.end());
+  std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  std::string path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+  const std::vector<char*> environment = {path.data(), nullptr};
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (const int fd : {0, 1, 2})
+    posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+  pid_t pid = -1;
+  error = ::posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments.data(),
+                        environment.data());
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  return error == 0 ? pid : -1;
+}
+
+}  // namespace
+
+void remove_names(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    const ResolvedName name = resolve_parent(path);
+    if (name.directory) ::unlinkat(name.directory.get(), name.name.c_str(), 0);
+  }
+}
+
+void forget_names_on_mount(const std::vector<std::string>& paths) {
+  for (std::size_t at = 0; at < paths.size(); at += kPathsAtOnce) {
+    const auto some = std::span(paths).subspan(at, std::min(kPathsAtOnce, paths.size() - at));
+    int error = 0;
+    const pid_t pid = start_remover(some, error);
+    if (pid < 0) return warn(errno_error("cannot start a process", error).message);
+    const Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    pollfd waits{handle.get(), POLLIN, 0};
+    if (handle && ::poll(&waits, 1, static_cast<int>(kPatience.count())) == 0) {
+      // It ends with the mount, if not before; nobody needs its result.
+      return warn("it did not end: the mount does not answer");
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+  }
 }
 
 }  // namespace shufflefs

@@ -3,6 +3,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <thread>
 
@@ -12,13 +14,8 @@
 #include "fs/session.h"
 #include "fs/virtual_replies.h"
 #include "main/api.h"
-#include "main/api_clock.h"
-#include "main/api_drain.h"
-#include "main/api_log.h"
-#include "main/api_members.h"
 #include "main/api_shuffles.h"
-#include "main/boot_mark.h"
-#include "main/mount_names.h"
+#include "main/mounts.h"
 #include "main/process.h"
 #include "merge/engine.h"
 #include "net/admin_http.h"
@@ -29,6 +26,27 @@
 
 namespace shufflefs {
 namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// Whether the machine has run on since this node ran last: then the disks have every byte that was
+// written, in order, whatever became of the process. A file `boot` in each data directory holds the
+// kernel's boot id. Blocks; leaves the mark of this boot.
+bool ran_on_since(const std::vector<std::string>& data_dirs) {
+  const std::string boot = text_of("/proc/sys/kernel/random/boot_id");
+  bool same = !boot.empty();
+  for (const std::string& directory : data_dirs) {
+    const std::string path = directory + "/boot";
+    if (text_of(path) == boot) continue;
+    same = false;
+    // If this fails the next start verifies once more than it needs to.
+    std::ofstream(path, std::ios::trunc) << boot;
+  }
+  return same;
+}
 
 merge::EngineOptions engine_options(const Settings& settings) {
   merge::EngineOptions options;
@@ -264,12 +282,8 @@ Status Node::Parts::start(Listeners listeners) {
     TRY_ASSIGN(spark, make_spark_server(settings, runtime, engine, metrics));
     api.show_spark([this] { return spark->status(); });
   }
-  TRY(api.add_routes(http));
-  add_drain_routes(http, engine);
-  add_members_route(http, membership);
+  TRY(api.add_routes(http, std::move(listeners.on_log_level)));
   shuffle_api.add_routes(http);
-  add_clock_route(http);
-  add_log_level_route(http, std::move(listeners.on_log_level));
   reactor = std::thread([this] { runtime.run(); });
   on_reactor(start_network());
   tree.restore_open_files(saved);

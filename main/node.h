@@ -11,8 +11,8 @@
 
 #include "base/log.h"
 #include "base/result.h"
-#include "main/mount_state.h"
 #include "main/settings.h"
+#include "main/worker_channel.h"
 
 namespace shufflefs {
 

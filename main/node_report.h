@@ -12,20 +12,38 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 #include <functional>
 #include <optional>
 #include <string>
 
 #include "base/gate.h"
 #include "base/memory_budget.h"
-#include "main/disk_spaces.h"
-#include "main/mount_probe.h"
+#include "base/recent_events.h"
+#include "main/mounts.h"
+#include "main/node_metrics.h"
 #include "main/settings.h"
+#include "merge/catalog.h"
 #include "merge/engine.h"
 #include "net/ess/server.h"
 #include "net/peer_metrics.h"
 
 namespace shufflefs {
+
+// ---- JSON of the API (docs/openapi.yaml) ----
+
+[[nodiscard]] boost::json::object given_up_json(const merge::GivenUp& entry);
+// Summed over all nodes.
+[[nodiscard]] boost::json::value shuffle_json(const merge::ShuffleTotals& totals);
+// Of one node: the same without "unreachable", and given_up without "node".
+[[nodiscard]] boost::json::value shuffle_json(const merge::ShuffleKey& shuffle,
+                                              const merge::ShuffleInfo& info);
+// How many there are, and whose lists have been others for more than a few seconds.
+[[nodiscard]] boost::json::value members_json(const merge::Cluster& cluster);
+[[nodiscard]] boost::json::value peer_json(const merge::PeerHealth& peer);
+// Texts are cut at `most_bytes`.
+[[nodiscard]] boost::json::value event_json(const RecentEvent& event, std::size_t most_bytes);
+[[nodiscard]] boost::json::value spark_json(const net::ess::EssStatus& status);
 
 class NodeReport {
  public:

@@ -1,22 +1,34 @@
-// `shufflefs serve`: the supervisor (supervisor.h), of a new mount or of one that runs.
+// The keys of the configuration as flags of a command, made from the table of keys: for `serve`,
+// and for `doctor`, which is told the same. Values stay text here: main/config.h understands and
+// checks them, so that all mistakes are reported together.
 //
-// Call it before any other thread exists. Returns the exit code: 0 after a clean stop or when
-// another supervisor has taken over, 1 if the node could not be started or had to be ended by
-// force, 2 for mistakes in the configuration.
+// One thread. Ownership: the options are the command's.
 #pragma once
 
-#include "main/settings.h"
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "main/config.h"
 
 namespace shufflefs {
 
-enum class Start {
-  kMount,
-  kTakeOver,  // fails if no node runs
-  // Takes over if a node runs, else mounts; and does not end when it was taken over
-  // (Supervisor::stay_after_handover).
-  kInPod,
-};
+class ServeOptions {
+ public:
+  explicit ServeOptions(CLI::App& command);
 
-[[nodiscard]] int run_serve(const Settings& settings, Start start);
+  [[nodiscard]] bool any_given() const;
+  // The --config file, if one was given.
+  [[nodiscard]] std::optional<std::string> file() const;
+  // Flags by name, with those of `unknown` (the command's remaining words).
+  [[nodiscard]] RawConfig values(const std::vector<std::string>& unknown) const;
+
+ private:
+  CLI::Option* file_;
+  std::vector<std::pair<std::string_view, CLI::Option*>> options_;
+};
 
 }  // namespace shufflefs

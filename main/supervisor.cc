@@ -13,7 +13,7 @@
 #include "fs/mount.h"
 #include "fs/session.h"
 #include "main/commands.h"
-#include "main/config_value.h"
+#include "main/config.h"
 
 namespace shufflefs {
 namespace {

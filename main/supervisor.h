@@ -25,10 +25,9 @@
 #include "base/fd.h"
 #include "fs/mount.h"
 #include "main/control_socket.h"
-#include "main/mount_state.h"
 #include "main/settings.h"
+#include "main/worker.h"
 #include "main/worker_channel.h"
-#include "main/worker_process.h"
 
 namespace shufflefs {
 

@@ -7,9 +7,9 @@
 #include <iostream>
 #include <thread>
 
-#include "main/api_client.h"
-#include "main/client_options.h"
+#include "main/client.h"
 #include "main/commands.h"
+#include "main/pages.h"
 #include "main/terminal.h"
 
 namespace shufflefs {
@@ -18,54 +18,42 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-std::string list_of(const std::vector<UnreachableView>& nodes) {
-  std::string text;
-  for (const UnreachableView& node : nodes) text += (text.empty() ? "" : ", ") + to_string(node);
-  return text;
-}
-
-std::string name_of(const ShuffleView& shuffle) {
-  return fmt::format("{}/{}", shuffle.app, shuffle.shuffle);
-}
-
-std::string given_up_text(const ShuffleView& shuffle) {
-  std::string text = fmt::format("{}: {} of {} map outputs will not be merged completely",
-                                 name_of(shuffle), shuffle.maps_given_up, shuffle.maps);
-  for (const GivenUpView& given_up : shuffle.given_up) {
-    text += fmt::format("\n  {} gave up {} blocks ({}): {}", given_up.node, given_up.blocks,
-                        format_bytes(given_up.bytes), given_up.reason);
+std::string given_up_text(const std::string& name, View shuffle) {
+  std::string text = fmt::format("{}: {} of {} map outputs will not be merged completely", name,
+                                 shuffle.number("maps_given_up"), shuffle.number("maps"));
+  for (const View given_up : shuffle.list("given_up")) {
+    text += fmt::format("\n  {} gave up {} blocks ({}): {}", given_up.text("node"),
+                        given_up.number("blocks"), format_bytes(given_up.number("bytes")),
+                        given_up.text("reason"));
   }
   return text + "\n  Their blocks are read from where they were written; partitions stay complete.";
 }
 
-std::string done_text(const ShuffleView& shuffle) {
-  std::string text =
-      fmt::format("{}: {} map outputs committed and merged ({} in {} partitions)", name_of(shuffle),
-                  shuffle.maps, format_bytes(shuffle.merged_bytes), shuffle.merged_partitions);
-  if (shuffle.blocks_left_home > 0) {
+std::string done_text(const std::string& name, View shuffle) {
+  std::string text = fmt::format(
+      "{}: {} map outputs committed and merged ({} in {} partitions)", name, shuffle.number("maps"),
+      format_bytes(shuffle.number("merged_bytes")), shuffle.number("merged_partitions"));
+  if (shuffle.number("blocks_left_home") > 0) {
     text += fmt::format("; {} large blocks ({}) stay where they were written",
-                        shuffle.blocks_left_home, format_bytes(shuffle.bytes_left_home));
+                        shuffle.number("blocks_left_home"),
+                        format_bytes(shuffle.number("bytes_left_home")));
   }
   return text;
 }
 
-std::string missing_text(const ShuffleView& shuffle, uint64_t maps) {
+std::string missing_text(View shuffle, uint64_t maps) {
   std::string text = fmt::format("{} of {} map outputs are committed, {} of these are merged",
-                                 shuffle.maps, maps, shuffle.maps_settled);
-  if (!shuffle.unreachable.empty())
-    text += fmt::format("; not reachable: {}", list_of(shuffle.unreachable));
-  for (const std::string& refused : shuffle.refused_commits)
+                                 shuffle.number("maps"), maps, shuffle.number("maps_settled"));
+  std::string unreachable;
+  for (const View node : shuffle.list("unreachable"))
+    unreachable += (unreachable.empty() ? "" : ", ") + unreachable_text(node);
+  if (!unreachable.empty()) text += "; not reachable: " + unreachable;
+  for (const std::string& refused : shuffle.texts("refused_commits"))
     text += fmt::format("\n  a commit was refused: {}", refused);
   return text;
 }
 
-WaitOutcome timed_out(const WaitOptions& options, const std::string& detail) {
-  return {kExitTimeout, fmt::format("{}: not within {} ms: {}", merge::to_string(options.shuffle),
-                                    options.timeout.count(), detail)};
-}
-
-struct Options {
-  ClientOptions client;
+struct Options : ClientOptions {
   std::string shuffle;
   uint64_t maps = 0;
   std::string timeout = "60s";
@@ -80,25 +68,19 @@ const char* state_of(int exit_code) {
   }
 }
 
-int run_wait(const Options& options) {
-  const auto address = api_address(options.client.http);
-  if (!address) return complain(address.error().message, kExitUsage);
-  const auto key = merge::parse_shuffle_key(options.shuffle);
-  if (!key) return complain(key.error().message, kExitUsage);
-  const auto patience = parse_duration(options.timeout);
-  if (!patience) return complain("--timeout: " + patience.error().message, kExitUsage);
-
+Result<int> run_wait(const HostPort& node, const Options& options) {
+  TRY_ASSIGN(const merge::ShuffleKey key, merge::parse_shuffle_key(options.shuffle));
+  TRY_ASSIGN(const auto timeout, duration_option("--timeout", options.timeout));
   const Terminal terminal = Terminal::of(2);
-  const auto outcome =
-      wait_for_shuffle({*address, *key, options.maps, *patience}, [&](const ShuffleView& shuffle) {
-        if (!terminal.is_interactive()) return;
-        std::cerr << fmt::format("\r{} {} of {} committed, {} merged ",
-                                 terminal.bar(shuffle.maps_settled, options.maps), shuffle.maps,
-                                 options.maps, shuffle.maps_settled)
-                  << std::flush;
-      });
+  const auto outcome = wait_for_shuffle({node, key, options.maps, timeout}, [&](View shuffle) {
+    if (!terminal.is_interactive()) return;
+    std::cerr << fmt::format("\r{} {} of {} committed, {} merged ",
+                             terminal.bar(shuffle.number("maps_settled"), options.maps),
+                             shuffle.number("maps"), options.maps, shuffle.number("maps_settled"))
+              << std::flush;
+  });
   if (terminal.is_interactive()) std::cerr << "\r\x1b[K" << std::flush;
-  if (options.client.json) {
+  if (options.json) {
     print_json(boost::json::object{
         {"name", options.shuffle}, {"state", state_of(outcome.exit_code)}, {"text", outcome.text}});
     return outcome.exit_code;
@@ -110,37 +92,37 @@ int run_wait(const Options& options) {
 
 }  // namespace
 
-WaitVerdict judge(const ShuffleView& shuffle, uint64_t maps) {
-  if (shuffle.maps_given_up > 0) return {WaitState::kImpossible, given_up_text(shuffle)};
-  if (shuffle.maps >= maps && shuffle.maps_unpushed > 0) {
+WaitVerdict judge(const std::string& name, View shuffle, uint64_t maps) {
+  if (shuffle.number("maps_given_up") > 0)
+    return {WaitState::kImpossible, given_up_text(name, shuffle)};
+  if (shuffle.number("maps") >= maps && shuffle.number("maps_unpushed") > 0) {
     return {WaitState::kImpossible,
             fmt::format("{}: pushing is switched off where {} of {} map outputs were written "
                         "(push.enabled = false): they will not be "
                         "merged, and are read from there",
-                        name_of(shuffle), shuffle.maps_unpushed, shuffle.maps)};
+                        name, shuffle.number("maps_unpushed"), shuffle.number("maps"))};
   }
-  if (shuffle.maps >= maps && shuffle.maps_settled >= shuffle.maps)
-    return {WaitState::kDone, done_text(shuffle)};
+  if (shuffle.number("maps") >= maps && shuffle.number("maps_settled") >= shuffle.number("maps"))
+    return {WaitState::kDone, done_text(name, shuffle)};
   return {WaitState::kNotYet, missing_text(shuffle, maps)};
 }
 
 WaitOutcome wait_for_shuffle(const WaitOptions& options,
-                             const std::function<void(const ShuffleView&)>& progress) {
+                             const std::function<void(View)>& progress) {
   constexpr auto kPause = milliseconds(100);
   constexpr auto kPatienceWithOneAnswer = milliseconds(10'000);
-  const std::string path = fmt::format("/api/v1/shuffles/{}", merge::to_string(options.shuffle));
+  const std::string name = merge::to_string(options.shuffle);
   const auto deadline = Clock::now() + options.timeout;
-  std::string missing = missing_text({}, options.maps);
+  const boost::json::value nothing;
+  std::string missing = missing_text(nothing, options.maps);
   while (true) {
     const auto left =
         std::max(std::chrono::duration_cast<milliseconds>(deadline - Clock::now()), kPause);
-    const auto answer = api_call(net::HttpMethod::kGet, options.address, path,
+    const auto answer = api_call(net::HttpMethod::kGet, options.address, "/api/v1/shuffles/" + name,
                                  std::min(left, kPatienceWithOneAnswer));
     if (answer) {
-      ShuffleView shuffle = shuffle_view(*answer);
-      shuffle.app = options.shuffle.app.str();
-      shuffle.shuffle = number(options.shuffle.shuffle);
-      const WaitVerdict verdict = judge(shuffle, options.maps);
+      const View shuffle = *answer;
+      const WaitVerdict verdict = judge(name, shuffle, options.maps);
       if (verdict.state == WaitState::kDone) return {kExitOk, verdict.text};
       if (verdict.state == WaitState::kImpossible) return {kExitImpossible, verdict.text};
       missing = verdict.text;
@@ -151,15 +133,17 @@ WaitOutcome wait_for_shuffle(const WaitOptions& options,
     } else {
       return {kExitFailure, answer.error().message};
     }
-    if (Clock::now() + kPause > deadline) return timed_out(options, missing);
+    if (Clock::now() + kPause > deadline)
+      return {kExitTimeout,
+              fmt::format("{}: not within {} ms: {}", name, options.timeout.count(), missing)};
     std::this_thread::sleep_for(kPause);
   }
 }
 
 void add_wait_command(CLI::App& app, CommandContext& context) {
-  auto options = std::make_shared<Options>();
-  CLI::App* const command = add_client_command(
-      app, "wait", "Wait until a shuffle's map outputs are committed and merged", options->client);
+  const auto [command, options] =
+      add_client_command(app, context, "wait",
+                         "Wait until a shuffle's map outputs are committed and merged", run_wait);
   command->add_option("shuffle", options->shuffle, "The shuffle: APP/NUMBER")
       ->required()
       ->type_name("APP/SHUFFLE");
@@ -177,7 +161,6 @@ void add_wait_command(CLI::App& app, CommandContext& context) {
       "(the reason is printed at once); 4 not within the timeout (what is missing is printed).\n\n"
       "  shufflefs wait wordcount/0 --maps 12 --timeout 2m && cat "
       "mnt/shuffles/wordcount/0/partitions/0");
-  command->callback([options, &context] { context.exit_code = run_wait(*options); });
 }
 
 }  // namespace shufflefs

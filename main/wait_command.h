@@ -10,7 +10,7 @@
 
 #include "base/parse.h"
 #include "base/result.h"
-#include "main/status_view.h"
+#include "main/views.h"
 #include "merge/ids.h"
 
 namespace shufflefs {
@@ -23,7 +23,7 @@ struct WaitVerdict {
 };
 
 // Pure: what an answer means for somebody who waits for `maps` map outputs.
-[[nodiscard]] WaitVerdict judge(const ShuffleView& shuffle, uint64_t maps);
+[[nodiscard]] WaitVerdict judge(const std::string& name, View shuffle, uint64_t maps);
 
 struct WaitOptions {
   HostPort address;
@@ -39,6 +39,6 @@ struct WaitOutcome {
 
 // `progress` is called after each poll that did not decide.
 [[nodiscard]] WaitOutcome wait_for_shuffle(const WaitOptions& options,
-                                           const std::function<void(const ShuffleView&)>& progress);
+                                           const std::function<void(View)>& progress);
 
 }  // namespace shufflefs

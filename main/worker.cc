@@ -3,27 +3,122 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include "base/log.h"
+#include "fs/saved_state.h"
 #include "main/commands.h"
 #include "main/config.h"
-#include "main/kept_by_supervisor.h"
-#include "main/mount_state.h"
 #include "main/node.h"
 #include "main/worker_channel.h"
-#include "main/worker_process.h"
 
 namespace shufflefs {
 namespace {
 
-constexpr auto kStatePatience = std::chrono::seconds(10);
+constexpr const char* kParentVariable = "SHUFFLEFS_SUPERVISOR";
+
+// Signals as in a fresh process, a group of its own.
+struct Attributes {
+  Attributes() {
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::posix_spawnattr_init(&value);
+    ::posix_spawnattr_setsigmask(&value, &none);
+    ::posix_spawnattr_setpgroup(&value, 0);
+    ::posix_spawnattr_setflags(&value, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+  }
+  ~Attributes() { ::posix_spawnattr_destroy(&value); }
+  Attributes(const Attributes&) = delete;
+  Attributes& operator=(const Attributes&) = delete;
+  posix_spawnattr_t value{};
+};
+
+struct Actions {
+  explicit Actions(int channel) {
+    ::posix_spawn_file_actions_init(&value);
+    ::posix_spawn_file_actions_adddup2(&value, channel, kWorkerChannel);
+  }
+  ~Actions() { ::posix_spawn_file_actions_destroy(&value); }
+  Actions(const Actions&) = delete;
+  Actions& operator=(const Actions&) = delete;
+  posix_spawn_file_actions_t value{};
+};
+
+}  // namespace
+
+Result<WorkerProcess> WorkerProcess::start(const std::string& label) {
+  TRY_ASSIGN(auto ends, make_channel());
+  const Attributes attributes;
+  const Actions actions(ends.second.get());
+  std::string program = "shufflefs";
+  std::string command = "worker";
+  std::string name = label;
+  const std::array<char*, 4> arguments{program.data(), command.data(), name.data(), nullptr};
+  ::setenv(kParentVariable, std::to_string(::getpid()).c_str(), 1);
+  pid_t pid = 0;
+  const int failed = ::posix_spawn(&pid, "/proc/self/exe", &actions.value, &attributes.value,
+                                   arguments.data(), environ);
+  if (failed != 0) return errno_error("cannot start a worker process", failed);
+  return WorkerProcess(pid, std::move(ends.first));
+}
+
+std::optional<WorkerProcess::End> WorkerProcess::ended() const {
+  int status = 0;
+  if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+  if (WIFSIGNALED(status)) return End{-1, WTERMSIG(status)};
+  return End{WEXITSTATUS(status), 0};
+}
+
+void WorkerProcess::kill(int signal) const { ::kill(pid_, signal); }
+
+namespace {
+
+// Called first thing: makes this process end when its supervisor does. False if that is gone
+// already, or if there is no channel.
+bool become_worker() {
+  const char* const parent = ::getenv(kParentVariable);
+  if (parent == nullptr) return false;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (std::to_string(::getppid()) != parent) return false;
+  int type = 0;
+  socklen_t size = sizeof type;
+  return ::getsockopt(kWorkerChannel, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+         type == SOCK_SEQPACKET && ::fcntl(kWorkerChannel, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+// What the mount would lose with our death goes to the supervisor. Threads: any. Failure: logged;
+// the file in question is then lost should we die. Cost: one system call.
+class KeptBySupervisor final : public fs::KeptFiles {
+ public:
+  explicit KeptBySupervisor(int channel) : channel_(channel) {}
+
+  void keep(fs::KeptKind kind, uint64_t id, int fd) override {
+    tell({.type = Message::kKeep, .kind = static_cast<uint32_t>(kind), .id = id, .fd = fd});
+  }
+  void drop(fs::KeptKind kind, uint64_t id) override {
+    tell({.type = Message::kDrop, .kind = static_cast<uint32_t>(kind), .id = id});
+  }
+
+ private:
+  void tell(const ToSend& message) const {
+    if (const Status sent = send(channel_, message); !sent)
+      log_limited(LogLevel::kWarning, "mount.not_kept", {{"reason", sent.error().message}});
+  }
+  const int channel_;
+};
+
+constexpr auto kStateTimeout = std::chrono::seconds(10);
 
 int failed(const Error& error) {
   log_error("serve.failed", {{"code", to_string(error.code)}, {"reason", error.message}});
@@ -105,7 +200,7 @@ int run_worker() {
   }
   // A signal to the worker alone means nothing: the supervisor decides, and SIGKILL is replaced.
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
-  auto state = receive_state(kWorkerChannel, kStatePatience);
+  auto state = receive_state(kWorkerChannel, kStateTimeout);
   if (!state) return failed(state.error());
   const auto settings = settings_from(state->settings);
   if (!settings) return failed(settings.error());

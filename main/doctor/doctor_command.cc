@@ -14,13 +14,12 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "main/api_client.h"
-#include "main/client_options.h"
+#include "main/client.h"
 #include "main/commands.h"
-#include "main/doctor/checks.h"
-#include "main/serve_options.h"
-#include "main/status_view.h"
+#include "main/doctor/doctor.h"
+#include "main/serve.h"
 #include "main/version.h"
+#include "main/views.h"
 
 namespace shufflefs {
 namespace {
@@ -28,10 +27,19 @@ namespace {
 using doctor::Report;
 using doctor::Subject;
 
-struct DoctorOptions {
-  ClientOptions client;
+struct DoctorOptions : ClientOptions {
   std::string spark_conf;
-  std::vector<std::string> unknown;
+  CLI::App* command = nullptr;
+  std::optional<ServeOptions> serve;
+};
+
+// In the order of the report. The configuration's mistakes come first.
+constexpr std::array kChecks = {
+    doctor::check_kernel,   doctor::check_fuse_device, doctor::check_capabilities,
+    doctor::check_apparmor, doctor::check_file_limit,  doctor::check_memory,
+    doctor::check_disks,    doctor::check_dead_mounts, doctor::check_propagation,
+    doctor::check_ports,    doctor::check_peers,       doctor::check_spark,
+    doctor::check_daemon,
 };
 
 std::string spark_conf_dir(const std::string& given) {
@@ -47,7 +55,7 @@ std::optional<std::string> running_settings(const HostPort& http) {
   const auto answer =
       api_call(net::HttpMethod::kGet, http, "/api/v1/status", std::chrono::seconds(5));
   if (!answer) return std::nullopt;
-  const std::string path = status_view(*answer).mount + "/.shufflefs/config";
+  const std::string path = View(*answer).text("mount") + "/.shufflefs/config";
   const auto text = doctor::in_child(
       [&]() -> Result<std::string> {
         std::ifstream file(path);
@@ -78,8 +86,8 @@ LoadedConfig config_from(const std::string& text, const Machine& machine) {
 }
 
 // What was given, else what the running node runs with, else the defaults.
-void load(const ServeOptions& serve, const DoctorOptions& options, Subject& subject,
-          Report& report) {
+void load(const DoctorOptions& options, Subject& subject, Report& report) {
+  const std::vector<std::string> unknown = options.command->remaining();
   // The machine is looked at by checks of our own; our own mount is there if the node runs.
   constexpr Machine kNothingRuns{.is_root = true, .has_fuse_device = true, .will_mount = true};
   constexpr Machine kNodeRuns{.is_root = true, .has_fuse_device = true, .will_mount = false};
@@ -88,15 +96,15 @@ void load(const ServeOptions& serve, const DoctorOptions& options, Subject& subj
   const auto is_theirs = [&](const Settings& settings) {
     return running && settings.mount == theirs.mount && settings.node == theirs.node;
   };
-  if (!serve.any_given() && options.unknown.empty()) {
+  if (!options.serve->any_given() && unknown.empty()) {
     subject.settings = running ? theirs : load_config({}, std::nullopt, kNothingRuns).settings;
     subject.daemon_runs = running.has_value();
     subject.has_settings = running.has_value();
     return;
   }
-  LoadedConfig given = load_config(serve.values(options.unknown), serve.file(), kNothingRuns);
-  if (is_theirs(given.settings))
-    given = load_config(serve.values(options.unknown), serve.file(), kNodeRuns);
+  const RawConfig flags = options.serve->values(unknown);
+  LoadedConfig given = load_config(flags, options.serve->file(), kNothingRuns);
+  if (is_theirs(given.settings)) given = load_config(flags, options.serve->file(), kNodeRuns);
   take_mistakes(given.mistakes, report);
   if (given.mistakes.empty()) report.ok("config", "no mistakes");
   subject.settings = given.settings;
@@ -104,31 +112,18 @@ void load(const ServeOptions& serve, const DoctorOptions& options, Subject& subj
   subject.has_settings = !given.settings.data.empty() && !given.settings.mount.empty();
 }
 
-int run_doctor(const ServeOptions& serve, const DoctorOptions& options) {
-  const auto http = api_address(options.client.http);
-  if (!http) return complain(http.error().message, kExitUsage);
+Result<int> run_doctor(const HostPort& http, const DoctorOptions& options) {
   log_set_level(LogLevel::kError);  // what is found is in the report
   Report report;
   Subject subject;
-  subject.http = *http;
+  subject.http = http;
   subject.spark_conf_dir = spark_conf_dir(options.spark_conf);
   utsname system{};
   ::uname(&system);
-  doctor::check_kernel(subject, system.release, report);
-  doctor::check_fuse_device(subject, report);
-  doctor::check_capabilities(subject, report);
-  doctor::check_apparmor(subject, report);
-  doctor::check_file_limit(report);
-  load(serve, options, subject, report);
-  doctor::check_memory(subject, report);
-  doctor::check_disks(subject, report);
-  doctor::check_stale_mounts(report);
-  doctor::check_propagation(subject, report);
-  doctor::check_ports(subject, report);
-  doctor::check_peers(subject, report);
-  doctor::check_spark(subject, report);
-  doctor::check_daemon(subject, report);
-  if (options.client.json)
+  subject.kernel = system.release;
+  load(options, subject, report);
+  for (const auto check : kChecks) check(subject, report);
+  if (options.json)
     print_json(report_json(report));
   else
     std::cout << report_page(report, Terminal::of(1));
@@ -138,15 +133,15 @@ int run_doctor(const ServeOptions& serve, const DoctorOptions& options) {
 }  // namespace
 
 void add_doctor_command(CLI::App& app, CommandContext& context) {
-  auto options = std::make_shared<DoctorOptions>();
-  CLI::App* const command = add_client_command(
-      app, "doctor", "Look for what is wrong: machine, configuration, nodes, Spark",
-      options->client);
+  const auto [command, options] = add_client_command(
+      app, context, "doctor", "Look for what is wrong: machine, configuration, nodes, Spark",
+      run_doctor);
   command
       ->add_option("--spark-conf", options->spark_conf,
                    "Spark's configuration (default: SPARK_CONF_DIR, else SPARK_HOME/conf)")
       ->type_name("DIR");
-  const auto serve = std::make_shared<ServeOptions>(*command);
+  options->command = command;
+  options->serve.emplace(*command);
   command->allow_extras();
   command->footer(
       "It changes nothing and needs no running node. Give it the flags or the --config file of\n"
@@ -156,10 +151,6 @@ void add_doctor_command(CLI::App& app, CommandContext& context) {
       "problem.\n\n"
       "  shufflefs doctor --config /etc/shufflefs.toml\n"
       "  shufflefs doctor --json | jq '.findings[] | select(.severity == \"problem\")'");
-  command->callback([command, serve, options, &context] {
-    options->unknown = command->remaining();
-    context.exit_code = run_doctor(*serve, *options);
-  });
 }
 
 }  // namespace shufflefs

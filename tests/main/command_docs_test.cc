@@ -1,5 +1,5 @@
-// The generated files of the repository against the program, docs/commands.md against the commands,
-// and the completion in a real bash.
+// The generated pages of docs/ against the program, docs/commands.md against the commands, and what
+// is installed: manual pages, and the completion in a real bash.
 #include "main/command_docs.h"
 
 #include <CLI/CLI.hpp>
@@ -9,8 +9,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "main/command_list.h"
 #include "main/commands.h"
+#include "support/temp_dir.h"
 
 namespace shufflefs {
 namespace {
@@ -31,9 +31,18 @@ std::vector<CommandInfo> all_commands() {
   return list_commands(app);
 }
 
+std::string installed(const std::string& path) {
+  for (const GeneratedFile& file : installed_files()) {
+    if (file.path == path) return file.text;
+  }
+  return "";
+}
+
 // What bash offers after the words; the last one is being typed.
 std::string completed(const std::string& words) {
-  const std::string script = kSource + "/share/bash-completion/completions/shufflefs";
+  const testing::TempDir directory;
+  const std::string script = directory / "completion";
+  std::ofstream(script) << installed("bash-completion/completions/shufflefs");
   const std::string command = "bash -c 'source " + script + "; COMP_WORDS=(shufflefs " + words +
                               "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shufflefs; echo "
                               "${COMPREPLY[@]}' 2>&1";
@@ -50,7 +59,7 @@ std::string completed(const std::string& words) {
 }  // namespace
 
 TEST_CASE("generated files: the repository has what the program says") {
-  for (const GeneratedFile& file : generated_files()) {
+  for (const GeneratedFile& file : documentation_files()) {
     INFO(file.path << ": regenerate it: build/shufflefs generate-docs .");
     const bool is_current = text_of(kSource + "/" + file.path) == file.text;
     CHECK(is_current);
@@ -88,6 +97,22 @@ TEST_CASE("commands: --json is everywhere where there is an answer") {
   }
 }
 
+TEST_CASE("manual pages: one for the program and for each command with options, which it names") {
+  const std::string program = installed("man/man1/shufflefs.1");
+  for (const CommandInfo& command : all_commands()) {
+    INFO(command.name);
+    if (command.name == "help") continue;
+    const std::string page = installed("man/man1/shufflefs-" + command.name + ".1");
+    CHECK(page.starts_with(".\\\" Generated"));
+    for (const OptionInfo& option : command.options) {
+      const std::string help = option.help.substr(0, option.help.find('-'));
+      const bool is_there = page.find(help) != std::string::npos;
+      CHECK(is_there);
+    }
+    CHECK(program.find("shufflefs") != std::string::npos);
+  }
+}
+
 TEST_CASE("completion: commands, parts, options and values, in a real bash") {
   CHECK(completed("sta") == "status");
   CHECK(completed("\"\"").find("verify") != std::string::npos);
@@ -95,7 +120,7 @@ TEST_CASE("completion: commands, parts, options and values, in a real bash") {
   CHECK(completed("cluster up --no") == "--nodes");
   CHECK(completed("wait --ti") == "--timeout");
   CHECK(completed("log-level w") == "warning");
-  CHECK(completed("serve --log-format j") == "json journald");
+  CHECK(completed("serve --log-format j") == "json");
   CHECK(completed("help dr") == "drain drop");
   CHECK(completed("status --json --ht") == "--http");
   CHECK(completed("serve --config " + kSource + "/READ") == kSource + "/README.md");

@@ -1,8 +1,7 @@
-#include "main/command_line.h"
-
 #include <catch2/catch_test_macros.hpp>
 
 #include "main/captured_output.h"
+#include "main/commands.h"
 #include "main/http_fixture.h"
 #include "main/temporary_directory.h"
 
@@ -90,6 +89,18 @@ TEST_CASE("command line: status and drop ask the node") {
   CHECK(run_command_line({"drop", "app/1", "--http", address}) == 0);
   CHECK(has(output.out(), "nothing to drop"));
   CHECK(run_command_line({"status", "--http", "127.0.0.1:1"}) == 1);
+}
+
+TEST_CASE("did you mean: close names only") {
+  const std::vector<std::string_view> names = {"memory", "members", "push.max-retries",
+                                               "push.jitter"};
+  CHECK(did_you_mean("memry", names) == "memory");
+  CHECK(did_you_mean("max-retries", names) == "push.max-retries");
+  CHECK(did_you_mean("push_max_retries", names) == "push.max-retries");
+  CHECK(did_you_mean("pusch.jitter", names) == "push.jitter");
+  CHECK_FALSE(did_you_mean("colour", names));
+  CHECK_FALSE(did_you_mean("", names));
+  CHECK_FALSE(did_you_mean(std::string(1000, 'm'), names));
 }
 
 }  // namespace shufflefs

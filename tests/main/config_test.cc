@@ -5,7 +5,6 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "main/config_keys.h"
-#include "main/config_value.h"
 #include "main/temporary_directory.h"
 
 namespace shufflefs {
@@ -356,6 +355,18 @@ TEST_CASE("config: the settings of a node are a file that it takes") {
   INFO(describe(read.mistakes));
   CHECK(read.mistakes.empty());
   CHECK(read.settings == loaded.settings);
+}
+
+TEST_CASE("config docs: every key has help, a price, and a default or a reason") {
+  for (const ConfigKey& key : config_keys()) {
+    INFO(key.name);
+    CHECK_FALSE(key.help.empty());
+    CHECK_FALSE(key.price.empty());
+    CHECK(key.help.ends_with('.'));
+    CHECK(key.price.ends_with('.'));
+    CHECK(find_config_key(key.name) == &key);
+  }
+  CHECK(config_keys().size() <= 60);
 }
 
 }  // namespace shufflefs

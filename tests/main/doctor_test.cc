@@ -1,5 +1,7 @@
 // The doctor's checks on made-up machines: below a directory lie the files of /proc, /sys and Spark
 // that a check reads.
+#include "main/doctor/doctor.h"
+
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -9,8 +11,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "main/doctor/checks.h"
-#include "main/doctor/spark_conf.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::doctor {
@@ -69,7 +69,8 @@ TEST_CASE("doctor: kernels") {
         std::pair{"4.19.0", Severity::kProblem}, std::pair{"what", Severity::kProblem}}) {
     MadeUp machine;
     machine.write("/proc/filesystems", "nodev\tfuse\n");
-    check_kernel(machine.subject, release, machine.report);
+    machine.subject.kernel = release;
+    check_kernel(machine.subject, machine.report);
     INFO(release);
     CHECK(machine.report.findings().front().severity == severity);
   }

@@ -1,8 +1,9 @@
-#include "main/top_page.h"
-
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/parse.h"
+#include "main/top.h"
 
 namespace shufflefs {
 namespace {
@@ -10,8 +11,7 @@ namespace {
 TopSample sample(int second, double uptime, const std::string& metrics) {
   TopSample made;
   made.when = std::chrono::steady_clock::time_point() + std::chrono::seconds(second);
-  made.status.node = "node1";
-  made.status.uptime_s = uptime;
+  made.status = {{"node", "node1"}, {"uptime_s", uptime}};
   made.metrics = MetricSums(metrics);
   return made;
 }
@@ -47,14 +47,14 @@ TEST_CASE("top: rates are what changed, and nothing after a restart") {
 
 TEST_CASE("top: the page fits the terminal, slow and dead peers come first") {
   TopSample now = sample(2, 12, "");
+  boost::json::array peers;
   for (int i = 0; i < 30; ++i) {
-    PeerView peer;
-    peer.name = "node" + std::to_string(i);
-    peer.up = i != 7;
-    peer.reason = peer.up ? "" : "connection refused, and a text that is far too long to fit";
-    peer.round_trip_ms = i;
-    now.status.peers.push_back(peer);
+    peers.push_back({{"name", "node" + std::to_string(i)},
+                     {"up", i != 7},
+                     {"reason", "connection refused, and a text that is far too long to fit"},
+                     {"round_trip_ms", i}});
   }
+  now.status.as_object()["peers"] = std::move(peers);
   const std::string page = top_page(now, now, Terminal::plain(), 12, 40);
   const auto lines = split(page, '\n');
   CHECK(lines.size() == 13);  // the last one is empty

@@ -4,7 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <mutex>
 
-#include "main/command_line.h"
+#include "main/commands.h"
 #include "main/http_fixture.h"
 #include "main/wait_command.h"
 
@@ -41,37 +41,35 @@ class FakeNode {
 WaitOutcome wait_on(const FakeNode& node, uint64_t maps,
                     milliseconds timeout = milliseconds(20'000)) {
   return wait_for_shuffle(
-      {node.address(), merge::parse_shuffle_key("app/7").value(), maps, timeout},
-      [](const ShuffleView&) {});
+      {node.address(), merge::parse_shuffle_key("app/7").value(), maps, timeout}, [](View) {});
 }
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-ShuffleView view_of(uint64_t maps, uint64_t settled, uint64_t given_up = 0, uint64_t unpushed = 0) {
-  ShuffleView view;
-  view.app = "app";
-  view.maps = maps;
-  view.maps_settled = settled;
-  view.maps_given_up = given_up;
-  view.maps_unpushed = unpushed;
-  return view;
+WaitState state_of(uint64_t wanted, uint64_t maps, uint64_t settled, uint64_t given_up = 0,
+                   uint64_t unpushed = 0) {
+  const boost::json::value shuffle = {{"maps", maps},
+                                      {"maps_settled", settled},
+                                      {"maps_given_up", given_up},
+                                      {"maps_unpushed", unpushed}};
+  return judge("app/7", shuffle, wanted).state;
 }
 
 }  // namespace
 
 TEST_CASE("wait: what an answer means") {
-  CHECK(judge(view_of(0, 0), 3).state == WaitState::kNotYet);
-  CHECK(judge(view_of(2, 2), 3).state == WaitState::kNotYet);
-  CHECK(judge(view_of(3, 2), 3).state == WaitState::kNotYet);
-  CHECK(judge(view_of(3, 3), 3).state == WaitState::kDone);
-  CHECK(judge(view_of(4, 4), 3).state == WaitState::kDone);
-  CHECK(judge(view_of(4, 3), 3).state == WaitState::kNotYet);  // another one is under way
-  CHECK(judge(view_of(2, 1, 1), 3).state == WaitState::kImpossible);
-  CHECK(judge(view_of(2, 0, 0, 2), 3).state == WaitState::kNotYet);
-  CHECK(judge(view_of(3, 1, 0, 2), 3).state == WaitState::kImpossible);
-  CHECK(judge(view_of(0, 0), 0).state == WaitState::kDone);
+  CHECK(state_of(3, 0, 0) == WaitState::kNotYet);
+  CHECK(state_of(3, 2, 2) == WaitState::kNotYet);
+  CHECK(state_of(3, 3, 2) == WaitState::kNotYet);
+  CHECK(state_of(3, 3, 3) == WaitState::kDone);
+  CHECK(state_of(3, 4, 4) == WaitState::kDone);
+  CHECK(state_of(3, 4, 3) == WaitState::kNotYet);  // another one is under way
+  CHECK(state_of(3, 2, 1, 1) == WaitState::kImpossible);
+  CHECK(state_of(3, 2, 0, 0, 2) == WaitState::kNotYet);
+  CHECK(state_of(3, 3, 1, 0, 2) == WaitState::kImpossible);
+  CHECK(state_of(0, 0, 0) == WaitState::kDone);
 }
 
 TEST_CASE("wait: 0 when all are merged, and says what stayed at home") {
@@ -125,9 +123,8 @@ TEST_CASE("wait: 1 when the node does not answer or cannot") {
     CHECK(wait_on(node, 3).exit_code == 1);
     nobody = node.address();
   }
-  const WaitOutcome outcome =
-      wait_for_shuffle({nobody, merge::parse_shuffle_key("app/7").value(), 1, milliseconds(5000)},
-                       [](const ShuffleView&) {});
+  const WaitOutcome outcome = wait_for_shuffle(
+      {nobody, merge::parse_shuffle_key("app/7").value(), 1, milliseconds(5000)}, [](View) {});
   CHECK(outcome.exit_code == 1);
   CHECK(has(outcome.text, "nothing answers"));
 }
