@@ -17,7 +17,7 @@
 #include <map>
 
 #include "base/fd.h"
-#include "fs/init_message.h"
+#include "fs/mount.h"
 #include "main/doctor/doctor.h"
 
 namespace shufflefs::doctor {
