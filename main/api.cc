@@ -13,7 +13,7 @@
 #include "main/config.h"
 #include "main/embedded_files.h"  // generated: main/embed.cmake
 #include "main/version.h"
-#include "net/ess/auth/auth_secret.h"
+#include "net/ess/auth/server_auth.h"
 #include "net/http_guard.h"
 
 namespace shufflefs {

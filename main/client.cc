@@ -8,7 +8,7 @@
 
 #include "base/escape.h"
 #include "base/json_text.h"
-#include "net/ess/auth/auth_secret.h"
+#include "net/ess/auth/server_auth.h"
 #include "net/http_client.h"
 
 namespace shufflefs {

@@ -180,16 +180,17 @@ Status EssConnection::authenticate(const ClientFrame& frame) {
       outbox_.push_in_order(stream_failure(stream->stream, kUnauthenticatedOneWay));
     return refused(kUnauthenticatedOneWay);
   }
-  const AuthAnswer answer = auth_->receive(rpc->body);
-  outbox_.push(answer.refusal ? rpc_failure(rpc->id, *answer.refusal)
-                              : rpc_response(rpc->id, answer.reply));
-  if (answer.close) return refused(answer.refusal.value_or("the handshake failed"));
-  if (answer.refusal) services_.metrics.auth_failures.add();
-  if (!answer.done) return ok();
-  // The last answer leaves in the clear, before the cipher is there. A client that follows the
-  // protocol has taken the answers before it.
+  const AuthResponse response = auth_->receive(rpc->body);
+  outbox_.push(response.refusal ? rpc_failure(rpc->id, *response.refusal)
+                                : rpc_response(rpc->id, response.reply));
+  if (response.close) return refused(response.refusal.value_or("the handshake failed"));
+  if (response.refusal) services_.metrics.auth_failures.add();
+  if (!response.done) return ok();
+  // The last response leaves in the clear, before the cipher is there. A client that follows the
+  // protocol has taken the responses before it.
   if (pumping_ || waits_for_client_ || !outbox_.send_now() || outbox_.has_work())
-    return make_error(Code::kPeerUnreachable, "the client does not take the handshake's answer");
+    return make_error(Code::kPeerUnreachable,
+                      "the client does not take the handshake's last response");
   session_.set_client(auth_->app_id());
   cipher_ = auth_->take_cipher();
   if (cipher_) outbox_.encrypt(cipher_.get());

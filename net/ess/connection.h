@@ -12,7 +12,6 @@
 #include <memory>
 #include <string>
 
-#include "net/ess/auth/cipher.h"
 #include "net/ess/auth/server_auth.h"
 #include "net/ess/session.h"
 

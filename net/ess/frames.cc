@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "net/ess/wire_reader.h"
-#include "net/ess/wire_writer.h"
+#include "net/ess/wire_fields.h"
 
 namespace shufflefs::net::ess {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
-#include "net/ess/auth/cipher.h"
+#include "net/ess/auth/session_cipher.h"
 
 namespace shufflefs::net::ess {
 namespace {
@@ -94,7 +94,7 @@ Outbox::Step Outbox::put_out(Bytes frame) {
   }
   std::span<const std::byte> rest(frame);
   while (!rest.empty()) {
-    const auto piece = rest.first(std::min(rest.size(), cipher_->max_seal_bytes()));
+    const auto piece = rest.first(std::min(rest.size(), Cipher::kMaxSealBytes));
     if (!cipher_->seal(piece, out_)) return Step::kFailed;
     rest = rest.subspan(piece.size());
   }
@@ -160,8 +160,7 @@ Outbox::Step Outbox::send_body(std::size_t lane) {
 }
 
 Outbox::Step Outbox::seal_body(uint64_t most) {
-  const auto size =
-      static_cast<std::size_t>(std::min<uint64_t>({most, kPieceBytes, cipher_->max_seal_bytes()}));
+  const auto size = static_cast<std::size_t>(std::min<uint64_t>(most, kPieceBytes));
   Bytes piece(size);
   const ssize_t n =
       ::pread(body_.output->data_fd(), piece.data(), size, static_cast<off_t>(body_.offset));

@@ -6,8 +6,7 @@
 #include <optional>
 
 #include "base/parse.h"
-#include "net/ess/wire_reader.h"
-#include "net/ess/wire_writer.h"
+#include "net/ess/wire_fields.h"
 
 namespace shufflefs::net::ess {
 namespace {

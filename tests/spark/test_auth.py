@@ -72,9 +72,9 @@ class Auth(unittest.TestCase):
     def test_who_has_the_secret_gets_in(self):
         all_sizes = f"OK {sum(SIZES)}"
         # AES/GCM: Spark 3.5.7 itself takes only one message for each connection.
-        cases = [case({}), case(ENCRYPTED_SASL), case(CRYPTO), case({**CRYPTO, **VERSION_2}), case(GCM, [70_000]),
+        cases = [case({}), case(CRYPTO), case({**CRYPTO, **VERSION_2}), case(GCM, [70_000]),
                  case({**GCM, **VERSION_2}, [1])]
-        self.assertEqual(self.results(cases), [all_sizes] * 4 + ["OK 70000", "OK 1"])
+        self.assertEqual(self.results(cases), [all_sizes] * 3 + ["OK 70000", "OK 1"])
 
     def test_who_has_not_is_refused(self):
         sasl, engine, none = self.results([case({}, secret="wrong"), case(CRYPTO, secret="wrong"), case({}, auth=False)])
@@ -82,10 +82,11 @@ class Auth(unittest.TestCase):
         self.assertTrue(engine.startswith("REFUSED"), engine)
         self.assertIn("maybe your client does not have SASL enabled?", none)
 
-    def test_required_encryption(self):
-        plain, sealed, engine = self.results([case({}), case(ENCRYPTED_SASL, [9]), case(CRYPTO, [9])], "require-encryption")
-        self.assertIn("No common protection layer", plain)
-        self.assertEqual([sealed, engine], ["OK 9", "OK 9"])
+    def test_who_wants_encryption_by_sasl_is_told_what_to_use_instead(self):
+        sealed, both = self.results([case(ENCRYPTED_SASL), case({**CRYPTO, **ENCRYPTED_SASL}, [9])])
+        self.assertTrue(sealed.startswith("REFUSED"), sealed)
+        self.assertIn("set spark.network.crypto.enabled=true (AES) instead of spark.authenticate.enableSaslEncryption", sealed)
+        self.assertEqual(both, "OK 9")
 
     def test_a_server_without_the_engine_is_reached_by_sasl(self):
         self.assertEqual(self.results([case(CRYPTO, [9])], "no-engine"), ["OK 9"])
@@ -105,15 +106,17 @@ class Auth(unittest.TestCase):
             for number in (5, 6):
                 executor.commit(3, number, [blocks[number, reduce] for reduce in range(4)])
             fetch = {"directories": executor.local_dirs, "shuffle": 3, "maps": [5, 6], "reduces": [0, 1, 2, 3]}
-            ways = [{}, ENCRYPTED_SASL, CRYPTO, {**CRYPTO, **VERSION_2}]
+            ways = [{}, CRYPTO, {**CRYPTO, **VERSION_2}]
             answers = self.ask(*service.address, [
                 *(case(way, fetch=fetch) for way in ways), case({}, fetch=fetch, secret="wrong"),
-                case({}, fetch=fetch, auth=False), case(CRYPTO, fetch={**fetch, "app": "app-20261121000000-0002"})])
+                case({}, fetch=fetch, auth=False), case(ENCRYPTED_SASL, fetch=fetch),
+                case(CRYPTO, fetch={**fetch, "app": "app-20261121000000-0002"})])
         for way, answer in zip(ways, answers):
             self.assertEqual(answer, [hashlib.sha256(blocks[block]).hexdigest() for block in sorted(blocks)], way)
-        wrong, none, other = answers[len(ways):]
+        wrong, none, sealed, other = answers[len(ways):]
         self.assertIn("Mismatched response", wrong)
         self.assertIn("maybe your client does not have SASL enabled?", none)
+        self.assertIn("set spark.network.crypto.enabled=true", sealed)
         self.assertIn("Client for app-20261121000000-0001 not authorized for application app-20261121000000-0002", str(other))
 
 

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "net/ess/auth/sasl.h"
+#include "net/ess/wire_fields.h"
+
 namespace shufflefs::net::ess {
 namespace {
 
@@ -19,6 +22,25 @@ Bytes associated_data(std::string_view app, View salt, View transcript) {
 }
 
 }  // namespace
+
+std::optional<AuthMessage> decode_auth_message(View body) {
+  WireReader reader("AuthMessage", body);
+  if (reader.number<int8_t>("tag") != static_cast<int8_t>(kAuthTag)) return std::nullopt;
+  AuthMessage message{std::string(reader.text("appId", kMaxAuthAppBytes)), {}, {}};
+  append(message.salt, view_of(reader.text("salt", body.size())));
+  append(message.ciphertext, view_of(reader.text("ciphertext", body.size())));
+  if (reader.failed()) return std::nullopt;
+  return message;
+}
+
+Bytes encode_auth_message(const AuthMessage& message) {
+  return WireWriter()
+      .number(static_cast<int8_t>(kAuthTag))
+      .text(message.app)
+      .text(as_text(message.salt))
+      .text(as_text(message.ciphertext))
+      .take();
+}
 
 Result<EngineRandomness> fresh_engine_randomness() {
   EngineRandomness randomness;
@@ -62,20 +84,20 @@ Result<SessionKeys> derive_session(View shared, View transcript) {
   return keys;
 }
 
-Result<EngineAnswer> answer_engine(const AuthMessage& client, std::string_view secret,
-                                   const EngineRandomness& randomness) {
+Result<EngineResponse> respond_to_engine(const AuthMessage& client, std::string_view secret,
+                                         const EngineRandomness& randomness) {
   TRY_ASSIGN(const Bytes client_public, open_public_key(client, secret, {}));
   TRY_ASSIGN(const Bytes own_public, x25519_public(randomness.private_key.view()));
   Bytes transcript = encode_auth_message(client);
   TRY_ASSIGN(const AuthMessage message,
              seal_public_key(own_public, client.app, secret, randomness.salt, randomness.nonce,
                              transcript));
-  EngineAnswer answer;
-  answer.reply = encode_auth_message(message);
-  append(transcript, answer.reply);
+  EngineResponse response;
+  response.reply = encode_auth_message(message);
+  append(transcript, response.reply);
   TRY_ASSIGN(const SecretBytes shared, x25519_shared(randomness.private_key.view(), client_public));
-  TRY_ASSIGN(answer.keys, derive_session(shared.view(), transcript));
-  return answer;
+  TRY_ASSIGN(response.keys, derive_session(shared.view(), transcript));
+  return response;
 }
 
 }  // namespace shufflefs::net::ess

@@ -2,20 +2,30 @@
 // encrypted under a key that only holders of the secret can derive; the session's keys come from
 // the shared result and both messages.
 //
-// Threads: pure functions, any thread. Failure: kPermission if the client does not know the secret
-// or its message is malformed. Cost: three X25519 operations and a few HKDF, 0.2 ms. Keys are
-// wiped. Source: spark-facts 1.9; Spark's network/crypto/README.md and AuthEngine.
+// Threads: pure functions. Failure: kPermission if the client does not know the secret or its
+// message is malformed; nullopt for what is no AuthMessage. Cost: three X25519 operations and a few
+// HKDF, 0.2 ms. Keys are wiped. Source: spark-facts 1.9; Spark's network/crypto/README.md.
 #pragma once
 
-#include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "net/crypto.h"
-#include "net/ess/auth/auth_message.h"
 
 namespace shufflefs::net::ess {
 
+inline constexpr std::byte kAuthTag{0xFB};
 inline constexpr std::size_t kAuthSaltBytes = 16;
+
+// The body of a handshake RPC.
+struct AuthMessage {
+  std::string app;
+  Bytes salt;
+  Bytes ciphertext;
+};
+[[nodiscard]] std::optional<AuthMessage> decode_auth_message(View body);
+[[nodiscard]] Bytes encode_auth_message(const AuthMessage& message);
 
 // What the session is encrypted with. Spark does not say on the wire which version of the engine
 // it is configured for, so both keys are kept until the first encrypted bytes tell.
@@ -34,13 +44,14 @@ struct EngineRandomness {
 };
 [[nodiscard]] Result<EngineRandomness> fresh_engine_randomness();
 
-struct EngineAnswer {
+struct EngineResponse {
   Bytes reply;  // an encoded AuthMessage
   SessionKeys keys;
 };
 
-[[nodiscard]] Result<EngineAnswer> answer_engine(const AuthMessage& client, std::string_view secret,
-                                                 const EngineRandomness& randomness);
+[[nodiscard]] Result<EngineResponse> respond_to_engine(const AuthMessage& client,
+                                                       std::string_view secret,
+                                                       const EngineRandomness& randomness);
 
 // The pieces, which a client (in a test) needs in another order.
 [[nodiscard]] Result<AuthMessage> seal_public_key(View public_key, std::string_view app,

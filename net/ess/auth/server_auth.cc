@@ -4,10 +4,7 @@
 
 #include <utility>
 
-#include "net/ess/auth/auth_engine.h"
-#include "net/ess/auth/auth_message.h"
-#include "net/ess/auth/digest_md5.h"
-#include "net/ess/auth/session_cipher.h"
+#include "net/ess/auth/sasl.h"
 
 namespace shufflefs::net::ess {
 namespace {
@@ -15,17 +12,23 @@ namespace {
 // Java's service goes on answering a client that fails again and again; nobody needs that.
 constexpr int kMaxRefusals = 8;
 
-AuthAnswer refuse(std::string text, bool close) {
-  AuthAnswer answer;
-  answer.refusal = std::move(text);
-  answer.close = close;
-  return answer;
+AuthResponse refuse(std::string text, bool close) {
+  AuthResponse response;
+  response.refusal = std::move(text);
+  response.close = close;
+  return response;
 }
 
-AuthAnswer refuse_sasl(std::string_view what) {
+AuthResponse refuse_sasl(std::string_view what) {
   return refuse(
       fmt::format("java.lang.RuntimeException: javax.security.sasl.SaslException: {}", what),
       false);
+}
+
+Bytes bytes_of(std::string_view text) {
+  Bytes bytes;
+  append(bytes, view_of(text));
+  return bytes;
 }
 
 }  // namespace
@@ -36,100 +39,69 @@ std::string not_authorized(std::string_view client_app, std::string_view wanted_
       wanted_app);
 }
 
-struct ServerAuth::State {
-  std::shared_ptr<const AuthSecret> secret;
-  AuthPolicy policy;
-  std::string app;
-  bool done = false;
-  int refusals = 0;
-  // SASL: chosen for good by the first message that is not an AuthMessage, as in Java.
-  bool sasl_chosen = false;
-  bool sasl_over = false;
-  std::optional<DigestMd5Server> digest;
-  std::unique_ptr<Cipher> cipher;
-
-  AuthAnswer receive_engine(const AuthMessage& message) {
-    auto randomness = fresh_engine_randomness();
-    auto answered = randomness ? answer_engine(message, secret->text(), *randomness)
-                               : Result<EngineAnswer>(std::move(randomness).error());
-    // Why it failed is nobody's business who does not know the secret.
-    if (!answered)
-      return refuse("java.lang.IllegalArgumentException: Authentication failed.", true);
-    app = message.app;
-    cipher = make_session_cipher(std::move(answered->keys));
-    return complete(std::move(answered->reply));
-  }
-
-  AuthAnswer receive_sasl(std::span<const std::byte> body) {
-    const auto message = decode_sasl_message(body);
-    if (!message) {
-      return refuse(
-          "java.lang.IllegalStateException: Expected SaslMessage, received something else (maybe "
-          "your client does not have SASL enabled?)",
-          false);
-    }
-    if (sasl_over) return refuse_sasl("DIGEST-MD5: Server at illegal state");
-    return digest ? finish_sasl(*message) : start_sasl(*message);
-  }
-
-  AuthAnswer start_sasl(const SaslMessage& message) {
-    auto nonce = DigestMd5Server::fresh_nonce();
-    if (!nonce) return refuse_sasl(nonce.error().message);
-    app = message.app;
-    digest.emplace(*std::move(nonce),
-                   DigestOptions{policy.require_encryption, policy.sasl_piece_bytes});
-    AuthAnswer answer;
-    append(answer.reply, view_of(digest->challenge()));
-    return answer;
-  }
-
-  AuthAnswer finish_sasl(const SaslMessage& message) {
-    sasl_over = true;
-    auto accepted = digest->verify(message.token, secret->text());
-    if (!accepted) return refuse_sasl(accepted.error().message);
-    cipher = std::move(accepted->cipher);
-    Bytes reply;
-    append(reply, view_of(accepted->rspauth));
-    return complete(std::move(reply));
-  }
-
-  AuthAnswer complete(Bytes reply) {
-    done = true;
-    AuthAnswer answer;
-    answer.reply = std::move(reply);
-    answer.done = true;
-    return answer;
-  }
-
-  AuthAnswer receive(std::span<const std::byte> body) {
-    if (policy.engine && !sasl_chosen) {
-      if (const auto message = decode_auth_message(body)) return receive_engine(*message);
-    }
-    if (!policy.sasl)
-      return refuse("java.lang.IllegalArgumentException: Unknown challenge message.", true);
-    sasl_chosen = true;
-    return receive_sasl(body);
-  }
-};
-
-ServerAuth::ServerAuth(std::shared_ptr<const AuthSecret> secret, AuthPolicy policy)
-    : state_(std::make_unique<State>()) {
-  state_->secret = std::move(secret);
-  state_->policy = policy;
-}
-ServerAuth::~ServerAuth() = default;
-ServerAuth::ServerAuth(ServerAuth&&) noexcept = default;
-ServerAuth& ServerAuth::operator=(ServerAuth&&) noexcept = default;
-
-AuthAnswer ServerAuth::receive(std::span<const std::byte> body) {
-  if (state_->done) return refuse("java.lang.IllegalStateException: already authenticated", true);
-  AuthAnswer answer = state_->receive(body);
-  if (answer.refusal && ++state_->refusals >= kMaxRefusals) answer.close = true;
-  return answer;
+Result<std::shared_ptr<const AuthSecret>> read_secret_file(const std::filesystem::path& file) {
+  TRY_ASSIGN(SecretText text, read_secret_text(file, {.what = "the secret file",
+                                                      .if_empty = "put the secret into it"}));
+  return std::make_shared<const AuthSecret>(std::move(text));
 }
 
-bool ServerAuth::done() const { return state_->done; }
-const std::string& ServerAuth::app_id() const { return state_->app; }
-std::unique_ptr<Cipher> ServerAuth::take_cipher() { return std::move(state_->cipher); }
+AuthResponse ServerAuth::receive(std::span<const std::byte> body) {
+  if (done_) return refuse("java.lang.IllegalStateException: already authenticated", true);
+  AuthResponse response = respond(body);
+  if (response.refusal && ++refusals_ >= kMaxRefusals) response.close = true;
+  return response;
+}
+
+AuthResponse ServerAuth::respond(View body) {
+  if (policy_.engine && !is_sasl_) {
+    if (const auto message = decode_auth_message(body)) return engine(*message);
+  }
+  if (!policy_.sasl)
+    return refuse("java.lang.IllegalArgumentException: Unknown challenge message.", true);
+  is_sasl_ = true;
+  return sasl(body);
+}
+
+AuthResponse ServerAuth::engine(const AuthMessage& message) {
+  auto randomness = fresh_engine_randomness();
+  auto response = randomness ? respond_to_engine(message, secret_->text(), *randomness)
+                             : Result<EngineResponse>(std::move(randomness).error());
+  // Why it failed is nobody's business who does not know the secret.
+  if (!response) return refuse("java.lang.IllegalArgumentException: Authentication failed.", true);
+  app_ = message.app;
+  cipher_ = make_session_cipher(std::move(response->keys));
+  return complete(std::move(response->reply));
+}
+
+AuthResponse ServerAuth::sasl(View body) {
+  const auto message = decode_sasl_message(body);
+  if (!message) {
+    return refuse(
+        "java.lang.IllegalStateException: Expected SaslMessage, received something else (maybe "
+        "your client does not have SASL enabled?)",
+        false);
+  }
+  if (sasl_is_over_) return refuse_sasl("DIGEST-MD5: Server at illegal state");
+  if (digest_nonce_) {
+    sasl_is_over_ = true;
+    const auto rspauth = verify_digest(message->token, *digest_nonce_, secret_->text());
+    return rspauth ? complete(bytes_of(*rspauth)) : refuse_sasl(rspauth.error().message);
+  }
+  auto nonce = fresh_digest_nonce();
+  if (!nonce) return refuse_sasl(nonce.error().message);
+  app_ = message->app;
+  digest_nonce_ = *std::move(nonce);
+  AuthResponse response;
+  response.reply = bytes_of(digest_challenge(*digest_nonce_));
+  return response;
+}
+
+AuthResponse ServerAuth::complete(Bytes reply) {
+  done_ = true;
+  AuthResponse response;
+  response.reply = std::move(reply);
+  response.done = true;
+  return response;
+}
 
 }  // namespace shufflefs::net::ess

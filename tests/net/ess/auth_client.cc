@@ -5,9 +5,6 @@
 #include <charconv>
 
 #include "base/endian.h"
-#include "net/ess/auth/digest_cipher.h"
-#include "net/ess/auth/gcm_cipher.h"
-#include "net/ess/auth/session_cipher.h"
 
 namespace shufflefs::net::ess::testing {
 namespace {
@@ -62,12 +59,8 @@ Bytes SaslClient::second(View challenge, std::string_view app) {
       R"(charset=utf-8,username="{}",realm="default",nonce="{}",nc=00000001,cnonce="{}",)"
       R"(digest-uri="null/default",maxbuf=65536,response={},qop={})",
       user, nonce, kCnonce, response("AUTHENTICATE", nonce), qop_);
-  if (!cipher_.empty()) token += fmt::format(",cipher=\"{}\"", cipher_);
+  if (qop_ == "auth-conf") token += ",cipher=\"3des\"";
   return encode_sasl_message({std::string(app), token});
-}
-
-std::unique_ptr<Cipher> SaslClient::cipher(std::size_t piece_bytes) const {
-  return *make_digest_client_cipher(cipher_, hash_, piece_bytes);
 }
 
 EngineClient::EngineClient(std::string_view secret, std::string_view app) : secret_(secret) {

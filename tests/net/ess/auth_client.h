@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "net/ess/auth/auth_engine.h"
+#include "net/ess/auth/sasl.h"
 #include "net/ess/auth/server_auth.h"
 
 namespace shufflefs::net::ess::testing {
@@ -34,8 +34,8 @@ Bytes frame_of(std::size_t size);
 // One side of SASL DIGEST-MD5.
 class SaslClient {
  public:
-  SaslClient(std::string_view secret, std::string_view qop, std::string_view cipher = "")
-      : secret_(secret), qop_(qop), cipher_(cipher) {}
+  explicit SaslClient(std::string_view secret, std::string_view qop = "auth")
+      : secret_(secret), qop_(qop) {}
 
   // The bodies of the two RPCs.
   [[nodiscard]] static Bytes first(std::string_view app = kTestApp);
@@ -43,12 +43,11 @@ class SaslClient {
 
   // After second().
   [[nodiscard]] std::string expected_rspauth() const { return rspauth_; }
-  [[nodiscard]] std::unique_ptr<Cipher> cipher(std::size_t piece_bytes = 65536) const;
 
  private:
   [[nodiscard]] std::string response(std::string_view method, std::string_view nonce) const;
 
-  std::string secret_, qop_, cipher_;
+  std::string secret_, qop_;
   SecretBytes hash_;
   std::string rspauth_;
 };

@@ -2,7 +2,7 @@
 // (tests/spark/AuthClient.java): RPCs go to ServerAuth until it is done, then they come back as
 // they are, through the cipher if there is one.
 //
-//   auth_echo_server SECRET_FILE [require-encryption] [no-engine] [no-sasl]
+//   auth_echo_server SECRET_FILE [no-engine] [no-sasl]
 //
 // Prints the port on 127.0.0.1, serves until its standard input ends. One thread per connection,
 // blocking: a test program, not an example.
@@ -82,7 +82,7 @@ class Connection {
     const auto request = load_be<uint64_t>(&frame[1]);
     const auto body = std::span(frame).subspan(kRpcHeaderBytes);
     if (auth_.done()) return send(kRpcResponse, request, body);
-    const AuthAnswer answer = auth_.receive(body);
+    const AuthResponse answer = auth_.receive(body);
     if (answer.refusal) {
       return send(kRpcFailure, request, std::as_bytes(std::span(*answer.refusal))) && !answer.close;
     }
@@ -104,8 +104,8 @@ class Connection {
     frame.insert(frame.end(), body.begin(), body.end());
     if (!cipher_) return write(frame);
     Bytes sealed;
-    for (std::size_t at = 0; at < frame.size(); at += cipher_->max_seal_bytes()) {
-      const std::size_t size = std::min(cipher_->max_seal_bytes(), frame.size() - at);
+    for (std::size_t at = 0; at < frame.size(); at += Cipher::kMaxSealBytes) {
+      const std::size_t size = std::min(Cipher::kMaxSealBytes, frame.size() - at);
       if (!cipher_->seal(std::span(frame).subspan(at, size), sealed)) return false;
     }
     return write(sealed);
@@ -169,7 +169,6 @@ int main(int count, char** arguments) {
   Settings settings{*secret, {}};
   for (int i = 2; i < count; ++i) {
     const std::string_view word = arguments[i];
-    if (word == "require-encryption") settings.policy.require_encryption = true;
     if (word == "no-engine") settings.policy.engine = false;
     if (word == "no-sasl") settings.policy.sasl = false;
   }

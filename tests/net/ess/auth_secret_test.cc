@@ -1,5 +1,5 @@
 // --spark-secret-file: what is read, and what is refused with which remedy.
-#include "net/ess/auth/auth_secret.h"
+#include "net/ess/auth/server_auth.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>

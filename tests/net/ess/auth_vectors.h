@@ -11,58 +11,18 @@ inline constexpr std::string_view kSecret = "a cluster secret";
 inline constexpr std::array<std::string_view, 2> kPlain = {
     "0000000000000015030000000000000001000000", "00aa"};
 
-// Tokens as text, sealed pieces in hex without Spark's length.
+// Tokens as text.
 struct Digest {
-  std::string_view cipher, challenge, response, rspauth;
-  std::array<std::string_view, 2> from_client, from_server;
+  std::string_view challenge, response, rspauth;
 };
-inline constexpr std::array<Digest, 6> kDigests = {{
-    {"",
-     R"(realm="default",nonce="5ETzCuQ4AJqNMDh+FVrOFAtsWRk3to1pe6v09OZn",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
+// Of a client that does not want encryption, and one that does.
+inline constexpr std::array<Digest, 2> kDigests = {{
+    {R"(realm="default",nonce="5ETzCuQ4AJqNMDh+FVrOFAtsWRk3to1pe6v09OZn",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
      R"(charset=utf-8,username="c3BhcmtTYXNsVXNlcg==",realm="default",nonce="5ETzCuQ4AJqNMDh+FVrOFAtsWRk3to1pe6v09OZn",nc=00000001,cnonce="CLpLLzXk3S7MK2hIfOoLIq/q2DuCeLgZVpR2rWqN",digest-uri="null/default",maxbuf=65536,response=ff459f2c4b4d9c04736ac52e26447b07,qop=auth)",
-     "rspauth=51a71ec4c39d298f37448d511ecf0597",
-     {"", ""},
-     {"", ""}},
-    {"3des",
-     R"(realm="default",nonce="XMp+2F+mC79NNDqIQVtsoHxn71tcrfOFrDr/7Ds3",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
+     "rspauth=51a71ec4c39d298f37448d511ecf0597"},
+    {R"(realm="default",nonce="XMp+2F+mC79NNDqIQVtsoHxn71tcrfOFrDr/7Ds3",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
      R"(charset=utf-8,username="c3BhcmtTYXNsVXNlcg==",realm="default",nonce="XMp+2F+mC79NNDqIQVtsoHxn71tcrfOFrDr/7Ds3",nc=00000001,cnonce="JBmXQvTzFJ4siscfTBUtJoeGhBPaPVnWSH9iVs0v",digest-uri="null/default",maxbuf=65536,response=8ec9f6cfe60bd84639eee8d90b224b2d,qop=auth-conf,cipher="3des")",
-     "rspauth=20477240046809970fd58593515736b2",
-     {"aa385a4333442fe0ced68ec6c52a85b648042e0225e52ad138ec5d6218de5d5b000100000000",
-      "14fa0b625cdcad54c55e823312611790000100000001"},
-     {"c8da39e1f96e8d469bb7640480e18ea05a8b426b7198fca7e5a4a27848783047000100000000",
-      "e9052af521509775409b9035ab2ae34d000100000001"}},
-    {"rc4",
-     R"(realm="default",nonce="4uR7USLXnbGEb/KAm9KNxS2sn42OD7Ym6GSWY8ha",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
-     R"(charset=utf-8,username="c3BhcmtTYXNsVXNlcg==",realm="default",nonce="4uR7USLXnbGEb/KAm9KNxS2sn42OD7Ym6GSWY8ha",nc=00000001,cnonce="xdtS7jxXO69pLggijVbd29bxhvhGbizRZp0cplvc",digest-uri="null/default",maxbuf=65536,response=db5427fd364241ed44587788a520e537,qop=auth-conf,cipher="rc4")",
-     "rspauth=744d7a6fbf7dd38bfc9c66166b13cc3f",
-     {"d26d6e59cbd92cb50e70cc889ab5d73f4d85e53ade51d20ee34056527928000100000000",
-      "110cfbcef33df9e96d4910da000100000001"},
-     {"8ad27caf2f53c968e81778db1d079b6ca6b47f5bfd298be29ff67402a14b000100000000",
-      "128f839a0becad3aed3c1902000100000001"}},
-    {"des",
-     R"(realm="default",nonce="yrM/XY+bLK2+TkNTtCOhtzSpzoXjDmdb7QNSuyx1",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
-     R"(charset=utf-8,username="c3BhcmtTYXNsVXNlcg==",realm="default",nonce="yrM/XY+bLK2+TkNTtCOhtzSpzoXjDmdb7QNSuyx1",nc=00000001,cnonce="JrG+996A31ASu8IZzO9sK5rckoU2Fx4RZwwhjx79",digest-uri="null/default",maxbuf=65536,response=32e988e6cf5303f85a30b5726afc047c,qop=auth-conf,cipher="des")",
-     "rspauth=82f28904000698428819517f5b2adcb5",
-     {"c6dd4f0e1eb8186b1f182aeaf5e7e103b8ad637965991d96bd21007a2e54afff000100000000",
-      "32abd65af94a8d5dd89d2914692472ea000100000001"},
-     {"18e33a1a6fbff42b321ba64e013d5e6d07ae511e73424c82c64e9886851b4f57000100000000",
-      "67610d396be4b2289e6c2657916cf289000100000001"}},
-    {"rc4-56",
-     R"(realm="default",nonce="GRJM8qyKYM6tupPNBhT5pLyBxPWYJuTJjIiNHw1n",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
-     R"(charset=utf-8,username="c3BhcmtTYXNsVXNlcg==",realm="default",nonce="GRJM8qyKYM6tupPNBhT5pLyBxPWYJuTJjIiNHw1n",nc=00000001,cnonce="wKBtSICiG5oAIDWGqHLiudQQoQvk3d0Jt5ibw9Wv",digest-uri="null/default",maxbuf=65536,response=2ac5c8cac64e73a08c747f2a0a72ba62,qop=auth-conf,cipher="rc4-56")",
-     "rspauth=d098abaeac94e106a539fae9a94fedcb",
-     {"97998d2fc5dee910a4368da40b557b4be3d42149f9cdf5b8efdf200c367a000100000000",
-      "9ddb3146bbf72775834ba039000100000001"},
-     {"88a1a7d2ddf1db499bcddf87e1aeebf823f8eacc87adc4ac1db065a6969d000100000000",
-      "da5fddf77af38362ec57226c000100000001"}},
-    {"rc4-40",
-     R"(realm="default",nonce="yHlcKzSfAjdR5SmfDHR/UI87GqwVi+F3wuKNTjfT",qop="auth-conf,auth",charset=utf-8,cipher="3des,rc4,des,rc4-56,rc4-40",algorithm=md5-sess)",
-     R"(charset=utf-8,username="c3BhcmtTYXNsVXNlcg==",realm="default",nonce="yHlcKzSfAjdR5SmfDHR/UI87GqwVi+F3wuKNTjfT",nc=00000001,cnonce="fCBv6kylstuRJ4rtGZUC01qnSshsEel9mw+k8p3o",digest-uri="null/default",maxbuf=65536,response=c6c31bc34ce361e632a286d8c39c3484,qop=auth-conf,cipher="rc4-40")",
-     "rspauth=87fa027f04bbdd47e4fc957fed8851f5",
-     {"f2b921dc18d8341e926d5590eeee9c1363c8e1829a1d80ced53e3ef2e390000100000000",
-      "d18478b54df49d8571573c15000100000001"},
-     {"406a69c81a8aeb357db491b064019fe2ff55921ddf805b1fbe483957d154000100000000",
-      "feb4d6611d3693613f40827f000100000001"}},
+     "rspauth=20477240046809970fd58593515736b2"},
 }};
 
 // All in hex. Sealed bytes are whole streams of one direction: kPlain[0], kPlain[1].

@@ -10,7 +10,7 @@
 #include "merge/map_output.h"
 #include "merge/spark_files.h"
 #include "net/ess/server.h"
-#include "net/ess/wire_reader.h"
+#include "net/ess/wire_fields.h"
 #include "support/fake_commits.h"
 #include "support/temp_dir.h"
 #include "tests/net/ess/spark_requests.h"

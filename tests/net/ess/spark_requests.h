@@ -3,7 +3,7 @@
 
 #include "net/ess/frames.h"
 #include "net/ess/rpc.h"
-#include "net/ess/wire_writer.h"
+#include "net/ess/wire_fields.h"
 
 namespace shufflefs::net::ess::testing {
 

@@ -1,9 +1,10 @@
-// Reads the fields of a message of Spark's protocol, big-endian, believing nothing. The first
-// mistake sticks: from then on every read gives zero or empty, and finish() returns the error.
+// The fields of a message of Spark's protocol, big-endian: a reader that believes nothing, and a
+// writer.
 //
-// Threads: one object, one thread. Ownership: refers to the bytes; texts are views of them.
-// Failure: kProtocol, naming message and field. Cost: nothing is allocated. A count that the
-// remaining bytes cannot hold is a mistake, so that the caller may reserve for it.
+// Threads: one object, one thread. Ownership: the reader refers to the bytes, and texts are views
+// of them. Failure: kProtocol, naming message and field; the writer cannot fail. Cost: nothing is
+// allocated while reading. A count that the remaining bytes cannot hold is a mistake, so the caller
+// may reserve for it.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,9 +17,15 @@
 
 #include "base/endian.h"
 #include "base/result.h"
+#include "net/wire.h"
 
 namespace shufflefs::net::ess {
 
+inline std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// The first mistake sticks: from then on every read gives zero or empty.
 class WireReader {
  public:
   WireReader(std::string_view message, std::span<const std::byte> bytes)
@@ -39,18 +46,18 @@ class WireReader {
   [[nodiscard]] int32_t id32(std::string_view what) { return not_negative<int32_t>(what); }
   [[nodiscard]] int64_t id64(std::string_view what) { return not_negative<int64_t>(what); }
 
-  [[nodiscard]] std::string_view text(std::string_view what, std::size_t most) {
+  [[nodiscard]] std::string_view text(std::string_view what, std::size_t max) {
     const auto size = static_cast<std::size_t>(id32(what));
-    if (size > most) refuse(what, "it is too long");
+    if (size > max) refuse(what, "it is too long");
     if (!has(what, size)) return {};
-    const std::string_view value(reinterpret_cast<const char*>(rest_.data()), size);
+    const std::string_view value = as_text(rest_.first(size));
     rest_ = rest_.subspan(size);
     return value;
   }
-  // The number of elements that follow, each of at least `least_bytes`.
-  [[nodiscard]] std::size_t count(std::string_view what, std::size_t least_bytes) {
+  // The number of elements that follow, each of at least `min_bytes`.
+  [[nodiscard]] std::size_t count(std::string_view what, std::size_t min_bytes) {
     const auto size = static_cast<std::size_t>(id32(what));
-    if (!failed() && size > rest_.size() / least_bytes)
+    if (!failed() && size > rest_.size() / min_bytes)
       refuse(what, "it claims more elements than the message has bytes for");
     return failed() ? 0 : size;
   }
@@ -82,6 +89,31 @@ class WireReader {
   std::string_view message_;
   std::span<const std::byte> rest_;
   std::optional<Error> error_;
+};
+
+class WireWriter {
+ public:
+  template <std::integral T>
+  WireWriter& number(T value) {
+    if constexpr (sizeof(T) == 1) {
+      bytes_.push_back(static_cast<std::byte>(value));
+    } else {
+      bytes_.resize(bytes_.size() + sizeof(T));
+      store_be(&bytes_[bytes_.size() - sizeof(T)], value);
+    }
+    return *this;
+  }
+  WireWriter& raw(std::span<const std::byte> value) {
+    bytes_.insert(bytes_.end(), value.begin(), value.end());
+    return *this;
+  }
+  WireWriter& text(std::string_view value) {
+    return number(static_cast<int32_t>(value.size())).raw(std::as_bytes(std::span(value)));
+  }
+  [[nodiscard]] Bytes take() { return std::move(bytes_); }
+
+ private:
+  Bytes bytes_;
 };
 
 }  // namespace shufflefs::net::ess
