@@ -60,21 +60,19 @@ const std::array kEvents = {
               "directory that it left are over."},
     EventInfo{"executor.temporaries_removed", kInfo,
               "The temporary files of an executor whose process has ended were removed."},
-    EventInfo{"executors.journal_torn", kWarning,
-              "The journal of executors ends in the middle of a record, as a crash leaves it; the "
-              "records before it count."},
-    EventInfo{"executors.journal_unreadable", kError,
-              "The journal of executors cannot be read: executors are unknown until they register "
-              "again."},
     EventInfo{"executors.left_out", kWarning,
-              "A registration of the journal names directories that are not allowed now."},
+              "A registration that was kept names directories that are not allowed now."},
     EventInfo{"executors.not_written", kError,
-              "A registration could not be written to the journal; the executor is told and tries "
-              "again."},
+              "The file of a registration could not be written or removed; it holds until the next "
+              "restart."},
     EventInfo{
         "executors.search_cut", kWarning,
         "The search for the processes of executors met one of its limits: whose was not found "
         "is taken for alive."},
+    EventInfo{
+        "executors.unreadable", kError,
+        "The file of an executor is damaged and was removed: the executor is unknown until it "
+        "registers again."},
     EventInfo{"fuse.library", kWarning, "What libfuse itself complains about."},
     EventInfo{"http.accept_failed", kWarning, "A connection to the HTTP port could not be taken."},
     EventInfo{"http.handler_failed", kError,

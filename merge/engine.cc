@@ -14,7 +14,7 @@
 #include "merge/committer.h"
 #include "merge/disk_keeper.h"
 #include "merge/drain.h"
-#include "merge/executor_finder.h"
+#include "merge/executor_process.h"
 #include "merge/local_node.h"
 #include "merge/merge_store.h"
 #include "merge/partition_index.h"

@@ -56,7 +56,7 @@ struct EngineOptions {
   // used. False only if the machine has run on since the last life of this node.
   bool verify_merged = true;
   Duration trash_grace = std::chrono::seconds(60);
-  // For registered executors (merge/local_dirs.h).
+  // For registered executors (merge/spark_files.h).
   std::vector<std::string> mounts;        // the names of the mount
   std::vector<std::string> allowed_dirs;  // outside of it; absolute
   Duration app_ttl{};                     // 0: never

@@ -14,21 +14,22 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/parse.h"
 
 namespace shufflefs::merge {
 namespace {
 
 // A file of a process, by its directory below /proc: that stays this process's, and reads nothing
-// when it has ended. Nothing if it is longer than `most` or cannot be read.
-std::optional<std::string> read_text(const Fd& process, const char* name, std::size_t most) {
+// when it has ended. Nothing if it is longer than `max_bytes` or cannot be read.
+std::optional<std::string> read_text(const Fd& process, const char* name, std::size_t max_bytes) {
   const Fd file(::openat(process.get(), name, O_RDONLY | O_CLOEXEC));
   if (!file) return std::nullopt;
   constexpr std::size_t kStep = 4096;
   std::string text;
   while (true) {
     const std::size_t size = text.size();
-    if (size > most) return std::nullopt;
+    if (size > max_bytes) return std::nullopt;
     text.resize(size + kStep);
     const ssize_t count = ::read(file.get(), text.data() + size, kStep);
     text.resize(size + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
@@ -39,8 +40,8 @@ std::optional<std::string> read_text(const Fd& process, const char* name, std::s
 
 // Field 22 of /proc/<pid>/stat, counted behind the name in brackets, which may hold anything.
 std::optional<uint64_t> start_time(const Fd& process) {
-  constexpr std::size_t kLongestStat = 8192;
-  const auto stat = read_text(process, "stat", kLongestStat);
+  constexpr std::size_t kMaxStatBytes = 8192;
+  const auto stat = read_text(process, "stat", kMaxStatBytes);
   const std::size_t bracket = stat ? stat->rfind(") ") : std::string::npos;
   if (bracket == std::string::npos) return std::nullopt;
   constexpr std::size_t kFieldsBetween = 19;
@@ -115,6 +116,14 @@ class Search {
   ProcessesFound found_;
 };
 
+// Who made its directories; nothing if none of them is there.
+std::optional<uint32_t> owner_of(FileIo& io, const LocalDirs& rules, const Executor& executor) {
+  for (const LocalDir& directory : executor.directories) {
+    if (const auto info = io.stat(rules.backing(directory))) return info->uid;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 ProcessesFound find_executor_processes(std::span<const WantedProcess> wanted,
@@ -128,6 +137,48 @@ bool is_gone(const ProcessMark& process) {
   }
   // That nothing could be read may have other reasons.
   return ::kill(process.pid, 0) != 0 && errno == ESRCH;
+}
+
+void ExecutorFinder::look_for(const Executor& executor) {
+  pending_.emplace(executor.app.str(), executor.id);
+  news_->wake();
+}
+
+Task<void> ExecutorFinder::run() {
+  for (const ExecutorRef& executor : executors_.all()) {
+    if (!executor->process) pending_.emplace(executor->app.str(), executor->id);
+  }
+  while (true) {
+    while (pending_.empty()) co_await news_->wait_for(std::chrono::hours(1));
+    (void)co_await offload(runtime_, [this, names = std::exchange(pending_, {})]() -> Status {
+      search(names);
+      return ok();
+    });
+  }
+}
+
+void ExecutorFinder::search(const Names& names) const {
+  std::vector<ExecutorRef> executors;
+  std::vector<WantedProcess> wanted;
+  for (const auto& [app, id] : names) {
+    ExecutorRef executor = executors_.find(app, id);
+    const auto owner = executor ? owner_of(io_, executors_.rules(), *executor) : std::nullopt;
+    if (!owner) continue;
+    wanted.push_back({app, id, *owner});
+    executors.push_back(std::move(executor));
+  }
+  if (wanted.empty()) return;
+  const ProcessesFound found = find_executor_processes(wanted, limits_);
+  for (const auto& [place, mark] : found.marks) {
+    executors_.set_process(*executors[place], mark);
+    log_debug("executor.process_found", {{"app", executors[place]->app.str()},
+                                         {"executor", executors[place]->id},
+                                         {"pid", mark.pid}});
+  }
+  if (!found.complete)
+    log_warning("executors.search_cut", {{"executors", wanted.size()},
+                                         {"found", found.marks.size()},
+                                         {"processes_looked_at", found.looked_at}});
 }
 
 }  // namespace shufflefs::merge

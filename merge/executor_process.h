@@ -1,22 +1,27 @@
 // Which process an executor is, seen from this machine: the one whose command line names the
 // application and the executor, as Spark's standalone workers, YARN and Kubernetes start it, and
 // which belongs to the owner of the executor's directories: anybody can write any words into his
-// own command line. That is what makes it possible to say later that an executor is dead; Spark
-// never tells.
+// own command line. Spark never tells that an executor is dead. This is the only proof, and
+// SparkReaper removes nothing of an executor that may still live without it: not by age, since a
+// task may read a spill that it wrote hours ago.
 //
-// Threads: any; reads /proc, so call from a disk thread. Failure: nothing found (another pid
-// namespace, another way of starting, beyond the limits): then nothing is known, and nobody may
-// conclude anything. Cost: one walk over the processes of the machine for all executors asked for,
-// with the command lines of their owners' processes only.
+// Failure: nothing found (another pid namespace, another way of starting, beyond the limits). Then
+// nothing is known, and nobody may conclude anything. Cost: one walk over the machine's processes
+// for all executors asked for, with the command lines of their owners' processes only.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 
-#include "merge/executor_journal.h"
+#include "base/file_io.h"
+#include "base/runtime.h"
+#include "merge/executors.h"
 
 namespace shufflefs::merge {
 
@@ -40,10 +45,43 @@ struct ProcessesFound {
   bool complete = true;                      // no limit was met
 };
 
+// Any thread; both read /proc, so call from a disk thread.
 [[nodiscard]] ProcessesFound find_executor_processes(std::span<const WantedProcess> wanted,
                                                      const SearchLimits& limits = {});
-
 // True only if the process was ours to see and is no more: its pid is free or another process's.
 [[nodiscard]] bool is_gone(const ProcessMark& process);
+
+// Searches for what has registered, beside the answering: who registers does not wait for it. One
+// search at a time for all that have registered since the last one. At the start, also for those
+// that the last life of the daemon did not get to. Who is not found is not looked for again before
+// the next start.
+//
+// Threads: reactor. Failure: executors.search_cut; the process stays unknown. Memory: the names of
+// what has registered during a search.
+class ExecutorFinder {
+ public:
+  // Both outlive it.
+  ExecutorFinder(Runtime& runtime, FileIo& io, Executors& executors, SearchLimits limits = {})
+      : runtime_(runtime),
+        io_(io),
+        executors_(executors),
+        limits_(limits),
+        news_(runtime.make_timer()) {}
+
+  void look_for(const Executor& executor);
+  // Searches whenever something has registered, until cancelled.
+  [[nodiscard]] Task<void> run();
+
+ private:
+  using Names = std::set<std::pair<std::string, std::string>>;  // application and id
+  void search(const Names& names) const;
+
+  Runtime& runtime_;
+  FileIo& io_;
+  Executors& executors_;
+  const SearchLimits limits_;
+  Names pending_;
+  std::unique_ptr<Timer> news_;
+};
 
 }  // namespace shufflefs::merge

@@ -3,14 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <span>
 
+#include "base/crc32c.h"
+#include "base/endian.h"
 #include "base/log.h"
 
 namespace shufflefs::merge {
 namespace {
 
-constexpr std::size_t kLongestId = 200;
-constexpr std::size_t kLongestManager = 4096;
+constexpr std::size_t kMaxIdBytes = 200;  // as the name of a file
+constexpr std::size_t kMaxManagerBytes = 4096;
 
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
@@ -30,14 +34,153 @@ ExecutorRecord record_of(const Executor& executor) {
   return record;
 }
 
+// ---- an executor's file: magic, crc32c of the fields, the fields; numbers little-endian ----------
+
+constexpr std::string_view kMagic = "SFSEXEC2";
+constexpr std::size_t kHeadBytes = 12;
+constexpr uint64_t kMaxFileBytes = 4U << 20U;
+
+// One list of fields for writing and reading.
+template <class Archive>
+void fields(Archive& archive, ExecutorRecord& record) {
+  ProcessMark process = record.process.value_or(ProcessMark{});
+  archive.text(record.app);
+  archive.text(record.id);
+  archive.number(record.sub_directories);
+  archive.number(record.registered_ms);
+  archive.number(process.pid);
+  archive.number(process.start_time);
+  archive.text(record.shuffle_manager);
+  archive.texts(record.directories);
+  if (process.pid > 0) record.process = process;
+}
+
+class Writer {
+ public:
+  template <class T>
+  void number(T value) {
+    bytes_.resize(bytes_.size() + sizeof(T));
+    store_le(&bytes_[bytes_.size() - sizeof(T)], value);
+  }
+  void text(const std::string& value) {
+    number(static_cast<uint32_t>(value.size()));
+    const auto raw = std::as_bytes(std::span(value));
+    bytes_.insert(bytes_.end(), raw.begin(), raw.end());
+  }
+  void texts(const std::vector<std::string>& values) {
+    number(static_cast<uint32_t>(values.size()));
+    for (const std::string& value : values) text(value);
+  }
+  // The whole file.
+  std::vector<std::byte> take() {
+    const auto magic = std::as_bytes(std::span(kMagic));
+    std::vector<std::byte> file(kHeadBytes);
+    std::ranges::copy(magic, file.begin());
+    store_le(&file[magic.size()], crc32c(bytes_));
+    file.insert(file.end(), bytes_.begin(), bytes_.end());
+    return file;
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+// After a mistake everything reads as zero or empty, and is_whole() is false.
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
+  template <class T>
+  void number(T& value) {
+    if (rest_.size() < sizeof(T)) failed_ = true;
+    value = failed_ ? T{} : load_le<T>(rest_.data());
+    if (!failed_) rest_ = rest_.subspan(sizeof(T));
+  }
+  void text(std::string& value) {
+    uint32_t size = 0;
+    number(size);
+    if (size > rest_.size()) failed_ = true;
+    if (failed_) return;
+    value.assign(reinterpret_cast<const char*>(rest_.data()), size);
+    rest_ = rest_.subspan(size);
+  }
+  void texts(std::vector<std::string>& values) {
+    uint32_t count = 0;
+    number(count);
+    for (uint32_t i = 0; i < count && !failed_; ++i) text(values.emplace_back());
+  }
+  [[nodiscard]] bool is_whole() const { return !failed_ && rest_.empty(); }
+
+ private:
+  std::span<const std::byte> rest_;
+  bool failed_ = false;
+};
+
+std::optional<ExecutorRecord> parse_file(std::span<const std::byte> file) {
+  const auto magic = std::as_bytes(std::span(kMagic));
+  if (file.size() < kHeadBytes || !std::ranges::equal(magic, file.first(magic.size())))
+    return std::nullopt;
+  const auto payload = file.subspan(kHeadBytes);
+  if (crc32c(payload) != load_le<uint32_t>(&file[magic.size()])) return std::nullopt;
+  ExecutorRecord record;
+  Reader reader(payload);
+  fields(reader, record);
+  if (!reader.is_whole()) return std::nullopt;
+  return record;
+}
+
+// Any id as the name of a file. Without dots, so that it is never a temporary one's.
+std::string file_name_of(std::string_view id) {
+  std::string name;
+  for (const char c : id) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_')
+      name += c;
+    else
+      name += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+  }
+  return name;
+}
+
 }  // namespace
 
-Executors::Executors(FileIo& io, std::string journal_path, LocalDirs rules)
-    : rules_(std::move(rules)), journal_(io, std::move(journal_path)) {}
+Executors::Executors(FileIo& io, std::string root, LocalDirs rules)
+    : io_(io), root_(std::move(root)), rules_(std::move(rules)) {}
+
+std::string Executors::path_of(const std::string& app, const std::string& id) const {
+  return fmt::format("{}/{}/{}", root_, app, file_name_of(id));
+}
+
+Result<std::vector<ExecutorRecord>> Executors::read_files() {
+  std::vector<ExecutorRecord> records;
+  if (root_.empty()) return records;
+  // Earlier versions had one file for all, under this name.
+  if (const auto info = io_.stat(root_); info && info->is_regular) TRY(io_.remove_file(root_));
+  TRY(io_.make_directories(root_));
+  TRY_ASSIGN(const std::vector<DirectoryEntry> apps, io_.list(root_));
+  for (const DirectoryEntry& app : apps) {
+    if (!app.is_directory) continue;
+    TRY_ASSIGN(const std::vector<DirectoryEntry> files, io_.list(root_ + "/" + app.name));
+    for (const DirectoryEntry& file : files) {
+      const std::string path = fmt::format("{}/{}/{}", root_, app.name, file.name);
+      if (file.is_directory || file.name.ends_with(".new")) continue;
+      const auto bytes = read_file(io_, path, kMaxFileBytes);
+      if (!bytes && bytes.error().code != Code::kTooLarge) return bytes.error();
+      auto record = bytes ? parse_file(*bytes) : std::nullopt;
+      if (record && path_of(record->app, record->id) == path) {
+        records.push_back(std::move(*record));
+        continue;
+      }
+      log_error("executors.unreadable", {{"file", path}});
+      (void)io_.remove_file(path);
+    }
+  }
+  // Of two that registered the same directory, the later one has it.
+  std::ranges::sort(records, {}, &ExecutorRecord::registered_ms);
+  return records;
+}
 
 Status Executors::load() {
-  const MutexLock changing(journal_mu_);
-  TRY_ASSIGN(const std::vector<ExecutorRecord> records, journal_.load());
+  const MutexLock changing(files_mu_);
+  TRY_ASSIGN(const std::vector<ExecutorRecord> records, read_files());
   const MutexLock lock(mu_);
   for (const ExecutorRecord& record : records) {
     auto executor = check(record);
@@ -51,6 +194,32 @@ Status Executors::load() {
   return ok();
 }
 
+void Executors::write_file(const Executor& executor) {
+  if (root_.empty()) return;
+  ExecutorRecord record = record_of(executor);
+  Writer writer;
+  fields(writer, record);
+  const std::string path = path_of(record.app, record.id);
+  Status written = io_.make_directories(path.substr(0, path.rfind('/')));
+  if (written) written = replace_file(io_, path, writer.take());
+  if (!written)
+    log_error("executors.not_written", {{"app", record.app},
+                                        {"executor", record.id},
+                                        {"reason", written.error().message},
+                                        {"consequence", "unknown after a restart"}});
+}
+
+void Executors::remove_file(const Executor& executor) {
+  if (root_.empty()) return;
+  const std::string path = path_of(executor.app.str(), executor.id);
+  const Status removed = io_.remove_file(path);
+  // One that could not be written is not there.
+  if (!removed && removed.error().code != Code::kNotFound)
+    log_warning("executors.not_written", {{"reason", removed.error().message}});
+  // Fails as long as the application has others.
+  (void)io_.remove_empty_directory(path.substr(0, path.rfind('/')));
+}
+
 Result<Executor> Executors::check(const ExecutorRecord& record) const {
   Executor executor;
   TRY_ASSIGN(executor.app, AppId::parse(record.app));
@@ -59,15 +228,15 @@ Result<Executor> Executors::check(const ExecutorRecord& record) const {
                       fmt::format("cannot register executor '{}' of {}: {}",
                                   record.id.substr(0, 80), record.app, what));
   };
-  if (record.id.empty() || record.id.size() > kLongestId || !is_printable(record.id))
-    return bad(fmt::format("its id is not 1 to {} printable characters", kLongestId));
-  if (record.directories.empty() || record.directories.size() > kMostLocalDirs)
+  if (record.id.empty() || file_name_of(record.id).size() > kMaxIdBytes || !is_printable(record.id))
+    return bad(fmt::format("its id is not 1 to {} printable characters", kMaxIdBytes));
+  if (record.directories.empty() || record.directories.size() > kMaxLocalDirs)
     return bad(fmt::format("it names {} local directories, 1 to {} are allowed",
-                           record.directories.size(), kMostLocalDirs));
-  if (record.sub_directories == 0 || record.sub_directories > kMostSubDirectories)
+                           record.directories.size(), kMaxLocalDirs));
+  if (record.sub_directories == 0 || record.sub_directories > kMaxSubDirectories)
     return bad(fmt::format("{} sub-directories per local directory, 1 to {} are allowed",
-                           record.sub_directories, kMostSubDirectories));
-  if (record.shuffle_manager.size() > kLongestManager)
+                           record.sub_directories, kMaxSubDirectories));
+  if (record.shuffle_manager.size() > kMaxManagerBytes)
     return bad("the name of its shuffle manager is too long");
   for (const std::string& directory : record.directories) {
     auto translated = rules_.translate(directory);
@@ -119,23 +288,12 @@ void Executors::take_out(const Executor& executor) {
   if (executors.empty()) applications_.erase(app);
 }
 
-std::vector<ExecutorRecord> Executors::records() const {
-  const MutexLock lock(mu_);
-  std::vector<ExecutorRecord> records;
-  records.reserve(count_);
-  for (const auto& [app, application] : applications_) {
-    for (const auto& [id, executor] : application.executors)
-      records.push_back(record_of(*executor));
-  }
-  return records;
-}
-
 Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclusive) {
-  const MutexLock changing(journal_mu_);
+  const MutexLock changing(files_mu_);
   TRY_ASSIGN(Executor executor, check(record));
   MutexLock lock(mu_);
   if (exclusive) TRY(check_exclusive(executor));
-  if (count_ >= kMostExecutors && find_locked(record.app, record.id) == nullptr) {
+  if (count_ >= kMaxExecutors && find_locked(record.app, record.id) == nullptr) {
     return make_error(Code::kRefused,
                       fmt::format("cannot register executor '{}' of {}: {} are registered; set "
                                   "--app-ttl so that those of ended applications are forgotten",
@@ -146,40 +304,30 @@ Result<Executors::Added> Executors::add(const ExecutorRecord& record, bool exclu
   added.executor = std::make_shared<const Executor>(std::move(executor));
   put(added.executor);
   lock.unlock();
-  write(*added.executor);
+  write_file(*added.executor);
   return added;
 }
 
-void Executors::write(const Executor& executor) {
-  const Status written = journal_.add(record_of(executor), [this] { return records(); });
-  if (!written)
-    log_error("executors.not_written", {{"app", executor.app.str()},
-                                        {"executor", executor.id},
-                                        {"reason", written.error().message},
-                                        {"consequence", "unknown after a restart"}});
-}
-
 void Executors::set_process(const Executor& executor, const ProcessMark& process) {
-  const MutexLock changing(journal_mu_);
+  const MutexLock changing(files_mu_);
   MutexLock lock(mu_);
   if (find_locked(executor.app.str(), executor.id).get() != &executor) return;
   auto seen = std::make_shared<Executor>(executor);
   seen->process = process;
   put(seen);
   lock.unlock();
-  write(*seen);
+  write_file(*seen);
 }
 
 void Executors::forget(const Executor& executor) {
-  const MutexLock changing(journal_mu_);
+  const MutexLock changing(files_mu_);
   MutexLock lock(mu_);
   // Not what has been registered anew meanwhile.
   const ExecutorRef now = find_locked(executor.app.str(), executor.id);
   if (now.get() != &executor) return;
   take_out(*now);
   lock.unlock();
-  const Status written = journal_.forget(now->app.str(), now->id, [this] { return records(); });
-  if (!written) log_warning("executors.not_written", {{"reason", written.error().message}});
+  remove_file(*now);
 }
 
 ExecutorRef Executors::find_locked(std::string_view app, std::string_view id) const {

@@ -1,16 +1,15 @@
 // The executors that have registered: application and id -> local directories. It says in which
 // files an executor's blocks are, and to which application the files below a directory belong.
-// Executors register once in their life, so the list survives restarts and SIGKILL: each change is
-// in a journal before it is answered (merge/executor_journal.h).
+// Executors register once in their life, so the list survives restarts and SIGKILL: each has a file
+// (docs/formats.md), which is written before the registration is answered.
 //
 // Threads: any. add(), set_process(), forget() and load() block on the disk. Failure: add() refuses
-// what the rules of LocalDirs refuse; a journal that cannot be written is logged
+// what the rules of LocalDirs refuse. A file that cannot be written is logged
 // (executors.not_written) and the registration holds until the next restart: refusing it would kill
-// the executor. Memory: bounded by kMostExecutors and by the bounds of what a registration may
-// hold.
+// the executor. Files are not synced: a crash of the machine ends the executors too. Memory:
+// bounded by kMaxExecutors and by the bounds of what a registration may hold.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,17 +18,35 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/file_io.h"
 #include "base/mutex.h"
 #include "base/seeded_hash.h"
-#include "merge/executor_journal.h"
 #include "merge/ids.h"
-#include "merge/local_dirs.h"
+#include "merge/spark_files.h"
 
 namespace shufflefs::merge {
 
-inline constexpr std::size_t kMostExecutors = 100'000;
-inline constexpr std::size_t kMostLocalDirs = 256;
-inline constexpr uint32_t kMostSubDirectories = 1U << 16U;
+inline constexpr std::size_t kMaxExecutors = 100'000;
+inline constexpr std::size_t kMaxLocalDirs = 256;
+inline constexpr uint32_t kMaxSubDirectories = 1U << 16U;
+
+// A process as the kernel names it for ever: a pid alone may be used again.
+struct ProcessMark {
+  int32_t pid = 0;
+  uint64_t start_time = 0;  // in ticks since the boot, /proc/<pid>/stat
+  friend bool operator==(const ProcessMark&, const ProcessMark&) = default;
+};
+
+// A registration as it came in, and as its file holds it.
+struct ExecutorRecord {
+  std::string app;
+  std::string id;
+  std::vector<std::string> directories;  // as registered
+  uint32_t sub_directories = 0;
+  std::string shuffle_manager;
+  uint64_t registered_ms = 0;
+  std::optional<ProcessMark> process;
+};
 
 struct Executor {
   AppId app;
@@ -44,10 +61,11 @@ using ExecutorRef = std::shared_ptr<const Executor>;
 
 class Executors {
  public:
-  // With an empty path nothing is kept on disk.
-  Executors(FileIo& io, std::string journal_path, LocalDirs rules);
+  // `root` is the directory of the executors' files; if it is empty, nothing is kept on disk.
+  Executors(FileIo& io, std::string root, LocalDirs rules);
 
-  // Reads the journal. Registrations whose directories are not among ours any more are left out.
+  // Reads the files. Left out are registrations whose directories are not among ours any more, and
+  // files that are damaged.
   [[nodiscard]] Status load();
   struct Added {
     ExecutorRef executor;
@@ -78,14 +96,17 @@ class Executors {
   [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const
       REQUIRES(mu_);
   void put(ExecutorRef executor) REQUIRES(mu_);
-  void write(const Executor& executor) REQUIRES(journal_mu_) EXCLUDES(mu_);
   void take_out(const Executor& executor) REQUIRES(mu_);
-  [[nodiscard]] std::vector<ExecutorRecord> records() const EXCLUDES(mu_);
+  [[nodiscard]] std::string path_of(const std::string& app, const std::string& id) const;
+  [[nodiscard]] Result<std::vector<ExecutorRecord>> read_files() REQUIRES(files_mu_);
+  void write_file(const Executor& executor) REQUIRES(files_mu_) EXCLUDES(mu_);
+  void remove_file(const Executor& executor) REQUIRES(files_mu_) EXCLUDES(mu_);
 
+  FileIo& io_;
+  const std::string root_;
   const LocalDirs rules_;
-  // Who changes something holds it to the end, so that the journal has the same order.
-  Mutex journal_mu_ ACQUIRED_BEFORE(mu_);
-  ExecutorJournal journal_ GUARDED_BY(journal_mu_);
+  // Who changes something holds it to the end, so that files change in the same order.
+  Mutex files_mu_ ACQUIRED_BEFORE(mu_);
   mutable Mutex mu_;  // never held over I/O: the reactor takes it
   struct Application {
     std::map<std::string, ExecutorRef, std::less<>> executors;  // by id

@@ -1,20 +1,41 @@
 #include "merge/spark_files.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <optional>
+#include <span>
 
 #include "base/parse.h"
 
 namespace shufflefs::merge {
 namespace {
 
-constexpr std::size_t kUuidLength = 36;
+constexpr std::size_t kMaxPathBytes = 4096;
+
+bool is_plain(std::string_view path) {
+  if (path.size() < 2 || path.size() > kMaxPathBytes || path.front() != '/') return false;
+  if (path.find('\0') != std::string_view::npos) return false;
+  const auto parts = split(path.substr(1), '/');
+  return std::none_of(parts.begin(), parts.end(), [](std::string_view part) {
+    return part.empty() || part == "." || part == "..";
+  });
+}
+
+// What follows `above` and a slash.
+std::optional<std::string_view> below(std::string_view path, std::string_view above) {
+  if (path.size() <= above.size() + 1 || !path.starts_with(above) || path[above.size()] != '/')
+    return std::nullopt;
+  return path.substr(above.size() + 1);
+}
+
+constexpr std::size_t kUuidBytes = 36;
 
 bool is_uuid(std::string_view text) {
-  if (text.size() != kUuidLength) return false;
+  if (text.size() != kUuidBytes) return false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
     if (dash ? text[i] != '-' : std::isxdigit(static_cast<unsigned char>(text[i])) == 0)
@@ -24,6 +45,56 @@ bool is_uuid(std::string_view text) {
 }
 
 }  // namespace
+
+LocalDirs::LocalDirs(std::vector<std::string> mounts, std::vector<std::string> disks,
+                     std::vector<std::string> allowed)
+    : mounts_(std::move(mounts)), roots_(std::move(disks)), disks_(roots_.size()) {
+  roots_.insert(roots_.end(), allowed.begin(), allowed.end());
+}
+
+Result<LocalDir> LocalDirs::translate(std::string_view registered) const {
+  while (registered.size() > 1 && registered.ends_with('/')) registered.remove_suffix(1);
+  if (!is_plain(registered)) {
+    return make_error(Code::kInvalidArgument,
+                      fmt::format("the local directory '{}' is not an absolute path without '.', "
+                                  "'..' and empty parts",
+                                  registered.substr(0, 200)));
+  }
+  for (const std::string& mount : mounts_) {
+    const auto rest = below(registered, mount + "/local");
+    if (!rest) continue;
+    const std::size_t slash = rest->find('/');
+    const std::string_view disk = rest->substr(0, slash);
+    const auto number = disk.starts_with("disk") && disks_ > 0
+                            ? parse_decimal(disk.substr(4), disks_ - 1)
+                            : std::nullopt;
+    if (!number || slash == std::string_view::npos || slash + 1 == rest->size()) {
+      return make_error(Code::kPermission,
+                        fmt::format("the local directory {} is not below {}/local/disk<i> with i "
+                                    "from 0 to {}",
+                                    registered, mount, disks_ - 1));
+    }
+    return LocalDir{std::string(registered), *number, std::string(rest->substr(slash + 1))};
+  }
+  for (std::size_t root = disks_; root < roots_.size(); ++root) {
+    if (const auto rest = below(registered, roots_[root]))
+      return LocalDir{std::string(registered), root, std::string(*rest)};
+  }
+  return make_error(
+      Code::kPermission,
+      fmt::format(
+          "the local directory {} is neither below the mount ({}/local/disk<i>) nor below "
+          "an allowed directory ({}): set SPARK_LOCAL_DIRS or spark.local.dir to the mount, "
+          "or start shufflefs with --spark-allow-dir",
+          registered, fmt::join(mounts_, ", "),
+          roots_.size() == disks_
+              ? "none"
+              : fmt::format("{}", fmt::join(std::span(roots_).subspan(disks_), ", "))));
+}
+
+std::string LocalDirs::backing(const LocalDir& directory) const {
+  return roots_.at(directory.root) + "/" + directory.below;
+}
 
 uint32_t spark_name_hash(std::string_view file_name) {
   uint32_t hash = 0;
@@ -62,8 +133,8 @@ bool is_spark_temporary(std::string_view file_name) {
   }
   if (file_name.starts_with("broadcast_") || file_name.starts_with("taskresult_")) return true;
   // <final name>.<uuid>, where the final name is that of a map output's file.
-  if (!file_name.starts_with("shuffle_") || file_name.size() <= kUuidLength + 1) return false;
-  const std::size_t dot = file_name.size() - kUuidLength - 1;
+  if (!file_name.starts_with("shuffle_") || file_name.size() <= kUuidBytes + 1) return false;
+  const std::size_t dot = file_name.size() - kUuidBytes - 1;
   return file_name[dot] == '.' && is_uuid(file_name.substr(dot + 1));
 }
 

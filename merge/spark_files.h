@@ -1,22 +1,57 @@
-// Where Spark puts a file, and what it calls it: the bare name is hashed to one of an executor's
-// local directories and one of the sub-directories in it.
+// Where Spark puts files: the local directories that an executor may name as its own, and the
+// places and names of the files in them.
 //
-// Pure functions, any thread. REQUIRES: at least one directory and one sub-directory. Source:
-// spark-facts.md 2.1 and 2.2 (DiskBlockManager.getFile, ExecutorDiskUtils.getFilePath).
+// Threads: pure functions and constants. Failure: see LocalDirs. Source: spark-facts.md 2.1 and 2.2
+// (DiskBlockManager.getFile, ExecutorDiskUtils.getFilePath).
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/result.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
+
+struct LocalDir {
+  std::string registered;  // as the executor gave it, without a trailing slash
+  std::size_t root = 0;    // index into LocalDirs::roots()
+  std::string below;       // the path below the root, not empty, without "." and ".."
+};
+
+// Which directories executors may name, and where those are on the disks: a path below
+// <mount>/local/disk<i> is one below the i-th data directory's local/, and a path below an allowed
+// directory is itself. The daemon works on the disks' paths: it never reads through its own mount.
+// Paths are compared as text: a symbolic link to the mount is not the mount. Failure: kPermission
+// or kInvalidArgument with what would be allowed.
+class LocalDirs {
+ public:
+  // `mounts` are the names under which executors may know the mount (as configured, and without
+  // links), `disks` what local/disk0, disk1, ... are, `allowed` directories outside the mount.
+  LocalDirs(std::vector<std::string> mounts, std::vector<std::string> disks,
+            std::vector<std::string> allowed);
+
+  [[nodiscard]] Result<LocalDir> translate(std::string_view registered) const;
+  // First the disks, then the allowed directories.
+  [[nodiscard]] const std::vector<std::string>& roots() const { return roots_; }
+  [[nodiscard]] bool is_disk(std::size_t root) const { return root < disks_; }
+  // The path on the disk.
+  [[nodiscard]] std::string backing(const LocalDir& directory) const;
+
+ private:
+  std::vector<std::string> mounts_;
+  std::vector<std::string> roots_;
+  std::size_t disks_;
+};
 
 // Java's String.hashCode made non-negative as Spark does it: the absolute value, 0 for the least
 // int. The name is taken as ASCII, which all of Spark's are.
 [[nodiscard]] uint32_t spark_name_hash(std::string_view file_name);
 
+// The bare name is hashed to one of an executor's local directories and one of the sub-directories
+// in it. REQUIRES: at least one of each.
 struct SparkPlace {
   std::size_t directory = 0;   // index into the executor's local directories
   uint32_t sub_directory = 0;  // shown as two hexadecimal digits, more if needed

@@ -173,7 +173,7 @@ void takeover_state(Input input) {
   }
 }
 
-// As it is, and as the payload of a record whose length and checksum are right.
+// As it is, and as the fields of an executor whose checksum is right.
 void kept_files(Input input) {
   static const Directory directory;
   static const std::unique_ptr<FileIo> io = make_posix_file_io();
@@ -185,18 +185,19 @@ void kept_files(Input input) {
     merge::LogicalClock next(*io, path);
     require(next.load(WallTime()).has_value() && next.now() >= begin);
   }
-  std::vector<std::byte> sealed(16);
-  std::memcpy(sealed.data(), "SFSEXEC1", 8);
-  store_le(&sealed[8], static_cast<uint32_t>(input.size()));
-  store_le(&sealed[12], crc32c(input));
+  std::vector<std::byte> sealed(12);
+  std::memcpy(sealed.data(), "SFSEXEC2", 8);
+  store_le(&sealed[8], crc32c(input));
   sealed.insert(sealed.end(), input.begin(), input.end());
+  const std::string root = directory.path / "executors";
+  require(io->make_directories(root + "/app-1").has_value());
   for (const Input bytes : {input, Input(sealed)}) {
-    put(path, bytes);
-    merge::Executors executors(*io, path, merge::LocalDirs({"/mnt"}, {"/data/local"}, {}));
+    put(root + "/app-1/0", bytes);
+    merge::Executors executors(*io, root, merge::LocalDirs({"/mnt"}, {"/data/local"}, {}));
     if (!executors.load()) continue;
-    // What was found is found again, through its own words.
+    // What was found is found again.
     const std::size_t found = executors.size();
-    merge::Executors again(*io, path, merge::LocalDirs({"/mnt"}, {"/data/local"}, {}));
+    merge::Executors again(*io, root, merge::LocalDirs({"/mnt"}, {"/data/local"}, {}));
     require(again.load().has_value() && again.size() == found);
   }
   static AsioRuntime runtime(1);

@@ -12,7 +12,6 @@
 #include "base/asio_runtime.h"
 #include "base/fd.h"
 #include "base/gate.h"
-#include "merge/executor_finder.h"
 #include "merge/spark_apps.h"
 #include "support/fake_commits.h"
 #include "support/run_task.h"
@@ -169,7 +168,7 @@ TEST_CASE_METHOD(Fixture, "who registers is answered first and looked for then")
   gate.spawn(finder.run());
   testing::run_until(runtime, [&] { return process_of(app).has_value(); });
   CHECK(process_of(app)->pid == process.pid());
-  // It is in the journal.
+  // It is in its file.
   Executors again{*io, directory / "executors", LocalDirs({"/mnt"}, {directory / "d0"}, {})};
   REQUIRE(again.load());
   CHECK(again.find(app, "1")->process == process_of(app));

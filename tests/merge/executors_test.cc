@@ -20,16 +20,20 @@ ExecutorRecord record(const std::string& app, const std::string& id, std::size_t
 struct Fixture {
   testing::TempDir directory;
   std::unique_ptr<FileIo> io = make_posix_file_io();
-  std::string journal = directory / "executors";
+  std::string root = directory / "executors";
 
   [[nodiscard]] std::unique_ptr<Executors> open() {
     auto executors = std::make_unique<Executors>(
-        *io, journal, LocalDirs({"/mnt"}, {directory / "d0", directory / "d1"}, {}));
+        *io, root, LocalDirs({"/mnt"}, {directory / "d0", directory / "d1"}, {}));
     REQUIRE(executors->load());
     return executors;
   }
-  [[nodiscard]] std::vector<std::byte> bytes() { return *read_file(*io, journal, 1U << 30U); }
-  void write(std::span<const std::byte> content) { REQUIRE(replace_file(*io, journal, content)); }
+  [[nodiscard]] std::vector<std::byte> bytes(const std::string& name) {
+    return *read_file(*io, root + "/" + name, 1U << 30U);
+  }
+  void write(const std::string& name, std::span<const std::byte> content) {
+    REQUIRE(replace_file(*io, root + "/" + name, content));
+  }
 };
 
 // What is registered, as text, for comparing.
@@ -65,46 +69,35 @@ TEST_CASE_METHOD(Fixture, "registrations are found again after a restart") {
   CHECK_FALSE(executors->find("app-1", "9"));
 }
 
-TEST_CASE_METHOD(Fixture, "a journal torn at any byte loses nothing before the tear") {
-  std::vector<std::size_t> ends;
-  {
-    const auto executors = open();
-    for (int i = 0; i < 5; ++i) {
-      REQUIRE(executors->add(record("app", std::to_string(i)), false));
-      ends.push_back(bytes().size());
-    }
+TEST_CASE_METHOD(Fixture, "a file torn at any byte costs that executor and no other") {
+  REQUIRE(open()->add(record("app", "0"), false));
+  const std::string others = listing(*open());
+  REQUIRE(open()->add(record("app", "1"), false));
+  const auto whole = bytes("app/1");
+  const std::string all = listing(*open());
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    write("app/1", std::span(whole).first(size));
+    REQUIRE(listing(*open()) == others);
+    REQUIRE_FALSE(io->stat(root + "/app/1"));
   }
-  const auto whole = bytes();
-  for (std::size_t size = 0; size <= whole.size(); ++size) {
-    write(std::span(whole).first(size));
-    const auto executors = open();
-    const auto expected = static_cast<std::size_t>(
-        std::count_if(ends.begin(), ends.end(), [&](std::size_t end) { return end <= size; }));
-    REQUIRE(executors->size() == expected);
-    // It goes on behind the tear.
-    REQUIRE(executors->add(record("later", "1"), false));
-    REQUIRE(open()->size() == expected + 1);
-  }
+  REQUIRE(open()->add(record("app", "1"), false));
+  CHECK(listing(*open()) == all);
 }
 
-TEST_CASE_METHOD(Fixture,
-                 "a flipped bit ends the journal there, without a crash or a wrong entry") {
-  {
-    const auto executors = open();
-    for (int i = 0; i < 4; ++i) REQUIRE(executors->add(record("app", std::to_string(i)), false));
-  }
-  const auto whole = bytes();
+TEST_CASE_METHOD(Fixture, "a flipped bit costs that executor, without a crash or a wrong entry") {
+  for (int i = 0; i < 4; ++i) REQUIRE(open()->add(record("app", std::to_string(i)), false));
   const std::string all = listing(*open());
+  const auto whole = bytes("app/3");
   std::mt19937_64 random(20261121);
   for (int round = 0; round < 2000; ++round) {
     auto damaged = whole;
     const std::size_t bit = random() % (damaged.size() * 8);
     damaged[bit / 8] ^= std::byte{1} << (bit % 8);
-    write(damaged);
+    write("app/3", damaged);
     const std::string left = listing(*open());
-    // What is left is the beginning of what was there.
+    // It is the last one in the list.
     REQUIRE(all.starts_with(left));
-    REQUIRE(left.size() < all.size());
+    REQUIRE(open()->size() == 3);
   }
 }
 
@@ -131,16 +124,51 @@ TEST_CASE_METHOD(Fixture, "any sequence of changes and restarts gives what was l
   executors = open();
   for (const auto& [id, directories] : model)
     REQUIRE(executors->find("app", id)->directories.size() == directories);
-  // It was written anew on the way: 2,000 registrations of up to 400 bytes do not stay.
-  CHECK(bytes().size() < 512 << 10);
+  // Nothing is kept of what is past.
+  CHECK(io->list(root + "/app")->size() == model.size());
 }
 
-TEST_CASE_METHOD(Fixture, "a file that is no journal is put aside, and a new one begun") {
-  const std::string text = "not a journal at all";
-  write(std::as_bytes(std::span(text)));
+TEST_CASE_METHOD(Fixture, "the last executor takes the directory of its application with it") {
+  const auto executors = open();
+  REQUIRE(executors->add(record("app", "1"), false));
+  executors->forget(*executors->find("app", "1"));
+  CHECK(io->list(root)->empty());
+}
+
+TEST_CASE_METHOD(Fixture, "an executor of any name is found again, and stays below its directory") {
+  const std::vector<std::string> ids = {"../../d0/x", "5.new", ".", "%2e", "a/b", "\xc3\xa4"};
+  for (const std::string& id : ids) REQUIRE(open()->add(record("app", id), false));
+  const auto executors = open();
+  for (const std::string& id : ids) CHECK(executors->find("app", id));
+  CHECK(io->list(root + "/app")->size() == ids.size());
+  CHECK_FALSE(executors->add(record("app", std::string(70, '/')), false));
+}
+
+TEST_CASE_METHOD(Fixture, "the journal of an earlier version is removed") {
+  const std::string text = "SFSEXEC1 and records";
+  REQUIRE(replace_file(*io, root, std::as_bytes(std::span(text))));
   REQUIRE(open()->add(record("app", "1"), false));
   CHECK(open()->size() == 1);
-  CHECK(io->stat(journal + ".bad"));
+}
+
+TEST_CASE_METHOD(Fixture, "a file under another's name is not believed") {
+  REQUIRE(open()->add(record("app", "1"), false));
+  write("app/2", bytes("app/1"));
+  REQUIRE(io->make_directories(root + "/other"));
+  write("other/1", bytes("app/1"));
+  CHECK(open()->size() == 1);
+  CHECK_FALSE(io->stat(root + "/app/2"));
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "of two executors in one directory the later one has it, also after a restart") {
+  auto earlier = record("app-2", "1");
+  auto later = record("app-1", "1");
+  earlier.directories = later.directories = {"/mnt/local/disk0/shared"};
+  later.registered_ms = earlier.registered_ms + 1;
+  REQUIRE(open()->add(earlier, false));
+  REQUIRE(open()->add(later, false));
+  CHECK(open()->application_of(directory / "d0/shared")->str() == "app-1");
 }
 
 TEST_CASE_METHOD(Fixture, "a second registration replaces the first, also its directories") {

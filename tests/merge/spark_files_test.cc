@@ -2,8 +2,6 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "merge/local_dirs.h"
-
 namespace shufflefs::merge {
 
 // The expected values are Java's: System.out.println("...".hashCode()) and
