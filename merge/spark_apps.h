@@ -45,6 +45,7 @@ class SparkApps {
   [[nodiscard]] Task<std::size_t> remove_files(ExecutorRef executor,
                                                std::vector<std::string> names);
   [[nodiscard]] const Executors& executors() const { return parts_.executors; }
+  [[nodiscard]] FileIo& io() { return parts_.io; }
 
  private:
   void leave_directories(const Executors::Added& added);

@@ -100,7 +100,7 @@ Task<Status> EssConnection::read() {
     }
     CO_TRY(keep(std::span(bytes).first(static_cast<std::size_t>(n))));
     const Status taken = co_await take_frames();
-    answer();
+    send_responses();
     CO_TRY(taken);
   }
   co_return make_error(Code::kCancelled, "the connection was closed here");
@@ -121,10 +121,10 @@ Status EssConnection::keep(std::span<const std::byte> bytes) {
 Task<Status> EssConnection::take_frames() {
   std::size_t at = 0;
   while (!closed_ && input_.size() - at >= kLengthBytes) {
-    const std::size_t most =
+    const std::size_t max_bytes =
         auth_ ? kMaxAuthFrameBytes - kLengthBytes : services_.limits.frame_bytes;
     const auto rest = std::span<const std::byte>(input_).subspan(at);
-    CO_TRY_ASSIGN(const std::size_t size, decode_length(rest.first<kLengthBytes>(), most));
+    CO_TRY_ASSIGN(const std::size_t size, decode_length(rest.first<kLengthBytes>(), max_bytes));
     if (rest.size() - kLengthBytes < size) break;
     at += kLengthBytes + size;
     const bool was_open = cipher_ == nullptr;
@@ -145,7 +145,7 @@ Task<Status> EssConnection::take_frames() {
     co_return make_error(
         Code::kTooLarge,
         fmt::format("a request needs {} bytes, and {} of {} are in use: raise --spark.memory", kept,
-                    services_.usage.used(), services_.usage.most()));
+                    services_.usage.used(), services_.usage.max()));
   }
   co_return ok();
 }
@@ -156,8 +156,8 @@ Task<Status> EssConnection::take_frame(std::span<const std::byte> bytes) {
   if (const auto* chunk = std::get_if<ChunkFetchRequest>(&frame)) co_return session_.chunk(*chunk);
   if (const auto* stream = std::get_if<StreamRequest>(&frame)) co_return session_.stream(*stream);
   if (const auto* rpc = std::get_if<RpcRequest>(&frame)) {
-    // It may wait for a disk: what came before it is answered meanwhile.
-    answer();
+    // It may wait for a disk: the responses before it go out meanwhile.
+    send_responses();
     co_return co_await session_.rpc(*rpc);
   }
   co_return session_.refuse(frame);
@@ -199,20 +199,20 @@ Status EssConnection::authenticate(const ClientFrame& frame) {
 }
 
 // Sends at once what needs no disk, and leaves the rest to the writer.
-void EssConnection::answer() {
+void EssConnection::send_responses() {
   if (!pumping_ && !waits_for_client_ && !outbox_.send_now()) close();
   writer_wakes_->wake();
 }
 
 Task<void> EssConnection::finish() {
-  answer();
+  send_responses();
   // As long as the client takes it; watch() ends it otherwise.
   while (!closed_ && (pumping_ || outbox_.has_work()))
     co_await reader_wakes_->wait_for(std::chrono::seconds(1));
   ending_ = services_.runtime.now();
   (void)::shutdown(socket_.native_handle(), SHUT_WR);
   // Closing while bytes of the client are unread would reset the connection before it has seen our
-  // last frame. watch() ends the patience.
+  // last frame. watch() ends the wait.
   std::array<std::byte, 4096> unread{};
   while (!closed_) {
     const auto [error] = co_await socket_.async_wait(Socket::wait_read, kToken);
@@ -229,13 +229,13 @@ Task<void> EssConnection::write_forever(std::shared_ptr<EssConnection> self) {
       continue;
     }
     self->pumping_ = true;
-    const Outbox::Turn turn = co_await self->services_.lanes.run(
+    const Outbox::Pumped pumped = co_await self->services_.files.run_on(
         lane, [&outbox = self->outbox_, lane] { return outbox.pump(lane); });
     self->pumping_ = false;
-    lane = turn.lane;
+    lane = pumped.lane;
     self->reader_wakes_->wake();
-    if (turn.kind == Outbox::Turn::Kind::kFailed) self->close();
-    if (turn.kind != Outbox::Turn::Kind::kBlocked) continue;
+    if (pumped.why == Outbox::Pumped::Why::kFailed) self->close();
+    if (pumped.why != Outbox::Pumped::Why::kBlocked) continue;
     self->waits_for_client_ = true;
     (void)co_await self->socket_.async_wait(Socket::wait_write, kToken);
     self->waits_for_client_ = false;
@@ -251,11 +251,11 @@ void EssConnection::watch(TimePoint now) {
                 {{"remote", remote_}, {"reason", why}});
     close();
   };
-  if (ending_ && now - *ending_ > limits.stop_patience) return close();
-  if (!input_.empty() && !client_ended_ && now - input_since_ > limits.frame_patience &&
+  if (ending_ && now - *ending_ > limits.stop_timeout) return close();
+  if (!input_.empty() && !client_ended_ && now - input_since_ > limits.frame_timeout &&
       outbox_.has_room())
     return end(services_.metrics.slow_clients, "half a frame, and nothing after it");
-  if (auth_ && now - opened_ > limits.auth_patience)
+  if (auth_ && now - opened_ > limits.auth_timeout)
     return end(services_.metrics.auth_failures, "the handshake did not end");
   const auto waits = pumping_            ? Outbox::Waits::kForDisk
                      : waits_for_client_ ? Outbox::Waits::kForClient

@@ -47,7 +47,7 @@ class EssConnection {
   // Lets the writer send what is there, and the client see that nothing more comes.
   [[nodiscard]] Task<void> finish();
   [[nodiscard]] Task<void> wait_for_room();
-  void answer();
+  void send_responses();
   void report(const Error& error);
 
   Services& services_;

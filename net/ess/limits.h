@@ -1,5 +1,6 @@
 // What one shuffle service may use, and the count of what it does. At a limit the connection that
 // asks for more is closed, which Spark's clients answer with a retry, and a metric counts it.
+// EssMetrics is made in server.cc.
 //
 // Threads: options are constant; Usage and EssMetrics may be used from any. Cost: one relaxed
 // atomic add per event.
@@ -29,17 +30,17 @@ struct EssLimits {
   std::size_t open_outputs = 2048;  // two descriptors each
   std::size_t threads_per_disk = 4;
 
-  Duration client_patience = std::chrono::seconds(120);  // a client that takes nothing
-  Duration frame_patience = std::chrono::seconds(60);    // half a frame
-  Duration auth_patience = std::chrono::seconds(30);
+  Duration client_timeout = std::chrono::seconds(120);  // a client that takes nothing
+  Duration frame_timeout = std::chrono::seconds(60);    // half a frame
+  Duration auth_timeout = std::chrono::seconds(30);
   // The disk: after the first, a sign of life between two frames; after the second, or within a
   // frame after the third, the connection is closed.
   Duration disk_sign_of_life = std::chrono::seconds(30);
-  Duration disk_patience = std::chrono::minutes(10);
-  Duration disk_patience_in_frame = std::chrono::seconds(90);
+  Duration disk_timeout = std::chrono::minutes(10);
+  Duration disk_timeout_in_frame = std::chrono::seconds(90);
   Duration watch_interval = std::chrono::seconds(5);
   Duration accept_pause = std::chrono::milliseconds(100);
-  Duration stop_patience = std::chrono::seconds(5);
+  Duration stop_timeout = std::chrono::seconds(5);
 };
 
 struct EssMetrics {
@@ -67,7 +68,7 @@ struct EssMetrics {
 // A share of EssLimits::request_bytes, given back by the destructor. Move-only.
 class Usage {
  public:
-  explicit Usage(uint64_t most) : most_(most) {}
+  explicit Usage(uint64_t max) : max_(max) {}
   Usage(const Usage&) = delete;
   Usage& operator=(const Usage&) = delete;
 
@@ -90,7 +91,7 @@ class Usage {
     [[nodiscard]] bool resize(Usage& usage, uint64_t bytes) {
       if (bytes > bytes_) {
         const uint64_t more = bytes - bytes_;
-        if (usage.used_.fetch_add(more, std::memory_order_relaxed) + more > usage.most_) {
+        if (usage.used_.fetch_add(more, std::memory_order_relaxed) + more > usage.max_) {
           usage.used_.fetch_sub(more, std::memory_order_relaxed);
           return false;
         }
@@ -108,10 +109,10 @@ class Usage {
   };
 
   [[nodiscard]] uint64_t used() const { return used_.load(std::memory_order_relaxed); }
-  [[nodiscard]] uint64_t most() const { return most_; }
+  [[nodiscard]] uint64_t max() const { return max_; }
 
  private:
-  const uint64_t most_;
+  const uint64_t max_;
   std::atomic<uint64_t> used_{0};
 };
 

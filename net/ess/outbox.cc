@@ -13,16 +13,16 @@
 namespace shufflefs::net::ess {
 namespace {
 
-// After so many bytes others on the lane have their turn.
-constexpr uint64_t kTurnBytes = 2U << 20U;
+// After so many bytes others get the lane.
+constexpr uint64_t kPumpBytes = 2U << 20U;
 // What is looked at and sent in one go.
 constexpr uint64_t kSliceBytes = 1U << 20U;
 constexpr std::size_t kPieceBytes = std::size_t{64} << 10U;  // when sealing
-// Of answers that wait; beyond it the client is not read.
-constexpr std::size_t kMostQueuedBytes = std::size_t{256} << 10U;
-constexpr std::size_t kMostAnswersAtOnce = std::size_t{64} << 10U;
+// Of responses that wait; beyond it the client is not read.
+constexpr std::size_t kMaxQueuedBytes = std::size_t{256} << 10U;
+constexpr std::size_t kMaxResponsesAtOnce = std::size_t{64} << 10U;
 // Room for the header in a frame of the largest size.
-constexpr uint64_t kMostChunkBytes = kMostFrameBytes - 64;
+constexpr uint64_t kMaxChunkBytes = kMaxFrameBytes - 64;
 
 // Holds back segments that are not full, so that many small blocks do not become as many packets.
 class Corked {
@@ -40,14 +40,14 @@ class Corked {
 }  // namespace
 
 void Outbox::note_work() {
-  if (answers_.empty() && items_.empty()) made_progress();
+  if (responses_.empty() && items_.empty()) made_progress();
 }
 
 void Outbox::push(Bytes frame) {
   const MutexLock lock(mu_);
   note_work();
   queued_bytes_ += frame.size();
-  answers_.push_back(std::move(frame));
+  responses_.push_back(std::move(frame));
 }
 
 void Outbox::push_chunk(std::shared_ptr<Stream> stream, uint32_t chunk, bool as_stream) {
@@ -66,7 +66,7 @@ void Outbox::push_in_order(Bytes frame) {
 bool Outbox::has_work() const {
   {
     const MutexLock lock(mu_);
-    if (!answers_.empty() || !items_.empty()) return true;
+    if (!responses_.empty() || !items_.empty()) return true;
   }
   const MutexLock wire(wire_mu_);
   return !out_.empty() || body_.length > 0;
@@ -74,7 +74,7 @@ bool Outbox::has_work() const {
 
 bool Outbox::has_room() const {
   const MutexLock lock(mu_);
-  return items_.size() <= parts_.limits.queued_chunks && queued_bytes_ <= kMostQueuedBytes;
+  return items_.size() <= parts_.limits.queued_chunks && queued_bytes_ <= kMaxQueuedBytes;
 }
 
 void Outbox::drop_first() {
@@ -132,10 +132,10 @@ Outbox::Step Outbox::send_body(std::size_t lane) {
     }
     warm_to_ = body_.offset + slice;
   }
-  const uint64_t most = std::min(body_.length, warm_to_ - body_.offset);
-  if (cipher_ != nullptr) return seal_body(most);
+  const uint64_t max_bytes = std::min(body_.length, warm_to_ - body_.offset);
+  if (cipher_ != nullptr) return seal_body(max_bytes);
   auto offset = static_cast<off_t>(body_.offset);
-  const ssize_t n = ::sendfile(socket_, output.data_fd(), &offset, most);
+  const ssize_t n = ::sendfile(socket_, output.data_fd(), &offset, max_bytes);
   if (n < 0 && errno == EINTR) return Step::kDone;
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Step::kBlocked;
   if (n <= 0) {
@@ -159,8 +159,8 @@ Outbox::Step Outbox::send_body(std::size_t lane) {
   return Step::kDone;
 }
 
-Outbox::Step Outbox::seal_body(uint64_t most) {
-  const auto size = static_cast<std::size_t>(std::min<uint64_t>(most, kPieceBytes));
+Outbox::Step Outbox::seal_body(uint64_t max_bytes) {
+  const auto size = static_cast<std::size_t>(std::min<uint64_t>(max_bytes, kPieceBytes));
   Bytes piece(size);
   const ssize_t n =
       ::pread(body_.output->data_fd(), piece.data(), size, static_cast<off_t>(body_.offset));
@@ -231,7 +231,7 @@ Outbox::Step Outbox::begin(Item& item, std::size_t lane) {
   Step put = Step::kDone;
   if (!*found) {
     fail(item, found->error());
-  } else if (const Block& block = **found; !item.as_stream && block.length > kMostChunkBytes) {
+  } else if (const Block& block = **found; !item.as_stream && block.length > kMaxChunkBytes) {
     fail(item, make_error(Code::kTooLarge,
                           fmt::format("{}: its {} bytes do not fit a frame; lower "
                                       "spark.network.maxRemoteBlockSizeFetchToMem",
@@ -254,26 +254,26 @@ Outbox::Step Outbox::begin(Item& item, std::size_t lane) {
 
 Outbox::Step Outbox::next(std::size_t lane) {
   Item* item = nullptr;
-  std::vector<Bytes> answers;
+  std::vector<Bytes> responses;
   {
     const MutexLock lock(mu_);
     std::size_t bytes = 0;
-    while (!answers_.empty() && bytes < kMostAnswersAtOnce) {
-      bytes += answers_.front().size();
-      answers.push_back(std::move(answers_.front()));
-      answers_.pop_front();
+    while (!responses_.empty() && bytes < kMaxResponsesAtOnce) {
+      bytes += responses_.front().size();
+      responses.push_back(std::move(responses_.front()));
+      responses_.pop_front();
     }
     queued_bytes_ -= bytes;
     // It stays where it is: only a pump takes the first one out, and this is the only pump.
-    if (answers.empty() && !items_.empty()) item = &items_.front();
+    if (responses.empty() && !items_.empty()) item = &items_.front();
   }
-  for (Bytes& answer : answers) {
-    if (put_out(std::move(answer)) != Step::kDone) return Step::kFailed;
+  for (Bytes& response : responses) {
+    if (put_out(std::move(response)) != Step::kDone) return Step::kFailed;
   }
   return item != nullptr ? begin(*item, lane) : Step::kDone;
 }
 
-Outbox::Turn Outbox::pump(std::size_t lane) {
+Outbox::Pumped Outbox::pump(std::size_t lane) {
   const MutexLock wire(wire_mu_);
   std::optional<Corked> corked;
   {
@@ -286,8 +286,8 @@ Outbox::Turn Outbox::pump(std::size_t lane) {
     if (step == Step::kDone) {
       if (body_.length > 0) {
         step = send_body(lane);
-      } else if (sent_ >= kTurnBytes) {
-        return {Turn::Kind::kAgain, lane};
+      } else if (sent_ >= kPumpBytes) {
+        return {Pumped::Why::kAgain, lane};
       } else {
         step = next(lane);
         if (step == Step::kDone && out_.empty() && body_.length == 0) return {};
@@ -295,9 +295,9 @@ Outbox::Turn Outbox::pump(std::size_t lane) {
     }
     switch (step) {
       case Step::kDone: break;
-      case Step::kBlocked: return {Turn::Kind::kBlocked, lane};
-      case Step::kElsewhere: return {Turn::Kind::kAgain, lane_wanted_};
-      case Step::kFailed: return {Turn::Kind::kFailed, lane};
+      case Step::kBlocked: return {Pumped::Why::kBlocked, lane};
+      case Step::kElsewhere: return {Pumped::Why::kAgain, lane_wanted_};
+      case Step::kFailed: return {Pumped::Why::kFailed, lane};
     }
   }
 }
@@ -305,14 +305,14 @@ Outbox::Turn Outbox::pump(std::size_t lane) {
 bool Outbox::send_now() {
   const MutexLock wire(wire_mu_);
   if (!out_.empty() || body_.length > 0) return true;
-  std::deque<Bytes> answers;
+  std::deque<Bytes> responses;
   {
     const MutexLock lock(mu_);
-    answers.swap(answers_);
-    for (const Bytes& answer : answers) queued_bytes_ -= answer.size();
+    responses.swap(responses_);
+    for (const Bytes& response : responses) queued_bytes_ -= response.size();
   }
-  for (Bytes& answer : answers) {
-    if (put_out(std::move(answer)) != Step::kDone) return false;
+  for (Bytes& response : responses) {
+    if (put_out(std::move(response)) != Step::kDone) return false;
   }
   return flush() != Step::kFailed;
 }
@@ -323,12 +323,12 @@ Outbox::Health Outbox::watch(TimePoint now, Waits waits) {
   const Duration still = now - progress;
   if (waits == Waits::kForNothing) return Health::kGood;
   if (waits == Waits::kForClient)
-    return still > limits.client_patience ? Health::kSlowClient : Health::kGood;
-  const Health in_frame = still > limits.disk_patience_in_frame ? Health::kSlowDisk : Health::kGood;
+    return still > limits.client_timeout ? Health::kSlowClient : Health::kGood;
+  const Health in_frame = still > limits.disk_timeout_in_frame ? Health::kSlowDisk : Health::kGood;
   if (!wire_mu_.try_lock()) return in_frame;
   const MutexLock wire(wire_mu_, std::adopt_lock);
   if (!out_.empty() || body_.length > 0) return in_frame;
-  if (still > limits.disk_patience) return Health::kSlowDisk;
+  if (still > limits.disk_timeout) return Health::kSlowDisk;
   if (now - std::max(progress, life_signed_) < limits.disk_sign_of_life) return Health::kGood;
   life_signed_ = now;
   parts_.metrics.signs_of_life.add();

@@ -1,7 +1,7 @@
 // What one connection has still to send, and the sending of it: frames that are ready, and chunks,
 // whose bytes go from the page cache into the socket by sendfile(2).
 //
-// Answers to RPCs overtake chunks that have not begun; chunks and streams keep the order in which
+// Responses to RPCs overtake chunks that have not begun; chunks and streams keep the order in which
 // they were asked for, as Spark demands of streams.
 //
 // Threads: push*(), send_now() and watch() on the reactor; pump() on a thread of a lane, one at a
@@ -19,9 +19,7 @@
 
 #include "base/mutex.h"
 #include "net/ess/block_files.h"
-#include "net/ess/frames.h"
 #include "net/ess/read_ahead.h"
-#include "net/ess/stream.h"
 
 namespace shufflefs::net::ess {
 
@@ -39,7 +37,7 @@ class Outbox {
   // `socket` is non-blocking and stays open as long as the outbox.
   Outbox(Parts parts, int socket) : parts_(parts), socket_(socket) { made_progress(); }
 
-  // An answer that may overtake.
+  // A response that may overtake.
   void push(Bytes frame);
   // A chunk of a stream; `as_stream`: asked for by StreamRequest.
   void push_chunk(std::shared_ptr<Stream> stream, uint32_t chunk, bool as_stream);
@@ -47,16 +45,16 @@ class Outbox {
   void push_in_order(Bytes frame);
 
   [[nodiscard]] bool has_work() const;
-  // Whether more may be asked: not too many chunks wait, nor too many bytes of answers.
+  // Whether more may be asked: not too many chunks wait, nor too many bytes of responses.
   [[nodiscard]] bool has_room() const;
 
-  struct Turn {
-    enum class Kind { kIdle, kBlocked, kAgain, kFailed } kind = Kind::kIdle;
+  struct Pumped {
+    enum class Why { kIdle, kBlocked, kAgain, kFailed } why = Why::kIdle;
     std::size_t lane = 0;  // kAgain: where to go on
   };
   // Sends until there is nothing more, the client takes no more, another lane is needed, or others
-  // should have their turn.
-  [[nodiscard]] Turn pump(std::size_t lane);
+  // wait for the lane. Says why it ended.
+  [[nodiscard]] Pumped pump(std::size_t lane);
   // Sends frames that are ready without a thread of a lane, if no chunk is before them. REQUIRES:
   // no pump is running.
   [[nodiscard]] bool send_now();
@@ -81,7 +79,7 @@ class Outbox {
 
   [[nodiscard]] Step flush() REQUIRES(wire_mu_);
   [[nodiscard]] Step send_body(std::size_t lane) REQUIRES(wire_mu_);
-  [[nodiscard]] Step seal_body(uint64_t most) REQUIRES(wire_mu_);
+  [[nodiscard]] Step seal_body(uint64_t max_bytes) REQUIRES(wire_mu_);
   // Takes the next thing to send. kDone with nothing in out_ and body_ means that there is none.
   [[nodiscard]] Step next(std::size_t lane) REQUIRES(wire_mu_);
   [[nodiscard]] Step begin(Item& item, std::size_t lane) REQUIRES(wire_mu_);
@@ -97,8 +95,8 @@ class Outbox {
   Cipher* cipher_ = nullptr;
 
   mutable Mutex mu_ ACQUIRED_AFTER(wire_mu_);
-  std::deque<Bytes> answers_ GUARDED_BY(mu_);
-  std::size_t queued_bytes_ GUARDED_BY(mu_) = 0;  // of answers and of frames among the items
+  std::deque<Bytes> responses_ GUARDED_BY(mu_);
+  std::size_t queued_bytes_ GUARDED_BY(mu_) = 0;  // of responses and of frames among the items
   std::deque<Item> items_ GUARDED_BY(mu_);        // the first is taken out when its frame has begun
 
   // Whoever writes to the socket. Given up while a pump waits for a disk between two frames.

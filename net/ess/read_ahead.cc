@@ -12,11 +12,11 @@
 namespace shufflefs::net::ess {
 namespace {
 
-constexpr std::size_t kMostStreams = 256;
-constexpr std::size_t kMostSpans = 4096;
+constexpr std::size_t kMaxStreams = 256;
+constexpr std::size_t kMaxSpans = 4096;
 // A disk passes over this many bytes in less time than it takes to come back for what is behind.
 constexpr uint64_t kGapBytes = 128U << 10U;
-constexpr uint64_t kMostBytes = 8U << 20U;
+constexpr uint64_t kMaxBytes = 8U << 20U;
 // The kernel cuts what it is asked at once to the disk's largest request, which is seldom smaller.
 constexpr uint64_t kAskBytes = 256U << 10U;
 constexpr uint64_t kProbeStep = 128U << 10U;
@@ -56,9 +56,9 @@ void ReadAhead::add(const std::shared_ptr<Stream>& stream) {
   if (stream->blocks.kind == BlockList::Kind::kRdd) return;
   const MutexLock lock(mu_);
   auto& streams = streams_[{stream->blocks.app, stream->blocks.executor, stream->blocks.shuffle}];
-  if (streams.size() >= kMostStreams)
+  if (streams.size() >= kMaxStreams)
     std::erase_if(streams, [](const auto& held) { return held.expired(); });
-  if (streams.size() < kMostStreams) streams.push_back(stream);
+  if (streams.size() < kMaxStreams) streams.push_back(stream);
 }
 
 void ReadAhead::clean_up() {
@@ -111,7 +111,7 @@ void ReadAhead::collect(Stream& stream, int64_t map, OpenOutput& output, std::ve
     const bool ranges = blocks.kind == BlockList::Kind::kRanges;
     const std::size_t first = ranges ? *it : blocks.first[*it];
     const std::size_t last = ranges ? *it + 1 : blocks.first[*it + 1];
-    for (std::size_t chunk = first; chunk < last && spans.size() < kMostSpans; ++chunk) {
+    for (std::size_t chunk = first; chunk < last && spans.size() < kMaxSpans; ++chunk) {
       const BlockList::Chunk part = blocks.chunk(chunk);
       const auto range = output.range(static_cast<uint32_t>(part.begin),
                                       static_cast<uint32_t>(part.end), Wait::kYes);
@@ -130,12 +130,12 @@ ReadAhead::Span ReadAhead::neighbourhood(std::vector<Span> wanted, Span around) 
   for (const Span& span : wanted) {
     if (span.begin < run.begin || span.begin > run.end + kGapBytes) continue;
     if (span.end <= run.end) continue;
-    run.end = std::max(run.end, std::min(span.end, run.begin + kMostBytes));
+    run.end = std::max(run.end, std::min(span.end, run.begin + kMaxBytes));
   }
   std::reverse(wanted.begin(), wanted.end());
   for (const Span& span : wanted) {
     if (span.begin >= run.begin || span.end + kGapBytes < run.begin) continue;
-    if (run.end - span.begin > kMostBytes) break;
+    if (run.end - span.begin > kMaxBytes) break;
     run.begin = span.begin;
   }
   return run;
@@ -166,7 +166,7 @@ void ReadAhead::fetch(const Stream& stream, OpenOutput& output, uint64_t offset,
 }
 
 void ReadAhead::fetch_run(OpenOutput& output, uint64_t offset, uint64_t length, uint64_t wanted) {
-  ask(output, {offset, offset + std::min(wanted, kMostBytes)}, offset, length);
+  ask(output, {offset, offset + std::min(wanted, kMaxBytes)}, offset, length);
 }
 
 }  // namespace shufflefs::net::ess

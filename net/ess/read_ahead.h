@@ -6,7 +6,7 @@
 // Threads: any. Ownership: streams are held weakly. Failure: none; a disk error shows when the
 // block is sent. Cost: a block in memory costs one to eight preadv2(RWF_NOWAIT) of a byte; a block
 // that is not, a walk over the streams that read from the same executor and shuffle (at most
-// kMostStreams).
+// kMaxStreams).
 #pragma once
 
 #include <map>

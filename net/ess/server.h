@@ -63,7 +63,6 @@ class EssServer {
   Usage usage_;
   BlockFiles files_;
   ReadAhead read_ahead_;
-  Lanes lanes_;
   Services services_;
   asio::ip::tcp::acceptor acceptor_;
   Gate gate_;

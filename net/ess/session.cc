@@ -8,7 +8,6 @@
 #include "base/parse.h"
 #include "merge/spark_files.h"
 #include "net/ess/auth/server_auth.h"
-#include "net/ess/diagnose.h"
 
 namespace shufflefs::net::ess {
 namespace {
@@ -38,24 +37,24 @@ Task<Status> Session::rpc(RpcRequest request) {
   services_.metrics.requests.add();
   const TimePoint began = services_.runtime.now();
   auto decoded = decode_rpc(request.body);
-  Result<Bytes> answered = Bytes();
+  Result<Bytes> response = Bytes();
   if (!decoded)
-    answered = decoded.error();
+    response = decoded.error();
   else
-    answered = co_await answer(std::move(*decoded));
+    response = co_await respond(std::move(*decoded));
   services_.metrics.rpc_seconds.observe(services_.runtime.now() - began);
-  if (answered) {
-    outbox_.push(rpc_response(request.id, *answered));
+  if (response) {
+    outbox_.push(rpc_response(request.id, *response));
     co_return ok();
   }
-  if (answered.error().code == Code::kTooLarge) co_return answered.error();
+  if (response.error().code == Code::kTooLarge) co_return response.error();
   services_.metrics.requests_failed.add();
-  log_limited(LogLevel::kWarning, "spark.request_failed", {{"reason", answered.error().message}});
-  outbox_.push(rpc_failure(request.id, answered.error().message));
+  log_limited(LogLevel::kWarning, "spark.request_failed", {{"reason", response.error().message}});
+  outbox_.push(rpc_failure(request.id, response.error().message));
   co_return ok();
 }
 
-Task<Result<Bytes>> Session::answer(Rpc rpc) {
+Task<Result<Bytes>> Session::respond(Rpc rpc) {
   if (auto* blocks = std::get_if<BlockList>(&rpc)) co_return open_stream(std::move(*blocks));
   if (auto* message = std::get_if<RegisterExecutor>(&rpc))
     co_return co_await register_executor(std::move(*message));
@@ -106,7 +105,7 @@ Result<Bytes> Session::open_stream(BlockList blocks) {
         Code::kTooLarge,
         fmt::format("a request for {} blocks of {} needs {} bytes, and {} of {} are "
                     "in use: raise --spark.memory",
-                    chunks, blocks.app, bytes, services_.usage.used(), services_.usage.most()));
+                    chunks, blocks.app, bytes, services_.usage.used(), services_.usage.max()));
   }
   stream->id = services_.next_stream;
   // Never negative, as Java's never is.
@@ -156,14 +155,12 @@ Task<Result<Bytes>> Session::corruption_cause(DiagnoseCorruption message) {
   const auto known = executor_of(message.app, message.executor);
   if (!known) co_return encode_corruption_cause(CorruptionCause::kUnknown);
   const merge::ExecutorRef& executor = *known;
-  std::size_t lane = 0;
-  (void)services_.files.place_of(
-      *executor,
-      merge::spark_file_name(static_cast<merge::ShuffleId>(message.shuffle),
-                             static_cast<merge::MapId>(message.map), merge::SparkFile::kData),
-      &lane);
-  const CorruptionCause cause = co_await services_.lanes.run(
-      lane, [this, &executor, &message] { return diagnose(services_.files, *executor, message); });
+  const std::string data =
+      spark_file_name(static_cast<merge::ShuffleId>(message.shuffle),
+                      static_cast<merge::MapId>(message.map), merge::SparkFile::kData);
+  BlockFiles& files = services_.files;
+  const CorruptionCause cause = co_await files.run_on(
+      files.place_of(*executor, data).lane, [&] { return files.diagnose(*executor, message); });
   co_return encode_corruption_cause(cause);
 }
 

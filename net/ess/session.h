@@ -1,5 +1,5 @@
-// What a client asks over one connection, and the answers: RPCs, streams, chunks. Knows frames that
-// have been decoded and an outbox; no socket.
+// What a client asks over one connection, and the responses: RPCs, streams, chunks. Knows frames
+// that have been decoded and an outbox; no socket.
 //
 // Threads: reactor. Ownership: services and outbox outlive it. Failure: what a client may be told
 // is answered by a failure frame; an error returned means that the connection must be closed, after
@@ -11,7 +11,6 @@
 #include <unordered_map>
 
 #include "merge/spark_apps.h"
-#include "net/ess/lanes.h"
 #include "net/ess/outbox.h"
 
 namespace shufflefs::net::ess {
@@ -21,7 +20,6 @@ struct Services {
   merge::SparkApps& apps;
   BlockFiles& files;
   ReadAhead& read_ahead;
-  Lanes& lanes;
   Usage& usage;
   EssMetrics& metrics;
   const EssLimits& limits;
@@ -48,7 +46,7 @@ class Session {
   [[nodiscard]] Status refuse(const ClientFrame& frame);
 
  private:
-  [[nodiscard]] Task<Result<Bytes>> answer(Rpc rpc);
+  [[nodiscard]] Task<Result<Bytes>> respond(Rpc rpc);
   [[nodiscard]] Task<Result<Bytes>> register_executor(RegisterExecutor message);
   [[nodiscard]] Task<Result<Bytes>> remove_blocks(RemoveBlocks message);
   [[nodiscard]] Task<Result<Bytes>> corruption_cause(DiagnoseCorruption message);

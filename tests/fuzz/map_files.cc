@@ -12,7 +12,7 @@
 #include "merge/map_output.h"
 #include "merge/spark_apps.h"
 #include "merge/spark_files.h"
-#include "net/ess/diagnose.h"
+#include "net/ess/block_files.h"
 #include "support/fake_commits.h"
 #include "support/in_memory.h"
 #include "support/temp_dir.h"
@@ -38,11 +38,11 @@ struct World {
     record.directories = {"/mnt/local/disk0/blockmgr-0"};
     record.sub_directories = 1;
     executor = executors.add(record, true).value().executor;
-    require(files.open_roots().has_value());
+    require(files.find_roots().has_value());
   }
 
   [[nodiscard]] std::string path_of(const std::string& name) const {
-    return files.place_of(*executor, name).shown;
+    return files.place_of(*executor, name).path;
   }
   void put(const std::string& name, Input bytes) const {
     const std::string path = path_of(name);
@@ -63,7 +63,8 @@ struct World {
   merge::Trash trash{runtime, *io, std::chrono::minutes(1)};
   testing::FakeCommits commits;
   merge::SparkApps apps{{runtime, *io, executors, trash, commits, {}}};
-  BlockFiles files{runtime, apps, 4};
+  EssLimits limits{.open_outputs = 4};
+  BlockFiles files{runtime, apps, limits};
   merge::ExecutorRef executor;
 };
 
@@ -88,8 +89,8 @@ void commit(World& world, const std::string& data, const std::string& index) {
 
 // As the shuffle service sends it.
 void serve(World& world, const std::string& data, const std::string& index, Script& script) {
-  const auto output = OpenOutput::open(world.files.place_of(*world.executor, data),
-                                       world.files.place_of(*world.executor, index), 0);
+  const auto output = OpenOutput::open(*world.io, world.files.place_of(*world.executor, data),
+                                       world.files.place_of(*world.executor, index));
   if (!output) return;
   for (int i = 0; i < 4; ++i) {
     const auto begin = static_cast<uint32_t>(script.number(4));
@@ -118,7 +119,7 @@ void map_files(Input input) {
   world.put(merge::spark_checksum_name(kShuffle, kMap, "ADLER32"), script.piece(2));
   commit(world, world.path_of(data), world.path_of(index));
   serve(world, data, index, script);
-  (void)diagnose(world.files, *world.executor, question);
+  (void)world.files.diagnose(*world.executor, question);
 }
 
 }  // namespace shufflefs::fuzz

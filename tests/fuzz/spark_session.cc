@@ -153,7 +153,7 @@ void check_answers(Input answers) {
   while (answers.size() > kLengthBytes) {
     const auto length = load_be<uint64_t>(answers.data());
     const auto type = static_cast<FrameType>(answers[kLengthBytes]);
-    require(length > kLengthBytes && length <= kMostFrameBytes && is_from_a_server(type));
+    require(length > kLengthBytes && length <= kMaxFrameBytes && is_from_a_server(type));
     if (length > answers.size()) return;
     std::size_t body = 0;
     if (type == FrameType::kStreamResponse) {  // the bytes behind it are not counted by its length

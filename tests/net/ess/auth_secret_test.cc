@@ -1,6 +1,4 @@
 // --spark-secret-file: what is read, and what is refused with which remedy.
-#include "net/ess/auth/server_auth.h"
-
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -9,6 +7,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "net/ess/auth/server_auth.h"
 
 namespace shufflefs::net::ess {
 namespace {

@@ -3,8 +3,7 @@
 // of them took it.
 #pragma once
 
-#include "net/ess/frames.h"
-#include "net/ess/rpc.h"
+#include "net/ess/protocol.h"
 
 namespace shufflefs::net::ess::testing {
 

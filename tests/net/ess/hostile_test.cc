@@ -165,7 +165,7 @@ TEST_CASE("a length of 2^62 is refused by a service that holds its memory", "[ho
 
 TEST_CASE("half a frame and then silence ends after a while", "[hostile]") {
   EssLimits limits;
-  limits.frame_patience = 50ms;
+  limits.frame_timeout = 50ms;
   limits.watch_interval = 10ms;
   SparkNode node(limits);
   RawSocket stranger(node.reactor);

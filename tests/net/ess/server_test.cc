@@ -170,7 +170,7 @@ TEST_CASE_METHOD(Fixture,
 
 TEST_CASE("a client that takes nothing for long is closed, and counted") {
   EssLimits limits;
-  limits.client_patience = 100ms;
+  limits.client_timeout = 100ms;
   limits.watch_interval = 10ms;
   SparkNode node(limits);
   node.add_executor("app", "0");
@@ -286,7 +286,7 @@ TEST_CASE("a connection that waits for a disk shows signs of life, and is given 
   const Fd theirs(ends[1]);
   const EssLimits limits;
   EssMetrics metrics(node.reactor.metrics);
-  BlockFiles files(node.reactor.runtime, node.apps, 10);
+  BlockFiles files(node.reactor.runtime, node.apps, limits);
   ReadAhead read_ahead(metrics);
   Outbox outbox({node.reactor.runtime, files, read_ahead, metrics, limits}, ours.get());
   using Waits = Outbox::Waits;

@@ -1,8 +1,7 @@
 // What a client of Spark's shuffle service sends, as bytes. Needs no test framework.
 #pragma once
 
-#include "net/ess/frames.h"
-#include "net/ess/rpc.h"
+#include "net/ess/protocol.h"
 #include "net/ess/wire_fields.h"
 
 namespace shufflefs::net::ess::testing {
