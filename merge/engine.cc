@@ -109,7 +109,8 @@ struct Engine::Impl {
                    &owners, options.app_quota, [this] { wait_until_told(); }}),
         executor_finder(runtime, io, executors),
         spark_apps({runtime, io, executors, trash, committer, options.forget_names,
-                    [this](const Executor& executor) { executor_finder.look_for(executor); }}),
+                    [this](const Executor& executor) { executor_finder.look_for(executor); },
+                    &table}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
         node(std::make_shared<LocalNode>(LocalNode::Parts{

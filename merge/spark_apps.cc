@@ -1,5 +1,7 @@
 #include "merge/spark_apps.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -43,6 +45,20 @@ void SparkApps::leave_directories(const Executors::Added& added) {
     });
     if (!stays && rules.is_disk(before.root)) parts_.commits.directory_left(path);
   }
+}
+
+Status SparkApps::check_committed(const ShuffleKey& shuffle, MapId map,
+                                  const std::string& data_path, const FileStamp& data,
+                                  const FileStamp& index) {
+  const MapOutputRef known = parts_.table != nullptr ? parts_.table->find(shuffle, map) : nullptr;
+  // What another executor wrote for the same map, or what is not committed (yet), may be anything.
+  if (!known || known->data_path != data_path) return ok();
+  if (known->data_stamp == data && known->index_stamp == index) return ok();
+  const Error changed = make_error(
+      Code::kCorruptData, fmt::format("{} was changed after it was committed",
+                                      known->data_stamp == data ? known->index_path : data_path));
+  parts_.table->lost(*known, changed.message);
+  return changed;
 }
 
 bool SparkApps::remove_file(const Executor& executor, const std::string& name) {

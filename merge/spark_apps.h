@@ -15,6 +15,7 @@
 #include "base/runtime.h"
 #include "merge/commits.h"
 #include "merge/executors.h"
+#include "merge/shuffle_table.h"
 #include "merge/trash.h"
 
 namespace shufflefs::merge {
@@ -31,6 +32,7 @@ class SparkApps {
     std::function<void(const std::vector<std::string>&)> forget_names = {};
     // Told of each registration, on the reactor; may be empty.
     std::function<void(const Executor&)> registered = {};
+    ShuffleTable* table = nullptr;  // of what is committed; may be none
   };
   explicit SparkApps(Parts parts) : parts_(std::move(parts)) {}
 
@@ -40,6 +42,11 @@ class SparkApps {
   [[nodiscard]] ExecutorRef find(std::string_view app, std::string_view id) const {
     return parts_.executors.find(app, id);
   }
+  // Whether files that were opened are the map output that was committed under this path. If not it
+  // is lost (kCorruptData). No I/O.
+  [[nodiscard]] Status check_committed(const ShuffleKey& shuffle, MapId map,
+                                       const std::string& data_path, const FileStamp& data,
+                                       const FileStamp& index);
   // Puts the files of these bare names into the trash (those outside the mount are unlinked) and
   // returns how many there were.
   [[nodiscard]] Task<std::size_t> remove_files(ExecutorRef executor,

@@ -278,7 +278,12 @@ Result<std::shared_ptr<OpenOutput>> BlockFiles::open(const Stream& stream, std::
   const merge::Executor& executor = *stream.executor;
   if (blocks.kind == BlockList::Kind::kRdd)
     return OpenOutput::open(apps_.io(), place_of(executor, data_name(blocks, map)), std::nullopt);
-  return open_map(executor, shuffle_id(blocks.shuffle), map_id(blocks.maps[map]));
+  const merge::ShuffleKey shuffle{executor.app, shuffle_id(blocks.shuffle)};
+  const merge::MapId id = map_id(blocks.maps[map]);
+  TRY_ASSIGN(auto output, open_map(executor, shuffle.shuffle, id));
+  TRY(apps_.check_committed(shuffle, id, output->data_path(), output->data_stamp(),
+                            output->index_stamp()));
+  return output;
 }
 
 BlockFiles::Found BlockFiles::output_of(Stream& stream, std::size_t map, Wait wait) {

@@ -278,6 +278,25 @@ TEST_CASE_METHOD(Fixture, "a file that is replaced is read anew") {
   CHECK(one.fetch(stream, 0).text == block_text(18, 1, 200));
 }
 
+TEST_CASE_METHOD(Fixture, "what replaced a committed map output is not served in its place") {
+  commit_output("app-1", "0", 3, 17);
+  commit_output("app-1", "0", 3, 18);
+  const std::string data =
+      path_of("0", spark_file_name(merge::ShuffleId{3}, merge::MapId{18}, merge::SparkFile::kData));
+  Client one = client();
+  int64_t stream = one.open(fetch_rpc("app-1", "0", 3, {{18, {3}}}), 1);
+  CHECK(one.fetch(stream, 0).text == block_text(18, 3, 4));
+  REQUIRE(replace_file(*io, data, bytes_of("0123456789")));  // as long as it was
+  // Open files are trusted for two seconds; an executor that registers again starts anew.
+  add_executor("app-1", "0");
+  stream = one.open(fetch_rpc("app-1", "0", 3, {{18, {3}}, {17, {2}}}), 2);
+  const Answer refused = one.fetch(stream, 0);
+  CHECK(refused.type == FrameType::kChunkFetchFailure);
+  CHECK_THAT(refused.text, ContainsSubstring(data + " was changed after it was committed"));
+  CHECK(table.lost_maps() == 1);
+  CHECK(one.fetch(stream, 1).text == block_text(17, 2, 300));
+}
+
 TEST_CASE("a connection that waits for a disk shows signs of life, and is given up in the end") {
   SparkNode node;
   int ends[2] = {-1, -1};

@@ -8,6 +8,7 @@
 
 #include "base/endian.h"
 #include "merge/map_output.h"
+#include "merge/shuffle_table.h"
 #include "merge/spark_files.h"
 #include "net/ess/server.h"
 #include "net/ess/wire_fields.h"
@@ -169,6 +170,18 @@ struct SparkNode {
     write_file(executor, spark_file_name(id, merge::MapId{map}, merge::SparkFile::kIndex),
                merge::make_spark_index(lengths));
   }
+  // As the committer does it when it has seen the files appear.
+  void commit_output(std::string_view app, std::string_view executor, uint32_t shuffle,
+                     uint64_t map) {
+    const auto path = [&](merge::SparkFile file) {
+      return path_of(executor, spark_file_name(merge::ShuffleId{shuffle}, merge::MapId{map}, file));
+    };
+    auto inspected = merge::inspect_files(
+        *io, {*merge::AppId::parse(app), merge::ShuffleId{shuffle}}, merge::MapId{map},
+        path(merge::SparkFile::kData), path(merge::SparkFile::kIndex));
+    REQUIRE(inspected);
+    REQUIRE(table.committed(std::move(inspected->output), std::move(inspected->sizes)).output);
+  }
   [[nodiscard]] uint64_t metric(const std::string& name) const {
     return reactor.metrics.value("shufflefs_spark_" + name);
   }
@@ -180,7 +193,11 @@ struct SparkNode {
                              merge::LocalDirs({"/mnt"}, {local(0), local(1)}, {})};
   merge::Trash trash{reactor.runtime, *io, std::chrono::minutes(1)};
   shufflefs::testing::FakeCommits commits;
-  merge::SparkApps apps{{reactor.runtime, *io, executors, trash, commits, {}}};
+  merge::LogicalClock clock{*io, ""};
+  merge::TableLog log{*io, directory / "table", clock};
+  merge::ShuffleTable table{*io,    log, clock, *merge::NodeName::parse("n1"), directory / "heard",
+                            1 << 20};
+  merge::SparkApps apps{{reactor.runtime, *io, executors, trash, commits, {}, {}, &table}};
   std::unique_ptr<EssServer> server;
 };
 
