@@ -36,9 +36,9 @@ ExecutorRecord record_of(const Executor& executor) {
 
 // ---- an executor's file: magic, crc32c of the fields, the fields; numbers little-endian ----------
 
-constexpr std::string_view kMagic = "SFSEXEC2";
-constexpr std::size_t kHeadBytes = 12;
-constexpr uint64_t kMaxFileBytes = 4U << 20U;
+constexpr std::string_view kExecutorMagic = "SFSEXEC2";
+constexpr std::size_t kExecutorHeadBytes = 12;
+constexpr uint64_t kMaxExecutorFileBytes = 4U << 20U;
 
 // One list of fields for writing and reading.
 template <class Archive>
@@ -55,7 +55,7 @@ void fields(Archive& archive, ExecutorRecord& record) {
   if (process.pid > 0) record.process = process;
 }
 
-class Writer {
+class RecordWriter {
  public:
   template <class T>
   void number(T value) {
@@ -73,8 +73,8 @@ class Writer {
   }
   // The whole file.
   std::vector<std::byte> take() {
-    const auto magic = std::as_bytes(std::span(kMagic));
-    std::vector<std::byte> file(kHeadBytes);
+    const auto magic = std::as_bytes(std::span(kExecutorMagic));
+    std::vector<std::byte> file(kExecutorHeadBytes);
     std::ranges::copy(magic, file.begin());
     store_le(&file[magic.size()], crc32c(bytes_));
     file.insert(file.end(), bytes_.begin(), bytes_.end());
@@ -86,9 +86,9 @@ class Writer {
 };
 
 // After a mistake everything reads as zero or empty, and is_whole() is false.
-class Reader {
+class RecordReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
+  explicit RecordReader(std::span<const std::byte> bytes) : rest_(bytes) {}
   template <class T>
   void number(T& value) {
     if (rest_.size() < sizeof(T)) failed_ = true;
@@ -116,13 +116,13 @@ class Reader {
 };
 
 std::optional<ExecutorRecord> parse_file(std::span<const std::byte> file) {
-  const auto magic = std::as_bytes(std::span(kMagic));
-  if (file.size() < kHeadBytes || !std::ranges::equal(magic, file.first(magic.size())))
+  const auto magic = std::as_bytes(std::span(kExecutorMagic));
+  if (file.size() < kExecutorHeadBytes || !std::ranges::equal(magic, file.first(magic.size())))
     return std::nullopt;
-  const auto payload = file.subspan(kHeadBytes);
+  const auto payload = file.subspan(kExecutorHeadBytes);
   if (crc32c(payload) != load_le<uint32_t>(&file[magic.size()])) return std::nullopt;
   ExecutorRecord record;
-  Reader reader(payload);
+  RecordReader reader(payload);
   fields(reader, record);
   if (!reader.is_whole()) return std::nullopt;
   return record;
@@ -162,7 +162,7 @@ Result<std::vector<ExecutorRecord>> Executors::read_files() {
     for (const DirectoryEntry& file : files) {
       const std::string path = fmt::format("{}/{}/{}", root_, app.name, file.name);
       if (file.is_directory || file.name.ends_with(".new")) continue;
-      const auto bytes = read_file(io_, path, kMaxFileBytes);
+      const auto bytes = read_file(io_, path, kMaxExecutorFileBytes);
       if (!bytes && bytes.error().code != Code::kTooLarge) return bytes.error();
       auto record = bytes ? parse_file(*bytes) : std::nullopt;
       if (record && path_of(record->app, record->id) == path) {
@@ -197,7 +197,7 @@ Status Executors::load() {
 void Executors::write_file(const Executor& executor) {
   if (root_.empty()) return;
   ExecutorRecord record = record_of(executor);
-  Writer writer;
+  RecordWriter writer;
   fields(writer, record);
   const std::string path = path_of(record.app, record.id);
   Status written = io_.make_directories(path.substr(0, path.rfind('/')));

@@ -11,7 +11,7 @@
 namespace shufflefs::net::ess {
 namespace {
 
-constexpr std::size_t kLengthBytes = 8;
+constexpr std::size_t kGcmLengthBytes = 8;
 constexpr std::size_t kSegmentBytes = std::size_t{32} << 10U;
 constexpr std::size_t kPlainSegmentBytes = kSegmentBytes - kGcmTagBytes;
 constexpr std::size_t kNoncePrefixBytes = 7;
@@ -23,10 +23,10 @@ constexpr std::size_t gcm_header_bytes(std::size_t key_bytes) {
   return 1 + key_bytes + kNoncePrefixBytes;
 }
 
-using Nonce = std::array<std::byte, kGcmNonceBytes>;
+using GcmNonce = std::array<std::byte, kGcmNonceBytes>;
 
-Nonce nonce_of(View prefix, uint32_t segment, bool last) {
-  Nonce nonce = {};
+GcmNonce nonce_of(View prefix, uint32_t segment, bool last) {
+  GcmNonce nonce = {};
   std::ranges::copy(prefix, nonce.begin());
   store_be<uint32_t>(&nonce[kNoncePrefixBytes], segment);
   nonce.back() = std::byte{last};
@@ -37,7 +37,7 @@ constexpr std::size_t kTellingBytes = 9;  // a frame's length and the byte after
 constexpr uint64_t kMinFrameBytes = 9;    // the length itself and a type
 constexpr uint64_t kFrameLimit = 1ULL << 31U;
 
-Error wrong(std::string_view what) {
+Error wrong_message(std::string_view what) {
   return make_error(Code::kProtocol,
                     fmt::format("a message encrypted by AES/GCM {}: the connection is not usable "
                                 "any more",
@@ -54,7 +54,7 @@ class GcmCipher : public Cipher {
       : key_(std::move(key)), header_bytes_(gcm_header_bytes(key_.size())) {}
 
   Status open(View sealed, Bytes& plain) override {
-    if (failed_) return wrong("follows one that was wrong");
+    if (failed_) return wrong_message("follows one that was wrong");
     Status status = open_all(sealed, plain);
     if (!status) {
       failed_ = true;
@@ -66,9 +66,9 @@ class GcmCipher : public Cipher {
   Status seal(View plain, Bytes& sealed) override {
     if (plain.empty()) return ok();
     const std::size_t segments = (plain.size() + kPlainSegmentBytes - 1) / kPlainSegmentBytes;
-    std::array<std::byte, kLengthBytes> length = {};
+    std::array<std::byte, kGcmLengthBytes> length = {};
     store_be<uint64_t>(length.data(),
-                       kLengthBytes + header_bytes_ + plain.size() + segments * kGcmTagBytes);
+                       kGcmLengthBytes + header_bytes_ + plain.size() + segments * kGcmTagBytes);
     Bytes header(header_bytes_);
     header[0] = static_cast<std::byte>(header_bytes_);
     TRY(random_fill(std::span(header).subspan(1)));
@@ -78,7 +78,7 @@ class GcmCipher : public Cipher {
     for (uint32_t segment = 0; !plain.empty(); ++segment) {
       const View piece = plain.first(std::min(kPlainSegmentBytes, plain.size()));
       plain = plain.subspan(piece.size());
-      const Nonce nonce = nonce_of(View(header).last(kNoncePrefixBytes), segment, plain.empty());
+      const GcmNonce nonce = nonce_of(View(header).last(kNoncePrefixBytes), segment, plain.empty());
       TRY(gcm_seal(key.view(), nonce, {}, piece, sealed));
     }
     return ok();
@@ -99,22 +99,22 @@ class GcmCipher : public Cipher {
 
   // Length and header come first, then segment by segment.
   [[nodiscard]] std::size_t wanted_bytes() const {
-    if (!in_message_) return kLengthBytes + header_bytes_;
+    if (!in_message_) return kGcmLengthBytes + header_bytes_;
     return static_cast<std::size_t>(std::min<uint64_t>(kSegmentBytes, rest_bytes_));
   }
 
   Status begin_message() {
-    const View length = View(pending_).first(kLengthBytes);
-    const View header = View(pending_).subspan(kLengthBytes);
+    const View length = View(pending_).first(kGcmLengthBytes);
+    const View header = View(pending_).subspan(kGcmLengthBytes);
     const auto total = load_be<uint64_t>(length.data());
     if (total < pending_.size() || total > kMaxMessageBytes)
-      return wrong(fmt::format("has the impossible length {}", total));
+      return wrong_message(fmt::format("has the impossible length {}", total));
     rest_bytes_ = total - pending_.size();
     const uint64_t last_segment = rest_bytes_ % kSegmentBytes;
     if (last_segment != 0 && last_segment <= kGcmTagBytes)
-      return wrong(fmt::format("has the impossible length {}", total));
+      return wrong_message(fmt::format("has the impossible length {}", total));
     if (std::to_integer<std::size_t>(header.front()) != header_bytes_)
-      return wrong("has a wrong header");
+      return wrong_message("has a wrong header");
     TRY_ASSIGN(message_key_, message_key(header, length));
     std::ranges::copy(header.last(kNoncePrefixBytes), nonce_prefix_.begin());
     segment_ = 0;
@@ -124,8 +124,9 @@ class GcmCipher : public Cipher {
 
   Status open_segment(Bytes& plain) {
     const bool last = rest_bytes_ == pending_.size();
-    const Nonce nonce = nonce_of(nonce_prefix_, segment_, last);
-    if (!gcm_open(message_key_.view(), nonce, {}, pending_, plain)) return wrong("has a wrong tag");
+    const GcmNonce nonce = nonce_of(nonce_prefix_, segment_, last);
+    if (!gcm_open(message_key_.view(), nonce, {}, pending_, plain))
+      return wrong_message("has a wrong tag");
     ++segment_;
     rest_bytes_ -= pending_.size();
     in_message_ = !last;
