@@ -10,7 +10,6 @@
 #include "base/crc32c.h"
 #include "base/crc32c_combine.h"
 #include "base/file_io.h"
-#include "merge/stream_units.h"
 
 namespace shufflefs::fs {
 namespace {

@@ -11,6 +11,7 @@
 #include "base/escape.h"
 #include "base/reactor_mark.h"
 #include "merge/partition_sizes.h"
+#include "fs/shuffle_texts.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -261,11 +262,11 @@ Task<Result<Facts>> VirtualContents::learn_partition(VirtualPath path) {
 // ---- texts
 
 Task<Result<std::string>> VirtualContents::status_text(VirtualPath path) {
-  co_return printable_lines(co_await engine_.status_text(path.key()));
+  co_return printable_lines(co_await fs::status_text(engine_, path.key()));
 }
 
 Task<Result<std::string>> VirtualContents::owners_text(VirtualPath path) {
-  co_return engine_.owners_text(path.key(), merge::number(path.partition) + 1);
+  co_return fs::owners_text(engine_, path.key(), merge::number(path.partition) + 1);
 }
 
 Task<Result<std::string>> VirtualContents::info_text(VirtualPath path) {

@@ -14,9 +14,9 @@
 
 #include "base/gate.h"
 #include "base/metrics.h"
+#include "merge/block_lengths.h"
 #include "merge/cluster.h"
-#include "merge/output_sizes.h"
-#include "merge/placement_cache.h"
+#include "merge/placement.h"
 #include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {

@@ -1,13 +1,15 @@
-// One question to several nodes, all at the same time.
+// Requests to other nodes: one to several of them at the same time, and again for a while.
 //
-// Threads: reactor only. Failure: each node's own; a name that is no member "did not answer".
-// Bound: the nodes' own deadlines.
+// Threads: reactor only. Failure of ask_nodes(): each node's own; a name that is no member "did not
+// answer". Bound: the nodes' own deadlines.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "base/gate.h"
 #include "merge/cluster.h"
 
@@ -54,6 +56,43 @@ Task<std::vector<Result<T>>> ask_nodes(Runtime& runtime, Gate& gate, Cluster& cl
       answers.push_back(make_error(Code::kPeerUnreachable, "it did not answer"));
   }
   co_return answers;
+}
+
+// How long a request is repeated before its answer is taken for lost: a node that is being
+// restarted, or that a short trouble made look dead, answers a moment later.
+class Retries {
+ public:
+  Retries(Runtime& runtime, Duration timeout)
+      : runtime_(runtime), deadline_(runtime.now() + timeout) {}
+
+  // Pauses, longer each time. False, at once, when the time is over.
+  [[nodiscard]] Task<bool> pause() {
+    const Duration left = deadline_ - runtime_.now();
+    if (left <= Duration(0)) co_return false;
+    co_await sleep_for(runtime_, std::min(pause_, left));
+    pause_ = std::min<Duration>(pause_ * 2, kMax);
+    co_return true;
+  }
+
+ private:
+  static constexpr Duration kMin = std::chrono::milliseconds(20);
+  static constexpr Duration kMax = std::chrono::milliseconds(500);
+  Runtime& runtime_;
+  const TimePoint deadline_;
+  Duration pause_ = kMin;
+};
+
+// Whether the same request may succeed a moment later.
+[[nodiscard]] inline bool is_passing(Code code) {
+  return code == Code::kPeerUnreachable || code == Code::kTimeout || code == Code::kCancelled ||
+         code == Code::kNoMemory;
+}
+
+// Whether trying the same push again may help. What the owner refused for good is not sent
+// twice.
+[[nodiscard]] inline bool is_retryable(Code code) {
+  return is_passing(code) || code == Code::kIo || code == Code::kCorruptData ||  // on the way
+         code == Code::kProtocol;
 }
 
 }  // namespace shufflefs::merge

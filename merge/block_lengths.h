@@ -15,9 +15,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/mutex.h"
+#include "base/runtime.h"
 #include "base/seeded_hash.h"
 #include "merge/map_output.h"
+#include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
 
@@ -61,6 +64,21 @@ class BlockLengths {
   Stretches stretches_ GUARDED_BY(mu_);  // the most recently used first
   std::map<Key, Stretches::iterator> by_key_ GUARDED_BY(mu_);
   uint64_t bytes_ GUARDED_BY(mu_) = 0;
+};
+
+// The sizes of all blocks of one map output, for who announces and who pushes it: those that the
+// table has kept, else from its index, which is counted. Reactor; the index is read on a disk
+// thread.
+class OutputSizes {
+ public:
+  OutputSizes(Runtime& runtime, FileIo& io, Metrics& metrics, const ShuffleTable& table);
+  [[nodiscard]] Task<Result<BlockSizesRef>> of(MapOutputRef output);
+
+ private:
+  Runtime& runtime_;
+  FileIo& io_;
+  const ShuffleTable& table_;
+  Counter& index_reads_;
 };
 
 }  // namespace shufflefs::merge

@@ -5,17 +5,16 @@
 #include <set>
 
 #include "merge/ask_nodes.h"
-#include "merge/patience.h"
-#include "merge/placement.h"
 
 namespace shufflefs::merge {
 
-Catalog::Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock, Duration lost_patience)
+Catalog::Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock,
+                 PlacementCache& placements, Duration lost_patience)
     : runtime_(runtime),
       cluster_(cluster),
       clock_(clock),
       lost_patience_(lost_patience),
-      placements_(cluster),
+      placements_(placements),
       gate_(runtime, "catalog") {}
 
 namespace {
@@ -120,7 +119,7 @@ Task<PartitionPlan> Catalog::plan(ShuffleKey shuffle, PartitionId partition) {
 }
 
 Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId partition) {
-  Patience patience(runtime_, lost_patience_);
+  Retries retries(runtime_, lost_patience_);
   while (true) {
     Asked asked = co_await ask_for_plan(shuffle, partition);
     std::erase_if(asked.other_views, [&](const auto& view) {
@@ -129,7 +128,7 @@ Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId pa
     const bool final =
         !asked.plan.incomplete && asked.other_views.empty() && !somebody_has_just_gone();
     if (final) co_return std::move(asked.plan);
-    if (co_await patience.again()) continue;
+    if (co_await retries.pause()) continue;
     for (auto& view : asked.other_views) waited_out_.push_back(std::move(view));
     while (waited_out_.size() > kMostViews) waited_out_.pop_front();
     co_return std::move(asked.plan);

@@ -16,7 +16,7 @@
 #include "merge/cluster.h"
 #include "merge/logical_clock.h"
 #include "merge/partition_plan.h"
-#include "merge/placement_cache.h"
+#include "merge/placement.h"
 
 namespace shufflefs::merge {
 
@@ -39,7 +39,8 @@ struct ShuffleTotals {
 class Catalog {
  public:
   // `lost_patience` as in StreamOptions.
-  Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock, Duration lost_patience);
+  Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock, PlacementCache& placements,
+          Duration lost_patience);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -95,7 +96,7 @@ class Catalog {
   Cluster& cluster_;
   LogicalClock& clock_;
   const Duration lost_patience_;
-  PlacementCache placements_;
+  PlacementCache& placements_;
   std::map<NodeName, TimePoint> silent_since_;  // members whose last answer is missing
   // Other views of the members that a reading has waited for in vain; the last kMostViews.
   std::deque<std::pair<NodeName, uint64_t>> waited_out_;

@@ -22,7 +22,7 @@
 
 #include "base/file_io.h"
 #include "base/mutex.h"
-#include "merge/engine_status.h"
+#include "merge/engine_options.h"
 
 namespace shufflefs::merge {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "merge/patience.h"
+#include "merge/ask_nodes.h"
 
 namespace shufflefs::merge {
 namespace {
@@ -49,14 +49,13 @@ void Drain::end() {
   log_info("node.not_draining", {{"node", parts_.cluster.self().str()}});
 }
 
-DrainStatus Drain::status() const {
+DrainStatus Drain::status(std::size_t waiting) const {
   DrainStatus status;
   status.draining = on_;
   ShuffleInfo sum;
   for (const ShuffleKey& shuffle : parts_.table.shuffles()) parts_.table.describe(shuffle, sum);
   status.map_outputs = sum.maps;
-  status.waiting =
-      parts_.pusher.pending() + parts_.committer.looks_under_way() + (on_ ? to_look_ : 0);
+  status.waiting = waiting + parts_.pusher.pending() + (on_ ? to_look_ : 0);
   status.blocks_left_home = sum.blocks_left_home;
   status.bytes_left_home = sum.bytes_left_home;
   status.given_up = std::move(sum.given_up);

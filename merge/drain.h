@@ -21,11 +21,9 @@
 #include "base/metrics.h"
 #include "merge/app_owners.h"
 #include "merge/cluster.h"
-#include "merge/committer.h"
 #include "merge/engine_options.h"
-#include "merge/engine_status.h"
 #include "merge/merge_store.h"
-#include "merge/placement_cache.h"
+#include "merge/placement.h"
 #include "merge/pusher.h"
 #include "merge/shuffle_table.h"
 
@@ -38,7 +36,6 @@ class Drain {
     Cluster& cluster;
     ShuffleTable& table;
     MergeStore& store;
-    const Committer& committer;
     AppOwners& owners;
     Pusher& pusher;
     PlacementCache& placements;
@@ -51,7 +48,8 @@ class Drain {
   void begin();
   void end();
   [[nodiscard]] bool on() const { return on_; }
-  [[nodiscard]] DrainStatus status() const;
+  // `waiting`: what the rest of the node has still to do before it may go.
+  [[nodiscard]] DrainStatus status(std::size_t waiting) const;
   [[nodiscard]] Task<void> close() { return gate_.close(); }
 
  private:

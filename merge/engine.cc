@@ -1,15 +1,10 @@
 #include "merge/engine.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <atomic>
 #include <set>
 
-#include "base/escape.h"
-#include "base/log.h"
 #include "base/mutex.h"
-#include "base/parse.h"
 #include "merge/announcer.h"
 #include "merge/committer.h"
 #include "merge/disk_keeper.h"
@@ -17,8 +12,7 @@
 #include "merge/executor_process.h"
 #include "merge/local_node.h"
 #include "merge/merge_store.h"
-#include "merge/partition_index.h"
-#include "merge/placement_cache.h"
+#include "merge/placement.h"
 #include "merge/pusher.h"
 #include "merge/shuffle_table.h"
 #include "merge/spark_reaper.h"
@@ -68,14 +62,6 @@ class WhenGone {
   const std::shared_ptr<Done> done_;
 };
 
-std::vector<ShuffleKey> united(std::vector<ShuffleKey> keys, const std::vector<ShuffleKey>& more) {
-  keys.insert(keys.end(), more.begin(), more.end());
-  std::ranges::sort(keys);
-  const auto repeated = std::ranges::unique(keys);
-  keys.erase(repeated.begin(), repeated.end());
-  return keys;
-}
-
 }  // namespace
 
 struct Engine::Impl {
@@ -113,9 +99,12 @@ struct Engine::Impl {
                     &table}),
         reaper({runtime, io, executors, trash, committer, options.forget_names, {}},
                {.app_ttl = options.app_ttl}),
-        node(std::make_shared<LocalNode>(LocalNode::Parts{
-            runtime, io, memory.of(MemoryPurpose::kServe), memory.of(MemoryPurpose::kReceive),
-            metrics, table, store, committer, lengths, owners, options.push.max_block_bytes})),
+        lives(runtime, options.self, table, store, committer, lengths, owners),
+        receiver(runtime, memory.of(MemoryPurpose::kReceive), metrics, table, store, owners, lives,
+                 options.push.max_block_bytes),
+        node(std::make_shared<LocalNode>(
+            LocalNode::Parts{runtime, io, memory.of(MemoryPurpose::kServe), table, store, committer,
+                             lengths, owners, lives, receiver})),
         sizer(io, table, store),
         gate(runtime, "engine") {}
 
@@ -143,7 +132,7 @@ struct Engine::Impl {
     if (!started.load()) return;
     asio::post(runtime.executor(), [this, output] {
       announcer->wake();
-      gate.spawn(node->forget(output));
+      gate.spawn(lives.ended(output));
     });
   }
   Task<void> release_idle_streams() {
@@ -195,6 +184,8 @@ struct Engine::Impl {
   ExecutorFinder executor_finder;
   SparkApps spark_apps;
   SparkReaper reaper;
+  ShuffleLives lives;
+  PushReceiver receiver;
   std::shared_ptr<LocalNode> node;
   PartitionSizer sizer;
   std::atomic<bool> started{false};
@@ -250,17 +241,18 @@ void Engine::start(Cluster& cluster) {
   Impl& impl = *impl_;
   impl.cluster = &cluster;
   impl.placements = std::make_unique<PlacementCache>(cluster);
-  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.clock,
+  impl.catalog = std::make_unique<Catalog>(impl.runtime, cluster, impl.clock, *impl.placements,
                                            impl.options.stream.lost_patience);
   impl.announcer = std::make_unique<Announcer>(impl.runtime, impl.io, impl.metrics, cluster,
                                                impl.table, *impl.placements);
-  impl.node->join(cluster, *impl.announcer);
+  impl.node->join(cluster);
+  impl.lives.set_announcer(*impl.announcer);
   impl.pusher = std::make_unique<Pusher>(impl.runtime, impl.io,
                                          impl.memory.of(MemoryPurpose::kPush), impl.metrics,
                                          cluster, impl.table, *impl.placements, impl.options.push);
   impl.drain = std::make_unique<Drain>(Drain::Parts{
-      impl.runtime, cluster, impl.table, impl.store, impl.committer, impl.owners, *impl.pusher,
-      *impl.placements, impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
+      impl.runtime, cluster, impl.table, impl.store, impl.owners, *impl.pusher, *impl.placements,
+      impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
   impl.metrics.gauge("shufflefs_announce_pending",
                      "News of map outputs that some member has still to hear.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
@@ -309,18 +301,24 @@ void Engine::set_reporter(std::function<Task<Result<std::string>>(std::string)> 
 Task<PartitionSizes> Engine::partition_sizes(PartitionSizesQuestion question) {
   co_return co_await offload(impl_->runtime, [&] { return impl_->sizer.sizes(question); });
 }
+const NodeName& Engine::self() const { return impl_->options.self; }
+std::shared_ptr<const Placement> Engine::placement(const ShuffleKey& shuffle,
+                                                   uint32_t partition_count) {
+  return impl_->placements->get(shuffle, partition_count);
+}
 Runtime& Engine::runtime() { return impl_->runtime; }
 std::size_t Engine::disks() const { return impl_->options.data_dirs.size(); }
 std::string Engine::local_root(std::size_t disk) const {
   return impl_->options.data_dirs.at(disk) + "/local";
 }
 
-std::vector<ShuffleKey> Engine::known_shuffles() const {
-  return united(impl_->table.shuffles(), impl_->store.shuffles());
-}
+std::vector<ShuffleKey> Engine::known_shuffles() const { return impl_->lives.known(); }
 
 std::vector<ShuffleKey> Engine::local_shuffles() const {
-  return united(known_shuffles(), impl_->committer.generic_shuffles());
+  const std::vector<ShuffleKey> known = known_shuffles();
+  std::set<ShuffleKey> keys(known.begin(), known.end());
+  for (ShuffleKey& key : impl_->committer.generic_shuffles()) keys.insert(std::move(key));
+  return {keys.begin(), keys.end()};
 }
 
 std::vector<MapOutputRef> Engine::local_maps(const ShuffleKey& shuffle) const {
@@ -351,7 +349,7 @@ std::shared_ptr<PartitionStream> Engine::open_stream(PartitionPlan plan) {
 }
 
 void Engine::drain(bool on) {
-  impl_->node->set_draining(on);
+  impl_->receiver.set_draining(on);
   impl_->announcer->set_leaving(on);
   if (on)
     impl_->drain->begin();
@@ -360,12 +358,8 @@ void Engine::drain(bool on) {
 }
 
 DrainStatus Engine::drain_status() const {
-  DrainStatus status = impl_->drain->status();
-  if (status.draining && !impl_->announcer->is_all_told()) {
-    ++status.waiting;
-    status.safe_to_stop = false;
-  }
-  return status;
+  const bool has_to_tell = impl_->drain->on() && !impl_->announcer->is_all_told();
+  return impl_->drain->status(impl_->committer.looks_under_way() + (has_to_tell ? 1 : 0));
 }
 
 std::vector<DiskStatus> Engine::disk_status() const { return impl_->disks.status(); }
@@ -374,81 +368,8 @@ std::vector<PushOwnerStatus> Engine::push_owners() const {
   return impl_->pusher ? impl_->pusher->owners() : std::vector<PushOwnerStatus>{};
 }
 
-Task<std::string> Engine::status_text(ShuffleKey shuffle) {
-  const ShuffleTotals totals = co_await impl_->catalog->totals(shuffle);
-  const ShuffleInfo& sum = totals.sum;
-  const double ratio =
-      sum.bytes > 0 ? 100.0 * static_cast<double>(sum.merged_bytes) / static_cast<double>(sum.bytes)
-                    : 100.0;
-  std::string text = fmt::format(
-      "shuffle        {}\npartitions     {}\nmaps           {} committed, {} settled, {} given up, "
-      "{} not pushed\n"
-      "bytes          {} ({})\nmerged         {} blocks in {} partitions, {} ({:.1f} %)\nleft at "
-      "origin {} blocks, {}\n",
-      to_string(shuffle), sum.partition_count, sum.maps, sum.maps_settled, sum.maps_given_up,
-      sum.maps_unpushed, sum.bytes, format_bytes(sum.bytes), sum.merged_blocks,
-      sum.merged_partitions, format_bytes(sum.merged_bytes), ratio, sum.blocks_left_home,
-      format_bytes(sum.bytes_left_home));
-  if (sum.maps_lost > 0) text += fmt::format("lost at origin {} map outputs\n", sum.maps_lost);
-  for (const auto& [node, given_up] : totals.given_up) {
-    text += fmt::format("given up       {}: {} chunks, {} blocks, {}: {}\n", node.str(),
-                        given_up.chunks, given_up.blocks, format_bytes(given_up.bytes),
-                        printable(given_up.reason));
-  }
-  for (const PushOwnerStatus& owner : push_owners()) {
-    if (!owner.left_alone.empty())
-      text += fmt::format("left alone     {} (by {}): {}\n", owner.owner.str(),
-                          impl_->options.self.str(), printable(owner.left_alone));
-  }
-  for (const UnreachableNode& node : totals.unreachable)
-    text += fmt::format("unreachable    {}: {}\n", node.node.str(), printable(node.reason));
-  for (const std::string& message : totals.refused_commits)
-    text += fmt::format("refused        {}\n", printable(message));
-  if (sum.partition_count > 0) {
-    std::string owners;
-    const auto placement = impl_->placements->get(shuffle, sum.partition_count);
-    for (uint32_t first = 0; first < sum.partition_count; first += placement->bucket_width()) {
-      const uint32_t last = std::min(first + placement->bucket_width(), sum.partition_count) - 1;
-      const std::string range =
-          first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
-      owners += fmt::format("{}{} {}", owners.empty() ? "" : ", ", range,
-                            placement->owner(static_cast<PartitionId>(first)).str());
-    }
-    text += fmt::format("owners         {}\n", owners);
-  }
-  co_return text;
-}
-
 uint32_t Engine::known_partition_count(const ShuffleKey& shuffle) const {
   return impl_->table.partition_count(shuffle);
-}
-
-std::string Engine::owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const {
-  const auto placement = impl_->placements->get(shuffle, partition_count);
-  std::string text;
-  for (uint32_t first = 0; first < partition_count; first += placement->bucket_width()) {
-    const auto partition = static_cast<PartitionId>(first);
-    const auto second = placement->second(partition);
-    text += fmt::format(
-        "{} {} {}{}{}\n", first, std::min(first + placement->bucket_width(), partition_count) - 1,
-        placement->owner(partition).str(), second ? " " : "", second ? second->str() : "");
-  }
-  return text;
-}
-
-std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {
-  const IndexBytes header =
-      encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition, merged_plan.life);
-  std::vector<std::byte> bytes(header.begin(), header.end());
-  for (const PlannedBlock& block : merged_plan.blocks) {
-    const IndexBytes record = encode_index_record({.map = block.map,
-                                                   .id = block.id,
-                                                   .offset = block.offset,
-                                                   .length = block.length,
-                                                   .crc = block.merged ? block.merged->crc : 0});
-    bytes.insert(bytes.end(), record.begin(), record.end());
-  }
-  return bytes;
 }
 
 }  // namespace shufflefs::merge

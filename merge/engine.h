@@ -20,7 +20,6 @@
 #include "merge/cluster.h"
 #include "merge/commits.h"
 #include "merge/engine_options.h"
-#include "merge/engine_status.h"
 #include "merge/partition_sizes.h"
 #include "merge/partition_stream.h"
 #include "merge/spark_apps.h"
@@ -78,14 +77,12 @@ class Engine {
   [[nodiscard]] std::shared_ptr<PartitionStream> open_stream(PartitionPlan plan);
   // The shuffle's partitions as far as this node knows by itself; 0 if it does not.
   [[nodiscard]] uint32_t known_partition_count(const ShuffleKey& shuffle) const;
-  // Who would own the partitions 0 .. partition_count - 1: a line "<first> <last> <owner> <second
-  // choice>" for each bucket; the second choice is missing where there is one node.
-  [[nodiscard]] std::string owners_text(const ShuffleKey& shuffle, uint32_t partition_count) const;
-  // The text of shuffles/<app>/<shuffle>/status.
-  [[nodiscard]] Task<std::string> status_text(ShuffleKey shuffle);
+  [[nodiscard]] std::shared_ptr<const Placement> placement(const ShuffleKey& shuffle,
+                                                           uint32_t partition_count);
   // Of this node alone.
   [[nodiscard]] Task<PartitionSizes> partition_sizes(PartitionSizesQuestion question);
   [[nodiscard]] Runtime& runtime();
+  [[nodiscard]] const NodeName& self() const;
 
   // Reactor, after start(): begins or ends a drain (merge/drain.h).
   void drain(bool on);
@@ -100,9 +97,5 @@ class Engine {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The records of a merged plan as <p>.index shows them (docs/formats.md): offsets are within
-// <p>.merged.
-[[nodiscard]] std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan);
 
 }  // namespace shufflefs::merge

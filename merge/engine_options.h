@@ -1,5 +1,5 @@
-// What the domain can be told. Defaults, ranges and prices are in main/config_keys.cc
-// (docs/configuration.md).
+// What the domain can be told, and what it says of itself: plain values. Defaults, ranges and
+// prices of the options are in main/config_keys.cc (docs/configuration.md).
 #pragma once
 
 #include <chrono>
@@ -10,6 +10,7 @@
 
 #include "base/runtime.h"
 #include "merge/ids.h"
+#include "merge/node_api.h"
 
 namespace shufflefs::merge {
 
@@ -66,6 +67,41 @@ struct EngineOptions {
   bool tell_before_answering = true;
   // Makes the kernel forget names on the mount whose files were removed below it. Disk threads.
   std::function<void(const std::vector<std::string>&)> forget_names;
+};
+
+// ---- status --------------------------------------------------------------------------------------------------------
+
+// A data disk (merge/disks.h).
+struct DiskStatus {
+  std::string path;
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+  uint64_t reserve_bytes = 0;
+  bool takes_merged = true;
+  std::string failed;  // why it is not used; empty if it is
+};
+
+// How the pushes to one owner are (merge/pusher.h).
+struct PushOwnerStatus {
+  NodeName owner;
+  std::size_t queued_chunks = 0;
+  uint64_t queued_bytes = 0;
+  uint64_t in_flight_bytes = 0;
+  uint64_t window_bytes = 0;
+  std::string left_alone;  // why; empty if it is not
+};
+
+// How far a drain is (merge/drain.h).
+struct DrainStatus {
+  bool draining = false;
+  bool safe_to_stop = false;      // nothing would be lost with this node
+  uint64_t map_outputs = 0;       // of this node
+  uint64_t waiting = 0;           // map outputs, chunks and merged partitions to be looked at
+  uint64_t maps_unpushed = 0;     // pushing is switched off
+  uint64_t orphans_moved = 0;     // merged blocks whose origin has gone, now on another node
+  uint64_t blocks_left_home = 0;  // too large to be pushed: only here
+  uint64_t bytes_left_home = 0;
+  std::vector<GivenUp> given_up;  // only here as well
 };
 
 }  // namespace shufflefs::merge

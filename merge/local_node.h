@@ -1,23 +1,16 @@
 // This node's answers to NodeApi: from the table, its own map outputs and its own merged
-// partitions. Disk work is offloaded.
+// partitions. What changes something is done by PushReceiver and ShuffleLives.
 //
-// Threads: reactor only.
+// Threads: reactor only; disk work is offloaded.
 #pragma once
 
 #include <functional>
-#include <map>
-#include <memory>
 
 #include "base/bounded_offload.h"
 #include "base/byte_budget.h"
-#include "base/metrics.h"
-#include "merge/announcer.h"
-#include "merge/block_lengths.h"
 #include "merge/cluster.h"
-#include "merge/committer.h"
-#include "merge/merge_store.h"
-#include "merge/node_api.h"
-#include "merge/shuffle_table.h"
+#include "merge/push_receiver.h"
+#include "merge/shuffle_lives.h"
 
 namespace shufflefs::merge {
 
@@ -27,21 +20,24 @@ class LocalNode final : public NodeApi {
   struct Parts {
     Runtime& runtime;
     FileIo& io;
-    ByteBudget& serve;    // for what is read to answer
-    ByteBudget& receive;  // only looked at, for the credit of those who push
-    Metrics& metrics;
+    ByteBudget& serve;  // for what is read to answer
     ShuffleTable& table;
     MergeStore& store;
     Committer& committer;
     BlockLengths& lengths;
     AppOwners& owners;
-    uint64_t max_block_bytes;
+    ShuffleLives& lives;
+    PushReceiver& receiver;
   };
   using Reporter = std::function<Task<Result<std::string>>(std::string about)>;
   explicit LocalNode(const Parts& parts);
 
-  Task<Result<PushReply>> push(PushRequest request) override;
-  Task<Status> announce(AnnounceRequest request) override;
+  Task<Result<PushReply>> push(PushRequest request) override {
+    return parts_.receiver.push(std::move(request));
+  }
+  Task<Status> announce(AnnounceRequest request) override {
+    return parts_.lives.announced(std::move(request));
+  }
   Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) override;
   Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) override;
   Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) override;
@@ -50,54 +46,27 @@ class LocalNode final : public NodeApi {
                                    uint32_t length) override;
   Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
                                   PartitionId partition, uint64_t offset, uint32_t length) override;
-  Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override;
+  Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override {
+    return parts_.lives.drop(std::move(app), shuffle, life);
+  }
   Task<Result<std::string>> report(std::string about) override;
 
   // Who answers report(); before the first question. An empty one takes it back.
   void set_reporter(Reporter reporter) { reporter_ = std::move(reporter); }
-  // Who the members are, for answers, and who tells them of drops; once they are known.
-  void join(const Cluster& cluster, Announcer& announcer) {
-    cluster_ = &cluster;
-    announcer_ = &announcer;
-  }
-  // The node is about to leave: it takes no pushes.
-  void set_draining(bool draining) { is_draining_ = draining; }
-
+  // Who the members are, for answers; once they are known.
+  void join(const Cluster& cluster) { cluster_ = &cluster; }
   // Waits for what a disk is late with.
   [[nodiscard]] Task<void> close() { return looks_.close(); }
 
-  // This node's map output has ended: takes it out of what is merged here.
-  Task<void> forget(MapOutputRef output);
-
  private:
-  [[nodiscard]] Status check_parts(const PushRequest& request) const;
-  // On a disk thread.
-  [[nodiscard]] Result<PushReply> merge(const PushRequest& request);
-  [[nodiscard]] Result<PushReply> look_for(const PushRequest& request);
   [[nodiscard]] std::vector<MergedBlock> merged_view(const ShuffleKey& shuffle,
                                                      PartitionId partition);
-  [[nodiscard]] uint64_t credit_for(const NodeName& sender);
   Task<Result<Buffer>> buffer(uint32_t length);
-  // Who knows a later life of the name than we do has seen a drop that we have missed.
-  Task<Status> catch_up(ShuffleKey shuffle, uint64_t life);
-  Task<Status> carry_out(DroppedName name);
-  // Once everything has ended that was ever heard of the shuffle.
-  Task<void> end_if_over(ShuffleKey shuffle);
-  std::vector<ShuffleKey> known_shuffles() const;
-  // Once nothing of the application is known here any more.
-  void forget_owner(const AppId& app) const;
 
   Parts parts_;
   BoundedOffload looks_;
   Reporter reporter_;
   const Cluster* cluster_ = nullptr;
-  Announcer* announcer_ = nullptr;
-  bool is_draining_ = false;
-  Counter& merged_blocks_;
-  Counter& merged_bytes_;
-  Counter& duplicates_;
-  Counter& refused_;
-  std::map<NodeName, TimePoint> senders_;  // who pushes, and when it did last
 };
 
 }  // namespace shufflefs::merge

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "merge/catalog.h"
+#include "merge/partition_index.h"
 #include "merge/placement.h"
 
 namespace shufflefs::merge {
@@ -129,12 +130,11 @@ struct BlockFacts {
 
 class PlanMaker {
  public:
-  PlanMaker(const CurrentAnswers& current, PartitionPlan plan)
-      : current_(current),
-        counting_(commits_that_count(current)),
-        facts_(counting_.size()),
-        plan_(std::move(plan)) {
-    plan_.life = current.life;
+  PlanMaker(ShuffleKey shuffle, PartitionId partition, const std::vector<NodeAnswer>& answers)
+      : current_(answers), counting_(commits_that_count(current_)), facts_(counting_.size()) {
+    plan_.shuffle = std::move(shuffle);
+    plan_.partition = partition;
+    plan_.life = current_.life;
     plan_.maps = counting_.size();
     for (const NodeAnswer* answer : current_.list) {
       const auto& [name, info] = *answer;
@@ -149,6 +149,26 @@ class PlanMaker {
         (*block.non_empty ? facts->non_empty : facts->empty) = true;
       }
     }
+  }
+
+  // Nodes that have accepted different users' map outputs before they heard of each other: whoever
+  // may read the one's may not read the other's (merge/app_owners.h).
+  [[nodiscard]] bool is_of_several_users() const {
+    std::optional<uint32_t> user;
+    for (const NodeAnswer* answer : current_.list) {
+      const std::optional<FileOwner>& owner = answer->second.owner;
+      if (!owner) continue;
+      if (user && *user != owner->uid) return true;
+      user = owner->uid;
+    }
+    return false;
+  }
+  [[nodiscard]] PartitionPlan refuse() const {
+    PartitionPlan refused;
+    refused.shuffle = plan_.shuffle;
+    refused.partition = plan_.partition;
+    refused.incomplete = "the nodes have map outputs of different users for this application";
+    return refused;
   }
 
   // Who was asked, and what came of it. The reason of a node that has not answered for itself says
@@ -269,9 +289,11 @@ class PlanMaker {
     return std::move(plan_);
   }
 
-  [[nodiscard]] bool is_known() const {
-    return current_.known && number(plan_.partition) < current_.partition_count;
+  // Somebody knows of a shuffle that has this partition.
+  [[nodiscard]] bool is_listed() const {
+    return number(plan_.partition) < current_.partition_count;
   }
+  [[nodiscard]] bool is_known() const { return current_.known && is_listed(); }
 
  private:
   // Whether the witness was told of all that the node had to tell.
@@ -315,7 +337,7 @@ class PlanMaker {
                        silent != silent_.end() ? silent->second : "not a member");
   }
 
-  const CurrentAnswers& current_;
+  const CurrentAnswers current_;
   const std::vector<MapCommit> counting_;  // sorted, each map id once
   std::vector<BlockFacts> facts_;          // of each
   PartitionPlan plan_;
@@ -325,36 +347,14 @@ class PlanMaker {
   uint64_t missing_ = 0;
 };
 
-// Nodes that have accepted different users' map outputs before they heard of each other: whoever
-// may read the one's may not read the other's (merge/app_owners.h).
-bool of_several_users(const CurrentAnswers& answers) {
-  std::optional<uint32_t> user;
-  for (const NodeAnswer* answer : answers.list) {
-    const std::optional<FileOwner>& owner = answer->second.owner;
-    if (!owner) continue;
-    if (user && *user != owner->uid) return true;
-    user = owner->uid;
-  }
-  return false;
-}
-
-PartitionPlan refused(PartitionPlan plan) {
-  plan.incomplete = "the nodes have map outputs of different users for this application";
-  return plan;
-}
-
 }  // namespace
 
 PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition,
                         const std::vector<NodeName>& members,
                         const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
                         const std::vector<UnreachableNode>& unreachable) {
-  PartitionPlan empty;
-  empty.shuffle = std::move(shuffle);
-  empty.partition = partition;
-  const CurrentAnswers current(answers);
-  if (of_several_users(current)) return refused(std::move(empty));
-  PlanMaker maker(current, std::move(empty));
+  PlanMaker maker(std::move(shuffle), partition, answers);
+  if (maker.is_of_several_users()) return maker.refuse();
   maker.set_members(members, answers, unreachable);
   maker.add_merged(true);
   maker.add_from_origins();
@@ -366,18 +366,29 @@ PartitionPlan make_plan(ShuffleKey shuffle, PartitionId partition,
 
 PartitionPlan make_merged_plan(ShuffleKey shuffle, PartitionId partition,
                                const std::vector<std::pair<NodeName, PartitionInfo>>& answers) {
-  PartitionPlan empty;
-  empty.shuffle = std::move(shuffle);
-  empty.partition = partition;
-  const CurrentAnswers current(answers);
-  if (of_several_users(current)) return refused(std::move(empty));
-  PlanMaker maker(current, std::move(empty));
+  PlanMaker maker(std::move(shuffle), partition, answers);
+  if (maker.is_of_several_users()) return maker.refuse();
   maker.add_merged(false);
   PartitionPlan plan = maker.finish();
-  plan.known = number(partition) < current.partition_count;
+  plan.known = maker.is_listed();
   plan.maps = plan.maps_merged = plan.blocks.size();
   if (!plan.blocks.empty()) plan.owner = plan.blocks.front().merged->holder;
   return plan;
+}
+
+std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan) {
+  const IndexBytes header =
+      encode_index_header(merged_plan.shuffle.shuffle, merged_plan.partition, merged_plan.life);
+  std::vector<std::byte> bytes(header.begin(), header.end());
+  for (const PlannedBlock& block : merged_plan.blocks) {
+    const IndexBytes record = encode_index_record({.map = block.map,
+                                                   .id = block.id,
+                                                   .offset = block.offset,
+                                                   .length = block.length,
+                                                   .crc = block.merged ? block.merged->crc : 0});
+    bytes.insert(bytes.end(), record.begin(), record.end());
+  }
+  return bytes;
 }
 
 }  // namespace shufflefs::merge

@@ -6,6 +6,7 @@
 // of it that counts (merge/commit_id.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -54,5 +55,9 @@ struct PartitionPlan {
   // be read directly.
   std::optional<NodeName> whole_at;
 };
+
+// The records of a merged plan as <p>.index shows them (docs/formats.md): offsets are within
+// <p>.merged.
+[[nodiscard]] std::vector<std::byte> render_index_view(const PartitionPlan& merged_plan);
 
 }  // namespace shufflefs::merge

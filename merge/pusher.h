@@ -28,14 +28,11 @@
 #include "base/byte_budget.h"
 #include "base/gate.h"
 #include "base/metrics.h"
+#include "merge/block_lengths.h"
 #include "merge/cluster.h"
 #include "merge/engine_options.h"
-#include "merge/engine_status.h"
-#include "merge/output_sizes.h"
-#include "merge/placement_cache.h"
-#include "merge/push_message.h"
+#include "merge/placement.h"
 #include "merge/push_queue.h"
-#include "merge/push_window.h"
 #include "merge/shuffle_table.h"
 
 namespace shufflefs::merge {
@@ -55,8 +52,8 @@ class Pusher {
     std::optional<NodeName> only = {};
   };
   void submit(Submission submission);
-  // The owner has begun a new life: what it was the last to be told may be lost (TailFile), and
-  // what was given up because of it may find room now.
+  // The owner has restarted. Its last writes may be lost (base/tail_file.h), and chunks that we
+  // gave up on may succeed now.
   void offer_again(const NodeName& owner);
   // Map outputs and chunks that are neither merged nor given up yet.
   [[nodiscard]] std::size_t pending() const;
@@ -87,17 +84,18 @@ class Pusher {
   [[nodiscard]] bool is_current(const MapOutput& output) const { return table_.is_current(output); }
   void enqueue(const NodeName& name, PushChunk chunk, Duration delay);
   void settle(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
-  void settle_busy(const NodeName& name, const PushReply& reply, std::vector<PushChunk> chunks);
+  void settle_busy(const NodeName& name, Duration pause, std::vector<PushChunk> chunks);
   void settle_failure(const NodeName& name, const Error& error, std::vector<PushChunk> chunks,
                       uint64_t bytes);
   void retry_or_give_up(const NodeName& name, PushChunk chunk, const Error& error);
   void fail_waiting(const NodeName& name, const Error& error);
   // To the owner by the member list of now, or to the second choice. False if there is no other.
   bool reroute(const NodeName& from, const PushChunk& chunk, bool to_second);
-  // To any member that is up and was not tried yet; the chunk is moved from if so.
+  // To any member that is up and was not tried; the chunk is moved from if so.
   bool send_elsewhere(const NodeName& from, PushChunk& chunk);
   void give_up(const NodeName& name, const PushChunk& chunk, const Error& error);
   [[nodiscard]] Duration backoff(uint32_t attempts);
+  [[nodiscard]] Duration random_up_to(Duration end);
   [[nodiscard]] PushWindowOptions window_options() const;
 
   Runtime& runtime_;

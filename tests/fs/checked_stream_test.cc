@@ -5,7 +5,7 @@
 #include <string>
 
 #include "fs/checked_reads.h"
-#include "merge/stream_units.h"
+#include "merge/partition_stream.h"
 #include "support/test_cluster.h"
 
 namespace shufflefs::fs {

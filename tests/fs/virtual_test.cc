@@ -1,11 +1,13 @@
-// The parts of the virtual half that need neither a mount nor another node.
+// The parts of the virtual half that need no mount.
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 
 #include "fs/passthrough.h"
+#include "fs/shuffle_texts.h"
 #include "fs/virtual_contents.h"
 #include "fs/virtual_inodes.h"
 #include "fs/virtual_opens.h"
+#include "support/test_cluster.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -166,6 +168,19 @@ TEST_CASE("forgetting a directory forgets what is below it, and nothing beside i
   CHECK(recent.find("shuffles/wc/10").has_value());
   recent.forget_below("shuffles/wc");
   CHECK(recent.size() == 0);
+}
+
+TEST_CASE("the status text says what a person wants to know") {
+  const merge::ShuffleKey shuffle = testing::shuffle_key("app/0");
+  testing::TestCluster cluster(2);
+  cluster.start();
+  cluster.write_map(0, shuffle, 1, testing::random_blocks(1, {100, 200}));
+  cluster.settle(shuffle, 1);
+  const std::string text =
+      testing::run_task(cluster.runtime, status_text(cluster.engine(1), shuffle));
+  CHECK(text.find("maps           1 committed, 1 settled") != std::string::npos);
+  CHECK(text.find("100.0 %") != std::string::npos);
+  CHECK(text.find("owners ") != std::string::npos);
 }
 
 }  // namespace shufflefs::fs

@@ -27,7 +27,7 @@ uint32_t crc_of(const std::string& bytes) { return crc32c(std::as_bytes(std::spa
 
 struct Setup {
   explicit Setup(std::size_t nodes, Duration patience = std::chrono::milliseconds(30))
-      : cluster(nodes), catalog(runtime, cluster, clock, patience) {}
+      : cluster(nodes), catalog(runtime, cluster, clock, placements, patience) {}
   ~Setup() {
     run_task(runtime, catalog.close());
     runtime.join_disk_threads();
@@ -53,9 +53,10 @@ struct Setup {
   Result<std::string> read(const PartitionPlan& plan) {
     StreamOptions options;
     options.lost_patience = std::chrono::milliseconds(30);
-    PartitionStream stream(runtime, cluster, budget, replies, metrics, options, plan);
-    auto bytes = run_task(runtime, stream.read(0, 1000));
-    run_task(runtime, stream.close());
+    const auto stream = std::make_shared<PartitionStream>(runtime, cluster, budget, replies,
+                                                          metrics, options, plan);
+    auto bytes = run_task(runtime, stream->read(0, 1000));
+    run_task(runtime, stream->close());
     if (!bytes) return std::move(bytes).error();
     return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
   }
@@ -65,6 +66,7 @@ struct Setup {
   std::unique_ptr<FileIo> io = make_posix_file_io();
   LogicalClock clock{*io, dir / "clock"};
   ScriptedCluster cluster;
+  PlacementCache placements{cluster};
   Catalog catalog;
   ByteBudget budget{runtime, 16U << 20U};
   ByteBudget replies{runtime, 16U << 20U};

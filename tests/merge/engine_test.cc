@@ -8,7 +8,6 @@
 namespace shufflefs::merge {
 namespace {
 
-using testing::random_blocks;
 using testing::TestCluster;
 const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
 
@@ -19,7 +18,6 @@ TEST_CASE("after a restart everything that was committed and merged is there") {
   const auto io = make_posix_file_io();
   const auto live = [&](auto&& use) {
     AsioRuntime runtime(2);
-    testing::Faults faults;
     Metrics metrics;
     MemoryBudget memory(runtime, 64U << 20U);
     EngineOptions options;
@@ -28,7 +26,7 @@ TEST_CASE("after a restart everything that was committed and merged is there") {
     options.push = TestCluster::quick();
     options.tell_before_answering = false;
     Engine engine(runtime, *io, memory, metrics, options);
-    testing::View view(options.self, faults);
+    testing::FixedCluster view(options.self);
     view.add(options.self, engine.local_node());
     REQUIRE(engine.prepare());
     engine.start(view);
@@ -82,18 +80,6 @@ TEST_CASE("the index that the mount shows names offsets within the merged view")
     CHECK(record.crc ==
           crc32c(std::as_bytes(std::span(text).subspan(record.offset, record.length))));
   }
-}
-
-TEST_CASE("the status text says what a person wants to know") {
-  TestCluster cluster(2);
-  cluster.start();
-  cluster.write_map(0, kShuffle, 1, random_blocks(1, {100, 200}));
-  cluster.settle(kShuffle, 1);
-  const std::string text =
-      testing::run_task(cluster.runtime, cluster.engine(1).status_text(kShuffle));
-  CHECK(text.find("maps           1 committed, 1 settled") != std::string::npos);
-  CHECK(text.find("100.0 %") != std::string::npos);
-  CHECK(text.find("owners ") != std::string::npos);
 }
 
 }  // namespace shufflefs::merge

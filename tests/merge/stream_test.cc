@@ -6,8 +6,8 @@
 #include <random>
 
 #include "merge/catalog.h"
+#include "merge/partition_stream.h"
 #include "merge/placement.h"
-#include "merge/stream_units.h"
 #include "support/test_cluster.h"
 
 namespace shufflefs::merge {

@@ -14,7 +14,6 @@
 
 #include "base/memory_budget.h"
 #include "net/messages.h"
-#include "sim/random.h"
 #include "sim/schedule.h"
 
 namespace shufflefs::sim {

@@ -1,8 +1,10 @@
-#include "sim/promise.h"
-
+// What a read may give (docs/simulation.md): exactly the bytes of the committed map outputs that it
+// asks for, or an error.
 #include <fmt/format.h>
 
 #include <algorithm>
+
+#include "sim/world.h"
 
 namespace shufflefs::sim {
 

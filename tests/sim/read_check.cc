@@ -7,7 +7,7 @@
 
 #include "base/crc32c.h"
 #include "merge/partition_index.h"
-#include "sim/promise.h"
+#include "sim/world.h"
 
 namespace shufflefs::sim {
 namespace {

@@ -13,9 +13,9 @@
 
 #include "base/parse.h"
 #include "merge/announcer.h"
-#include "merge/chunk_planner.h"
+#include "merge/push_chunk.h"
 #include "net/messages.h"
-#include "sim/random.h"
+#include "sim/schedule.h"
 
 namespace shufflefs::sim {
 namespace {

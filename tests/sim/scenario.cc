@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "sim/random.h"
+#include "sim/schedule.h"
 
 namespace shufflefs::sim {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/file_io.h"
-#include "sim/random.h"
+#include "sim/schedule.h"
 
 namespace shufflefs::sim {
 

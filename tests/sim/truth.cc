@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "sim/random.h"
+#include "sim/schedule.h"
 
 namespace shufflefs::sim {
 

@@ -17,14 +17,12 @@
 #include "base/crc32c.h"
 #include "base/endian.h"
 #include "merge/engine.h"
+#include "support/node_doubles.h"
 #include "support/run_task.h"
 #include "support/temp_dir.h"
 
 namespace shufflefs::testing {
 
-inline merge::NodeName node_name(std::size_t i) {
-  return *merge::NodeName::parse(fmt::format("node{}", i + 1));
-}
 inline merge::ShuffleKey shuffle_key(std::string_view text) {
   return *merge::parse_shuffle_key(text);
 }
@@ -45,10 +43,10 @@ struct Faults {
 };
 
 // The other node as seen over a link.
-class Link final : public merge::NodeApi {
+class Link final : public ForwardingNode {
  public:
   Link(merge::NodeName name, std::shared_ptr<merge::NodeApi> to, Faults& faults)
-      : name_(std::move(name)), to_(std::move(to)), faults_(faults) {}
+      : ForwardingNode(std::move(to)), name_(std::move(name)), faults_(faults) {}
 
   Task<Result<merge::PushReply>> push(merge::PushRequest request) override {
     ++faults_.pushes;
@@ -58,7 +56,7 @@ class Link final : public merge::NodeApi {
       timer.expires_after(std::chrono::milliseconds(1));
       co_await timer.async_wait(asio::use_awaitable);
     }
-    if (cut()) co_return unreachable();
+    CO_TRY(before("push"));
     if (faults_.full.contains(name_))
       co_return make_error(Code::kNoSpace, "no disk has room for merged data");
     if (int& times = faults_.busy[name_]; times > 0) {
@@ -73,93 +71,28 @@ class Link final : public merge::NodeApi {
       co_return taken;
     }
     if (faults_.damage_pushes) request.payload.data()[0] ^= std::byte{1};
-    co_return co_await to_->push(std::move(request));
-  }
-  Task<Status> announce(merge::AnnounceRequest request) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->announce(std::move(request));
-  }
-  Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
-                                                    merge::PartitionId partition) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->partition_info(std::move(shuffle), partition);
-  }
-  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
-                                                 merge::PartitionId partition) override {
-    if (cut()) co_return unreachable();
-    ++faults_.merged_questions;
-    co_return co_await to_->merged_info(std::move(shuffle), partition);
-  }
-  Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->shuffle_info(std::move(shuffle));
-  }
-  Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->list_shuffles();
+    co_return co_await ForwardingNode::push(std::move(request));
   }
   Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                    uint64_t offset, uint32_t length) override {
-    if (cut()) co_return unreachable();
-    auto bytes = co_await to_->read_merged(std::move(shuffle), partition, offset, length);
+    auto bytes =
+        co_await ForwardingNode::read_merged(std::move(shuffle), partition, offset, length);
     if (bytes && faults_.damage_reads.contains(name_))
       bytes->data()[bytes->size() / 2] ^= std::byte{4};
     co_return bytes;
   }
-  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
-                                  merge::PartitionId partition, uint64_t offset,
-                                  uint32_t length) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->read_block(std::move(shuffle), map, commit, partition, offset, length);
-  }
-  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t life) override {
-    if (cut()) co_return unreachable();
-    co_return co_await to_->drop(std::move(app), shuffle, life);
+
+ protected:
+  Status before(std::string_view call) override {
+    if (faults_.down.contains(name_))
+      return make_error(Code::kPeerUnreachable, "connection refused");
+    if (call == "merged_info") ++faults_.merged_questions;
+    return ok();
   }
 
  private:
-  [[nodiscard]] bool cut() const { return faults_.down.contains(name_); }
-  static Error unreachable() { return make_error(Code::kPeerUnreachable, "connection refused"); }
-  merge::NodeName name_;
-  std::shared_ptr<merge::NodeApi> to_;
+  const merge::NodeName name_;
   Faults& faults_;
-};
-
-// One node's view of the members.
-class View final : public merge::Cluster {
- public:
-  View(merge::NodeName self, Faults& faults) : self_(std::move(self)), faults_(faults) {}
-  void add(const merge::NodeName& name, std::shared_ptr<merge::NodeApi> node) {
-    nodes_[name] = std::move(node);
-  }
-
-  [[nodiscard]] merge::NodeName self() const override { return self_; }
-  [[nodiscard]] std::vector<merge::NodeName> names() const override {
-    std::vector<merge::NodeName> names;
-    for (const auto& [name, node] : nodes_) names.push_back(name);
-    return names;
-  }
-  [[nodiscard]] uint64_t view_hash() const override { return merge::hash_of_view(names()); }
-  [[nodiscard]] std::shared_ptr<merge::NodeApi> node(const merge::NodeName& name) override {
-    const auto it = nodes_.find(name);
-    return it != nodes_.end() ? it->second : nullptr;
-  }
-  [[nodiscard]] bool is_up(const merge::NodeName& name) const override {
-    return !faults_.down.contains(name);
-  }
-  [[nodiscard]] std::vector<merge::PeerHealth> health() const override { return {}; }
-  void on_new_incarnation(std::function<void(merge::NodeName)> listener) override {
-    listener_ = std::move(listener);
-  }
-  void restarted(const merge::NodeName& name) { listener_(name); }
-  void remove(const merge::NodeName& name) { nodes_.erase(name); }
-
- private:
-  merge::NodeName self_;
-  Faults& faults_;
-  std::map<merge::NodeName, std::shared_ptr<merge::NodeApi>> nodes_;
-  std::function<void(merge::NodeName)> listener_;
 };
 
 class TestCluster {
@@ -183,7 +116,7 @@ class TestCluster {
       options.stream.lost_patience = lost_patience;
       node->engine =
           std::make_unique<merge::Engine>(runtime, *io_, *node->memory, node->metrics, options);
-      node->view = std::make_unique<View>(node_name(i), faults);
+      node->view = std::make_unique<FixedCluster>(node_name(i), &faults.down);
       nodes_.push_back(std::move(node));
     }
     for (std::size_t i = 0; i < nodes; ++i) {
@@ -219,7 +152,7 @@ class TestCluster {
   merge::Engine& engine(std::size_t i) { return *nodes_[i]->engine; }
   Metrics& metrics(std::size_t i) { return nodes_[i]->metrics; }
   MemoryBudget& memory(std::size_t i) { return *nodes_[i]->memory; }
-  View& view(std::size_t i) { return *nodes_[i]->view; }
+  FixedCluster& view(std::size_t i) { return *nodes_[i]->view; }
   FileIo& io() { return *io_; }
   [[nodiscard]] std::string data_dir(std::size_t i) const { return dir_ / node_name(i).str(); }
 
@@ -295,7 +228,7 @@ class TestCluster {
     Metrics metrics;
     std::unique_ptr<MemoryBudget> memory;
     std::unique_ptr<merge::Engine> engine;
-    std::unique_ptr<View> view;
+    std::unique_ptr<FixedCluster> view;
   };
   TempDir dir_;
   std::unique_ptr<FileIo> io_;

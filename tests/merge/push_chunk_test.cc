@@ -1,4 +1,4 @@
-#include "merge/chunk_planner.h"
+#include "merge/push_chunk.h"
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
@@ -27,10 +27,11 @@ TEST_CASE("with replication the origin's own blocks go to their second choice as
   const ChunkPlan plan =
       plan_chunks(BlockSizes(lengths), placement, {1000, 1000}, MapId{1}, origin);
   std::map<uint32_t, std::set<NodeName>> holders;
-  for (const PlannedChunk& chunk : plan.chunks) {
-    for (const PartitionId p : chunk.partitions) {
-      CHECK(holders[number(p)].insert(chunk.owner).second);
-      CHECK((chunk.owner == placement.owner(p) || chunk.owner == placement.second(p)));
+  for (const auto& [owner, chunk] : plan.chunks) {
+    for (const BlockToPush& block : chunk.blocks) {
+      const PartitionId p = block.partition;
+      CHECK(holders[number(p)].insert(owner).second);
+      CHECK((owner == placement.owner(p) || owner == placement.second(p)));
     }
   }
   for (uint32_t p = 0; p < 40; ++p) {
@@ -52,26 +53,27 @@ TEST_CASE("every block is in exactly one chunk of its owner, or left at home") {
     const ChunkPlan plan =
         plan_chunks(BlockSizes(lengths), placement, limits, MapId{random() % 1000});
     std::set<uint32_t> seen;
-    for (const PlannedChunk& chunk : plan.chunks) {
-      REQUIRE_FALSE(chunk.partitions.empty());
+    for (const auto& [owner, chunk] : plan.chunks) {
+      REQUIRE_FALSE(chunk.blocks.empty());
       uint64_t bytes = 0;
-      for (const PartitionId p : chunk.partitions) {
-        CHECK(placement.owner(p) == chunk.owner);
+      for (const auto& [p, length] : chunk.blocks) {
+        CHECK(placement.owner(p) == owner);
         CHECK(seen.insert(number(p)).second);
-        bytes += lengths[number(p)];
+        CHECK(length == lengths[number(p)]);
+        bytes += length;
       }
       CHECK(bytes == chunk.bytes);
-      REQUIRE(chunk.lengths.size() == chunk.partitions.size());
-      for (std::size_t i = 0; i < chunk.lengths.size(); ++i)
-        CHECK(chunk.lengths[i] == lengths[number(chunk.partitions[i])]);
-      const auto first = static_cast<std::ptrdiff_t>(number(chunk.partitions.front()));
-      CHECK(chunk.offset == std::accumulate(lengths.begin(), lengths.begin() + first, uint64_t{0}));
-      CHECK((chunk.partitions.size() == 1 || bytes <= limits.chunk_bytes));
-      CHECK(std::ranges::is_sorted(chunk.partitions));
+      const uint32_t first = number(chunk.blocks.front().partition);
+      const uint32_t last = number(chunk.blocks.back().partition);
+      CHECK(chunk.data_offset ==
+            std::accumulate(lengths.begin(), lengths.begin() + first, uint64_t{0}));
+      CHECK(chunk.group == first / placement.bucket_width());
+      CHECK((chunk.blocks.size() == 1 || bytes <= limits.chunk_bytes));
+      CHECK(std::ranges::is_sorted(chunk.blocks, {}, &BlockToPush::partition));
       // Contiguous in the file: only empty blocks lie between.
-      for (uint32_t p = number(chunk.partitions.front()); p < number(chunk.partitions.back());
-           ++p) {
-        CHECK((lengths[p] == 0 || std::ranges::binary_search(chunk.partitions, PartitionId{p})));
+      for (uint32_t p = first; p < last; ++p) {
+        CHECK((lengths[p] == 0 || std::ranges::binary_search(chunk.blocks, PartitionId{p}, {},
+                                                             &BlockToPush::partition)));
       }
     }
     uint64_t left = 0;
@@ -88,9 +90,9 @@ TEST_CASE("the order of chunks is random, but the same for the same map") {
   const Placement placement = three_nodes(200);
   const auto first_partitions = [&](uint64_t map) {
     std::vector<uint32_t> order;
-    for (const auto& chunk :
+    for (const auto& [owner, chunk] :
          plan_chunks(BlockSizes(lengths), placement, {2000, 2000}, MapId{map}).chunks)
-      order.push_back(number(chunk.partitions.front()));
+      order.push_back(number(chunk.blocks.front().partition));
     return order;
   };
   CHECK(first_partitions(1) == first_partitions(1));
