@@ -1,9 +1,6 @@
-// Tells each member the events of this node's map outputs (NodeApi::announce): the table has them
-// in the order in which they happened, and of each member it is known how far it has been told. A
-// member that is down, or was restarted, costs nothing but that number.
-//
-// When the members change, other nodes become candidates of a partition: those are told everything
-// again, with the ranges of which they are candidates now.
+// Tells each member the events of this node's map outputs (NodeApi::announce), in the order in
+// which they happened. The table has them; here is only how far each member has been told. When the
+// members change, other nodes become candidates of a partition: everybody is told again.
 //
 // Threads: reactor only. Failure: retried with back-off for as long as the node is a member.
 #pragma once
@@ -36,8 +33,8 @@ class Announcer {
   // Returns when every member that is up has been told of the news so far, after `timeout` at the
   // latest.
   [[nodiscard]] Task<void> tell_now(Duration timeout);
-  // The node is about to leave: every member is told of all partitions, as the candidates may leave
-  // too, and nobody else would know which blocks are empty.
+  // The node is about to leave: every member is told of all partitions, as candidates may leave
+  // too.
   void set_leaving(bool leaving);
   // The members that are up have been told everything.
   [[nodiscard]] bool is_all_told() const;

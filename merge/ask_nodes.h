@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -14,6 +16,17 @@
 #include "merge/cluster.h"
 
 namespace shufflefs::merge {
+
+struct UnreachableNode {
+  NodeName node;
+  std::string reason;
+};
+
+template <class T>
+struct Answers {
+  std::vector<std::pair<NodeName, T>> good;
+  std::vector<UnreachableNode> bad;
+};
 
 template <class T>
 struct Asked {
@@ -29,11 +42,11 @@ Task<void> ask_one(std::shared_ptr<Asked<T>> asked, std::size_t place,
   if (--asked->open == 0) asked->all_in->wake();
 }
 
-// Returns the answers in the order of `names`. `ask` is called as Task<Result<T>>(NodeApi&). The
-// questions belong to `gate`.
+// The answers are in the order of `names`. `ask` is called as Task<Result<T>>(NodeApi&). The
+// requests belong to `gate`.
 template <class T, class Ask>
-Task<std::vector<Result<T>>> ask_nodes(Runtime& runtime, Gate& gate, Cluster& cluster,
-                                       std::vector<NodeName> names, Ask ask) {
+Task<Answers<T>> ask_nodes(Runtime& runtime, Gate& gate, Cluster& cluster,
+                           std::vector<NodeName> names, Ask ask) {
   auto asked = std::make_shared<Asked<T>>();
   asked->answers.resize(names.size());
   asked->all_in = runtime.make_timer();
@@ -47,13 +60,13 @@ Task<std::vector<Result<T>>> ask_nodes(Runtime& runtime, Gate& gate, Cluster& cl
   while (asked->open > 0) {
     if (co_await asked->all_in->wait_for(std::chrono::seconds(60))) break;
   }
-  std::vector<Result<T>> answers;
-  answers.reserve(names.size());
-  for (auto& answer : asked->answers) {
-    if (answer)
-      answers.push_back(std::move(*answer));
+  Answers<T> answers;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    std::optional<Result<T>>& answer = asked->answers[i];
+    if (answer && *answer)
+      answers.good.emplace_back(names[i], std::move(**answer));
     else
-      answers.push_back(make_error(Code::kPeerUnreachable, "it did not answer"));
+      answers.bad.push_back({names[i], answer ? answer->error().message : "it did not answer"});
   }
   co_return answers;
 }

@@ -198,18 +198,16 @@ Task<bool> BlockReader::read_other_copy(const PlannedBlock& block, Target target
 
 Task<std::vector<MergedAt>> BlockReader::other_copies(const PlannedBlock& block) {
   if (auto copies = known_copies(block); !copies.empty()) co_return copies;
-  const std::vector<NodeName> names = cluster_.names();
   const auto answers = co_await ask_nodes<PartitionInfo>(
-      runtime_, gate_, cluster_, names,
+      runtime_, gate_, cluster_, cluster_.names(),
       [shuffle = plan_.shuffle, partition = plan_.partition](NodeApi& node) {
         return node.merged_info(shuffle, partition);
       });
   copies_.clear();
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (!answers[i]) continue;
-    for (const MergedBlock& merged : answers[i]->merged)
+  for (const auto& [name, info] : answers.good) {
+    for (const MergedBlock& merged : info.merged)
       copies_.emplace(MapCommit{merged.map, merged.id},
-                      Copy{merged.length, MergedAt{names[i], merged.offset, merged.crc}});
+                      Copy{merged.length, MergedAt{name, merged.offset, merged.crc}});
   }
   co_return known_copies(block);
 }

@@ -4,16 +4,14 @@
 #include <optional>
 #include <set>
 
-#include "merge/ask_nodes.h"
-
 namespace shufflefs::merge {
 
 Catalog::Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock,
-                 PlacementCache& placements, Duration lost_patience)
+                 PlacementCache& placements, Duration lost_timeout)
     : runtime_(runtime),
       cluster_(cluster),
       clock_(clock),
-      lost_patience_(lost_patience),
+      lost_timeout_(lost_timeout),
       placements_(placements),
       gate_(runtime, "catalog") {}
 
@@ -30,19 +28,12 @@ Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> sh
 }  // namespace
 
 template <class T, class Ask>
-Task<Catalog::Answers<T>> Catalog::ask(std::vector<NodeName> names, Ask ask) {
-  auto given = co_await ask_nodes<T>(runtime_, gate_, cluster_, names, std::move(ask));
-  Answers<T> result;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (given[i]) {
-      silent_since_.erase(names[i]);
-      result.good.emplace_back(names[i], std::move(*given[i]));
-    } else {
-      silent_since_.try_emplace(names[i], runtime_.now());
-      result.bad.push_back({names[i], given[i].error().message});
-    }
-  }
-  co_return result;
+Task<Answers<T>> Catalog::ask(std::vector<NodeName> names, Ask ask) {
+  auto answers = co_await ask_nodes<T>(runtime_, gate_, cluster_, std::move(names), std::move(ask));
+  for (const auto& [name, answer] : answers.good) silent_since_.erase(name);
+  for (const UnreachableNode& node : answers.bad)
+    silent_since_.try_emplace(node.node, runtime_.now());
+  co_return answers;
 }
 
 bool Catalog::somebody_has_just_gone() {
@@ -50,7 +41,7 @@ bool Catalog::somebody_has_just_gone() {
   std::erase_if(silent_since_,
                 [&](const auto& node) { return !std::ranges::binary_search(members, node.first); });
   return std::ranges::any_of(silent_since_, [&](const auto& node) {
-    return runtime_.now() - node.second < lost_patience_;
+    return runtime_.now() - node.second < lost_timeout_;
   });
 }
 
@@ -63,8 +54,7 @@ Task<std::vector<ShuffleKey>> Catalog::shuffles() {
 }
 
 Task<uint32_t> Catalog::partition_count(ShuffleKey shuffle) {
-  const ShuffleTotals totals = co_await this->totals(std::move(shuffle));
-  co_return totals.sum.partition_count;
+  co_return (co_await totals(std::move(shuffle))).sum.partition_count;
 }
 
 Task<ShuffleTotals> Catalog::totals(ShuffleKey shuffle) {
@@ -119,7 +109,7 @@ Task<PartitionPlan> Catalog::plan(ShuffleKey shuffle, PartitionId partition) {
 }
 
 Task<PartitionPlan> Catalog::plan_for_reading(ShuffleKey shuffle, PartitionId partition) {
-  Retries retries(runtime_, lost_patience_);
+  Retries retries(runtime_, lost_timeout_);
   while (true) {
     Asked asked = co_await ask_for_plan(shuffle, partition);
     std::erase_if(asked.other_views, [&](const auto& view) {

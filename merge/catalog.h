@@ -1,9 +1,8 @@
-// Who has what, over all nodes: listings, totals, and the plan of a partition. Asks the members
-// when it is asked; a node that is down is left out within the peer timeout, nothing hangs. There
-// is no coordinator and no stored state.
+// Who has what, over all nodes: listings, totals, and the plan of a partition. There is no
+// coordinator and no stored state: the members are asked each time, all at once.
 //
 // Threads: reactor only. Failure: an unreachable node is named in the answer, never an error of the
-// whole. Cost: one question to each live member, all at the same time.
+// whole. Bound: the peer timeout.
 #pragma once
 
 #include <deque>
@@ -13,17 +12,13 @@
 #include <vector>
 
 #include "base/gate.h"
+#include "merge/ask_nodes.h"
 #include "merge/cluster.h"
 #include "merge/logical_clock.h"
 #include "merge/partition_plan.h"
 #include "merge/placement.h"
 
 namespace shufflefs::merge {
-
-struct UnreachableNode {
-  NodeName node;
-  std::string reason;
-};
 
 // The sum of the nodes' ShuffleInfo.
 struct ShuffleTotals {
@@ -38,9 +33,9 @@ struct ShuffleTotals {
 
 class Catalog {
  public:
-  // `lost_patience` as in StreamOptions.
+  // `lost_timeout`: StreamOptions::lost_patience.
   Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock, PlacementCache& placements,
-          Duration lost_patience);
+          Duration lost_timeout);
 
   // Ends the questions under way.
   [[nodiscard]] Task<void> close() { return gate_.close(); }
@@ -54,11 +49,10 @@ class Catalog {
   // The partition as of now. A plan that is neither known nor incomplete is of a partition that
   // does not exist: every member says so.
   [[nodiscard]] Task<PartitionPlan> plan(ShuffleKey shuffle, PartitionId partition);
-  // If a node that does not answer has, or may have, what nobody else has, all are asked again for
-  // a while: the plan is incomplete only after that. Who has fallen silent just now may have
-  // committed something in its last moment that nobody has been told of: it is waited for as well,
-  // but not in every reading of the time that it is away. And a node that knows other members than
-  // this one is given the time in which members spread, once.
+  // Asks again for up to `lost_timeout` while a node that does not answer may have what nobody else
+  // has. A node that fell silent just now may have committed something that nobody was told of: it
+  // is waited for too, but not in every reading while it is away. A node that knows other members
+  // than this one gets the time in which members spread, once.
   [[nodiscard]] Task<PartitionPlan> plan_for_reading(ShuffleKey shuffle, PartitionId partition);
   // Only what is merged: what <p>.merged and <p>.index show; empty if nothing is. Asks this node,
   // then the two candidates; all others only if those have nothing or do not answer. No map output
@@ -74,11 +68,6 @@ class Catalog {
   [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle);
 
  private:
-  template <class T>
-  struct Answers {
-    std::vector<std::pair<NodeName, T>> good;
-    std::vector<UnreachableNode> bad;
-  };
   template <class T, class Ask>
   Task<Answers<T>> ask(std::vector<NodeName> names, Ask ask);
   struct Asked {
@@ -95,24 +84,12 @@ class Catalog {
   Runtime& runtime_;
   Cluster& cluster_;
   LogicalClock& clock_;
-  const Duration lost_patience_;
+  const Duration lost_timeout_;
   PlacementCache& placements_;
   std::map<NodeName, TimePoint> silent_since_;  // members whose last answer is missing
   // Other views of the members that a reading has waited for in vain; the last kMostViews.
   std::deque<std::pair<NodeName, uint64_t>> waited_out_;
   Gate gate_;
 };
-
-// The pure part of Catalog::plan, for tests: puts the answers of the nodes together. `members` are
-// those that were asked.
-[[nodiscard]] PartitionPlan make_plan(
-    ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
-    const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
-    const std::vector<UnreachableNode>& unreachable);
-// As above, but only the merged blocks of commits that count as far as the answers tell: those of
-// the node that has most, then what only others have.
-[[nodiscard]] PartitionPlan make_merged_plan(
-    ShuffleKey shuffle, PartitionId partition,
-    const std::vector<std::pair<NodeName, PartitionInfo>>& answers);
 
 }  // namespace shufflefs::merge

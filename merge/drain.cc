@@ -92,7 +92,7 @@ Task<void> Drain::move_orphans_of(ShuffleKey shuffle, PartitionId partition) {
     co_return;
   }
   for (auto at = orphans->begin(); at != orphans->end();) {
-    std::vector<Orphan> message;
+    Orphans message;
     uint64_t bytes = 0;
     for (; at != orphans->end() &&
            (message.empty() || bytes + at->length <= parts_.options.chunk_bytes);
@@ -110,16 +110,14 @@ Task<void> Drain::move_orphans_of(ShuffleKey shuffle, PartitionId partition) {
   }
 }
 
-Task<Result<std::vector<Drain::Orphan>>> Drain::orphans_of(ShuffleKey shuffle,
-                                                           PartitionId partition) {
-  auto view = co_await offload(parts_.runtime, [&]() -> Result<std::vector<MergedBlock>> {
+Task<Result<Drain::Orphans>> Drain::orphans_of(ShuffleKey shuffle, PartitionId partition) {
+  auto view = co_await offload(parts_.runtime, [&]() -> Result<Orphans> {
     TRY_ASSIGN(const auto merged, parts_.store.find(shuffle, partition));
     return merged->view();
   });
-  std::vector<Orphan> orphans;
   if (!view) {
-    if (view.error().code == Code::kNotFound) co_return orphans;  // dropped or evicted meanwhile
-    co_return std::move(view).error();
+    if (view.error().code == Code::kNotFound) co_return Orphans{};  // dropped or evicted meanwhile
+    co_return view;
   }
   // Whose origin is alive and stays: here, or on another member that answers.
   PartitionInfo info;
@@ -135,11 +133,9 @@ Task<Result<std::vector<Drain::Orphan>>> Drain::orphans_of(ShuffleKey shuffle,
         parts_.cluster.is_up(heard.origin))
       safe.insert({heard.map, {heard.commit, tag_of(heard.origin)}});
   }
-  for (const MergedBlock& block : *view) {
-    if (!safe.contains({block.map, block.id}))
-      orphans.push_back({block.map, block.id, block.offset, block.length, block.crc});
-  }
-  co_return orphans;
+  std::erase_if(*view,
+                [&](const MergedBlock& block) { return safe.contains({block.map, block.id}); });
+  co_return view;
 }
 
 // An offer needs no room, so a node that has none for it takes nothing at all.
@@ -176,8 +172,7 @@ std::vector<NodeName> Drain::targets(const ShuffleKey& shuffle, PartitionId part
   return all;
 }
 
-Task<Status> Drain::send_to_any(ShuffleKey shuffle, PartitionId partition,
-                                std::vector<Orphan> orphans) {
+Task<Status> Drain::send_to_any(ShuffleKey shuffle, PartitionId partition, Orphans orphans) {
   Status sent = make_error(Code::kPeerUnreachable, "there is no other node to bring it to");
   for (const NodeName& to : targets(shuffle, partition)) {
     sent = co_await send(to, shuffle, partition, orphans);
@@ -187,8 +182,7 @@ Task<Status> Drain::send_to_any(ShuffleKey shuffle, PartitionId partition,
   co_return sent;
 }
 
-Task<Status> Drain::send(NodeName to, ShuffleKey shuffle, PartitionId partition,
-                         std::vector<Orphan> orphans) {
+Task<Status> Drain::send(NodeName to, ShuffleKey shuffle, PartitionId partition, Orphans orphans) {
   Duration pause = parts_.options.first_backoff;
   for (uint32_t attempt = 0;; ++attempt) {
     Status sent = co_await send_once(to, shuffle, partition, orphans);
@@ -200,12 +194,12 @@ Task<Status> Drain::send(NodeName to, ShuffleKey shuffle, PartitionId partition,
 }
 
 Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId partition,
-                              std::vector<Orphan> orphans) {
+                              Orphans orphans) {
   const std::shared_ptr<NodeApi> node = parts_.cluster.node(to);
   if (!node) co_return make_error(Code::kPeerUnreachable, to.str() + " has left the cluster");
   PushRequest request = make_request(parts_, shuffle);
   uint64_t bytes = 0;
-  for (const Orphan& orphan : orphans) {
+  for (const MergedBlock& orphan : orphans) {
     request.parts.push_back({orphan.map, orphan.id, {{partition, orphan.crc, orphan.length}}});
     bytes += orphan.length;
   }
@@ -215,7 +209,7 @@ Task<Status> Drain::send_once(NodeName to, ShuffleKey shuffle, PartitionId parti
   CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
     TRY_ASSIGN(const auto merged, parts_.store.find(shuffle, partition));
     std::span<std::byte> into = request.payload.span();
-    for (const Orphan& orphan : orphans) {
+    for (const MergedBlock& orphan : orphans) {
       TRY(merged->read(orphan.offset, into.first(orphan.length)));
       into = into.subspan(orphan.length);
     }

@@ -50,18 +50,6 @@ class Done {
   bool is_set_ GUARDED_BY(mu_) = false;
 };
 
-// However its holder ends, whoever waits goes on.
-class WhenGone {
- public:
-  explicit WhenGone(std::shared_ptr<Done> done) : done_(std::move(done)) {}
-  ~WhenGone() { done_->set(); }
-  WhenGone(const WhenGone&) = delete;
-  WhenGone& operator=(const WhenGone&) = delete;
-
- private:
-  const std::shared_ptr<Done> done_;
-};
-
 }  // namespace
 
 struct Engine::Impl {
@@ -120,12 +108,13 @@ struct Engine::Impl {
   void wait_until_told() {
     if (!started.load() || !options.tell_before_answering) return;
     const auto done = std::make_shared<Done>();
-    asio::post(runtime.executor(), [this, told = std::make_unique<WhenGone>(done)]() mutable {
-      gate.spawn(tell_now(std::move(told)));
-    });
+    // However its last holder ends, we go on.
+    std::shared_ptr<void> held(nullptr, [done](void* /*nothing*/) { done->set(); });
+    asio::post(runtime.executor(),
+               [this, told = std::move(held)]() mutable { gate.spawn(tell_now(std::move(told))); });
     done->wait();
   }
-  Task<void> tell_now(std::unique_ptr<WhenGone> /*told*/) {
+  Task<void> tell_now(std::shared_ptr<void> /*told*/) {
     co_await announcer->tell_now(kTellTimeout);
   }
   void ended(const MapOutputRef& output) {

@@ -1,8 +1,7 @@
 // The domain of one node put together: what the mount, the peer server and the status page talk to.
 //
-// Life: construct; start() once the cluster is known (scans the disks, begins to push); stop()
-// before destruction. Threads: named at each member. Ownership: the references given must outlive
-// it.
+// Life: construct; prepare(); start() once the cluster is known; stop() before destruction.
+// Threads: named at each member. Ownership: the references given must outlive it.
 #pragma once
 
 #include <functional>
@@ -36,20 +35,15 @@ class Engine {
 
   // Makes the directories below each data dir. Before the mount is up; blocks.
   [[nodiscard]] Status prepare();
-  // Reactor. Scans the disks for committed map outputs and begins to announce and push. `cluster`
-  // outlives the engine.
+  // Reactor. Begins to announce and push. `cluster` outlives the engine.
   void start(Cluster& cluster);
   [[nodiscard]] Task<void> stop();
 
-  // For the peer server and as the cluster's own node. Reactor.
-  [[nodiscard]] std::shared_ptr<NodeApi> local_node();
-  // For the mount's hooks. Any thread.
-  [[nodiscard]] CommitSink& commits();
-  // Reactor; after start().
-  [[nodiscard]] Catalog& catalog();
-
-  // For the shuffle service. Reactor.
-  [[nodiscard]] SparkApps& spark_apps();
+  // ---- the parts; reactor ---------------------------------------------------------------------------------------
+  [[nodiscard]] std::shared_ptr<NodeApi> local_node();  // for the peer server and the cluster
+  [[nodiscard]] Catalog& catalog();                     // after start()
+  [[nodiscard]] SparkApps& spark_apps();                // for the shuffle service
+  [[nodiscard]] CommitSink& commits();                  // for the mount's hooks; any thread
 
   // ---- for the namespace; any thread ----------------------------------------------------------------------------
   [[nodiscard]] std::string local_root(

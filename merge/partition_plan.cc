@@ -12,7 +12,7 @@
 #include <map>
 #include <set>
 
-#include "merge/catalog.h"
+#include "merge/ask_nodes.h"
 #include "merge/partition_index.h"
 #include "merge/placement.h"
 

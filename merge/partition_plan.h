@@ -10,12 +10,16 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "merge/commit_id.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {
+
+struct PartitionInfo;    // merge/node_api.h
+struct UnreachableNode;  // merge/ask_nodes.h
 
 struct MergedAt {
   NodeName holder;
@@ -55,6 +59,18 @@ struct PartitionPlan {
   // be read directly.
   std::optional<NodeName> whole_at;
 };
+
+// Puts the answers of the nodes together. `members` are
+// those that were asked.
+[[nodiscard]] PartitionPlan make_plan(
+    ShuffleKey shuffle, PartitionId partition, const std::vector<NodeName>& members,
+    const std::vector<std::pair<NodeName, PartitionInfo>>& answers,
+    const std::vector<UnreachableNode>& unreachable);
+// As above, but only the merged blocks of commits that count as far as the answers tell: those of
+// the node that has most, then what only others have.
+[[nodiscard]] PartitionPlan make_merged_plan(
+    ShuffleKey shuffle, PartitionId partition,
+    const std::vector<std::pair<NodeName, PartitionInfo>>& answers);
 
 // The records of a merged plan as <p>.index shows them (docs/formats.md): offsets are within
 // <p>.merged.

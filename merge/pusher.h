@@ -2,20 +2,17 @@
 // never waits for any of it, and a chunk that is given up is read from its origin.
 //
 // Planner: one map output after the other, the applications in turn, as long as the queues have
-// room. Scheduler: the owners in turn; to each as much as its window allows (push_window.h), within
-// the push share of the memory budget over all; from each owner's queue the applications and
-// shuffles in turn (push_queue.h). A chunk that fails is tried again later, with exponential
-// back-off and jitter; after max_retries, or when its owner refuses it for good, it is given up
-// with a reason. While an owner is left alone, what is due for it shares the fate of the probes.
+// room. Scheduler: the owners in turn, to each as much as its window allows (push_queue.h), within
+// the push share of the memory budget. A chunk that fails is tried again with exponential back-off
+// and jitter. After max_retries, or when its owner refuses it for good, it is given up with a
+// reason. While an owner is left alone, what is due for it shares the fate of the probes.
 //
-// A chunk goes somewhere else than planned when its owner has left the cluster (to the owner by the
-// new member list), or has no room (to the second choice, once). Of a node that is being drained it
-// goes to whoever takes it, also when its owner does not answer.
+// A chunk goes elsewhere when its owner has left the cluster (to the new owner), or has no room (to
+// the second choice, once). Of a node that is being drained it goes to whoever takes it.
 //
-// Threads: reactor only; disk reads are offloaded, some at a time and behind everybody else's
-// (base/background_io.h). Memory: bytes are held under the budget only
-// while they are being sent; what waits is bounded by max_queued_blocks (16 bytes each, and about
-// 200 for each chunk).
+// Threads: reactor only; disk reads are offloaded, a few at a time (base/background_io.h). Memory:
+// bytes are held under the budget while they are being sent; what waits is bounded by
+// max_queued_blocks.
 #pragma once
 
 #include <deque>
@@ -44,12 +41,9 @@ class Pusher {
 
   struct Submission {
     MapOutputRef output;
-    // Most of it has been merged earlier: ask before sending.
-    bool known = false;
-    // This node is about to leave: what it owns itself goes to the second choice.
-    bool leaving = false;
-    // Only what this one owns.
-    std::optional<NodeName> only = {};
+    bool known = false;                 // most of it has been merged earlier: ask before sending
+    bool leaving = false;               // what this node owns itself goes to the second choice
+    std::optional<NodeName> only = {};  // only what this node owns
   };
   void submit(Submission submission);
   // The owner has restarted. Its last writes may be lost (base/tail_file.h), and chunks that we

@@ -37,8 +37,7 @@ Task<Status> ShuffleLives::announced(AnnounceRequest request) {
     if (!table_.ended(request.origin, ended)) continue;
     for (const EndedMaps::Ended& one : ended.maps)
       store_.forget(ended.shuffle, {one.map, {one.commit, origin}});
-    for (const CommitRange& range : ended.ranges)
-      store_.forget_range(ended.shuffle, origin, range);
+    for (const CommitRange& range : ended.ranges) store_.forget_range(ended.shuffle, origin, range);
     over.insert(ended.shuffle);
   }
   if (request.whole) table_.told_whole_by(request.origin);

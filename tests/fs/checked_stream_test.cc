@@ -38,7 +38,7 @@ struct Partition {
   Result<std::string> read(CheckedStream& stream, uint32_t size) {
     std::string got;
     while (got.size() < plan.bytes) {
-      auto bytes = testing::run_task(cluster.runtime, stream.read(got.size(), size));
+      auto bytes = cluster.run(stream.read(got.size(), size));
       if (!bytes) return bytes.error();
       got.append(reinterpret_cast<const char*>(bytes->data()), bytes->size());
       // What has been given is right, whatever comes.
@@ -64,7 +64,7 @@ TEST_CASE("large blocks are read right in any size") {
   const auto got = partition.read(stream, size);
   REQUIRE(got);
   CHECK((*got == partition.content));
-  testing::run_task(partition.cluster.runtime, stream.close());
+  partition.cluster.run(stream.close());
 }
 
 TEST_CASE("of a damaged large block not even the first pieces are given") {
@@ -75,7 +75,7 @@ TEST_CASE("of a damaged large block not even the first pieces are given") {
   const auto got = partition.read(stream, GENERATE(100'000U, 1U << 20U));
   REQUIRE(got);  // from the origin
   CHECK((*got == partition.content));
-  testing::run_task(partition.cluster.runtime, stream.close());
+  partition.cluster.run(stream.close());
 }
 
 }  // namespace shufflefs::fs

@@ -176,8 +176,7 @@ TEST_CASE("the status text says what a person wants to know") {
   cluster.start();
   cluster.write_map(0, shuffle, 1, testing::random_blocks(1, {100, 200}));
   cluster.settle(shuffle, 1);
-  const std::string text =
-      testing::run_task(cluster.runtime, status_text(cluster.engine(1), shuffle));
+  const std::string text = cluster.run(status_text(cluster.engine(1), shuffle));
   CHECK(text.find("maps           1 committed, 1 settled") != std::string::npos);
   CHECK(text.find("100.0 %") != std::string::npos);
   CHECK(text.find("owners ") != std::string::npos);

@@ -20,8 +20,8 @@ std::vector<NodeName> names_of(const std::vector<std::size_t>& nodes) {
 
 // What the node was told of the partition: map ids, and whether their blocks have bytes.
 std::map<MapId, bool> heard(TestCluster& cluster, std::size_t node, PartitionId partition) {
-  const auto info = testing::run_task(
-      cluster.runtime, cluster.engine(node).local_node()->partition_info(kShuffle, partition));
+  const auto info =
+      cluster.run(cluster.engine(node).local_node()->partition_info(kShuffle, partition));
   REQUIRE(info);
   std::map<MapId, bool> maps;
   for (const HeardBlock& block : info->heard) {
@@ -49,7 +49,7 @@ void until_candidates_know(TestCluster& cluster, std::size_t maps) {
   const auto deadline = std::chrono::steady_clock::now() + testing::kPatience;
   while (!candidates_know(cluster, maps)) {
     REQUIRE(std::chrono::steady_clock::now() < deadline);
-    testing::run_task(cluster.runtime, sleep_for(cluster.runtime, std::chrono::milliseconds(10)));
+    cluster.run(sleep_for(cluster.runtime, std::chrono::milliseconds(10)));
   }
 }
 

@@ -27,9 +27,7 @@ struct Fixture {
     REQUIRE(replace_file(cluster.io(), path, make_spark_index(lengths)));
   }
   std::vector<std::string> refused() {
-    return testing::run_task(cluster.runtime,
-                             cluster.engine(0).local_node()->shuffle_info(kShuffle))
-        ->refused_commits;
+    return cluster.run(cluster.engine(0).local_node()->shuffle_info(kShuffle))->refused_commits;
   }
   std::string spark_dir(const std::string& sub) {
     std::string path = cluster.engine(0).local_root(0) + "/spark-1/blockmgr-1/" + sub;
@@ -155,7 +153,7 @@ TEST_CASE_METHOD(Fixture, "registering an executor commits what waited, over all
   ExecutorRecord record{"app", "0", {"/mnt/local/disk0/spark-1/blockmgr-1"}, 64, "", 0, {}};
   SparkApps& apps = cluster.engine(0).spark_apps();
   CHECK_FALSE(commits.is_committed(kShuffle, MapId{5}));
-  REQUIRE(testing::run_task(cluster.runtime, apps.register_executor(record, false)));
+  REQUIRE(cluster.run(apps.register_executor(record, false)));
   testing::run_until(cluster.runtime, [&] { return commits.is_committed(kShuffle, MapId{5}); });
   // What comes later is known at once.
   write_index(index + "/shuffle_0_6_0.index", {0, 0});

@@ -39,8 +39,7 @@ Status push_to(TestCluster& cluster, std::size_t node) {
   request.parts.push_back({MapId{99},
                            {1, tag_of(request.sender)},
                            {{PartitionId{0}, crc32c(request.payload.span()), 1}}});
-  auto reply = testing::run_task(cluster.runtime,
-                                 cluster.engine(node).local_node()->push(std::move(request)));
+  auto reply = cluster.run(cluster.engine(node).local_node()->push(std::move(request)));
   if (!reply) return reply.error();
   return ok();
 }

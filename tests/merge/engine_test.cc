@@ -68,8 +68,8 @@ TEST_CASE("the index that the mount shows names offsets within the merged view")
   cluster.write_map(0, kShuffle, 3, {"abc"});
   cluster.write_map(0, kShuffle, 1, {"defgh"});
   cluster.settle(kShuffle, 2);
-  const PartitionPlan plan = testing::run_task(
-      cluster.runtime, cluster.engine(0).catalog().merged_plan(kShuffle, PartitionId{0}));
+  const PartitionPlan plan =
+      cluster.run(cluster.engine(0).catalog().merged_plan(kShuffle, PartitionId{0}));
   const auto parsed =
       parse_index(render_index_view(plan), kShuffle.shuffle, PartitionId{0}, 0, "view");
   REQUIRE(parsed);

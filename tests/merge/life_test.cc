@@ -39,8 +39,7 @@ TEST_CASE("a thousand applications leave nothing behind, on disk or in memory") 
     }
     for (const ShuffleKey& shuffle : shuffles) cluster.settle(shuffle, 1);
     for (const ShuffleKey& shuffle : shuffles)
-      REQUIRE(testing::run_task(cluster.runtime,
-                                cluster.engine(0).catalog().drop(shuffle.app, std::nullopt)));
+      REQUIRE(cluster.run(cluster.engine(0).catalog().drop(shuffle.app, std::nullopt)));
   }
   // The trash is emptied by its own clock.
   testing::run_until(cluster.runtime, [&] {
@@ -55,8 +54,7 @@ TEST_CASE("a thousand applications leave nothing behind, on disk or in memory") 
   });
   for (std::size_t node = 0; node < 2; ++node) {
     CHECK(cluster.memory(node).used_bytes() == 0);
-    CHECK(testing::run_task(cluster.runtime, cluster.engine(node).local_node()->list_shuffles())
-              ->empty());
+    CHECK(cluster.run(cluster.engine(node).local_node()->list_shuffles())->empty());
   }
 }
 

@@ -13,8 +13,7 @@ const std::vector<uint64_t> kSizes = {100, 0, 5000, 20, 30'000, 9, 700};
 
 PartitionSizes sizes(TestCluster& cluster, std::size_t node, uint32_t first, uint32_t cells,
                      uint32_t width) {
-  return testing::run_task(cluster.runtime,
-                           cluster.engine(node).partition_sizes({kShuffle, first, cells, width}));
+  return cluster.run(cluster.engine(node).partition_sizes({kShuffle, first, cells, width}));
 }
 
 }  // namespace
@@ -56,8 +55,7 @@ TEST_CASE("partition sizes: later map outputs are added, and a shuffle nobody kn
   cluster.settle(kShuffle, 2);
   CHECK(sizes(cluster, 0, 0, 3, 1).committed_bytes == std::vector<uint64_t>{3, 5, 1});
   // What is dropped is not remembered.
-  REQUIRE(testing::run_task(cluster.runtime,
-                            cluster.engine(0).catalog().drop(kShuffle.app, kShuffle.shuffle)));
+  REQUIRE(cluster.run(cluster.engine(0).catalog().drop(kShuffle.app, kShuffle.shuffle)));
   CHECK(sizes(cluster, 0, 0, 3, 1).committed_bytes == std::vector<uint64_t>{0, 0, 0});
 }
 

@@ -111,13 +111,11 @@ TEST_CASE("what an owner has no room for goes to the second choice") {
   for (const auto& [node, given_up] : totals.given_up)
     CHECK(given_up.reason.find("node2") != std::string::npos);
   uint64_t at_third = 0;
-  const auto info =
-      testing::run_task(cluster.runtime, cluster.engine(2).local_node()->shuffle_info(kShuffle));
+  const auto info = cluster.run(cluster.engine(2).local_node()->shuffle_info(kShuffle));
   REQUIRE(info);
   at_third = info->merged_blocks;
   CHECK(at_third > 0);
-  CHECK(testing::run_task(cluster.runtime, cluster.engine(1).local_node()->shuffle_info(kShuffle))
-            ->merged_blocks == 0);
+  CHECK(cluster.run(cluster.engine(1).local_node()->shuffle_info(kShuffle))->merged_blocks == 0);
   check_all(cluster, 2, all);
 }
 
@@ -165,15 +163,14 @@ TEST_CASE("a removed map output's late pushes are refused, those of its id's nex
     request.parts.push_back({MapId{5},
                              {commit, tag_of(request.sender)},
                              {{PartitionId{0}, crc32c(request.payload.span()), text.size()}}});
-    return testing::run_task(cluster.runtime, owner.push(std::move(request)));
+    return cluster.run(owner.push(std::move(request)));
   };
   // Something else keeps the shuffle alive.
   cluster.write_map(1, kShuffle, 6, {"other"});
   cluster.settle(kShuffle, 1);
   REQUIRE(push(10, "old"));
-  REQUIRE(testing::run_task(
-      cluster.runtime,
-      owner.announce({node_name(0), {}, {{kShuffle, 0, {}, {{MapId{5}, 10}}}}, {}})));
+  REQUIRE(
+      cluster.run(owner.announce({node_name(0), {}, {{kShuffle, 0, {}, {{MapId{5}, 10}}}}, {}})));
   CHECK(push(10, "old").error().code == Code::kDropped);
   const auto again = push(11, "new");
   REQUIRE(again);

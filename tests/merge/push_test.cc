@@ -97,8 +97,7 @@ TEST_CASE("a push that is repeated is acknowledged and dropped") {
     request.parts.push_back({MapId{1},
                              {1, tag_of(request.sender)},
                              {{PartitionId{3}, crc32c(request.payload.span()), block.size()}}});
-    const auto reply = testing::run_task(cluster.runtime,
-                                         cluster.engine(0).local_node()->push(std::move(request)));
+    const auto reply = cluster.run(cluster.engine(0).local_node()->push(std::move(request)));
     REQUIRE(reply);
     CHECK(reply->merged == (i == 0 ? 1U : 0U));
     CHECK(reply->duplicates == (i == 0 ? 0U : 1U));
@@ -136,9 +135,8 @@ TEST_CASE("a dropped shuffle is gone everywhere, and its name can be used again"
   cluster.start();
   write_maps(cluster, 3, 6);
   cluster.settle(kShuffle, 6);
-  REQUIRE(testing::run_task(cluster.runtime,
-                            cluster.engine(1).catalog().drop(kShuffle.app, kShuffle.shuffle)));
-  CHECK(testing::run_task(cluster.runtime, cluster.engine(2).catalog().shuffles()).empty());
+  REQUIRE(cluster.run(cluster.engine(1).catalog().drop(kShuffle.app, kShuffle.shuffle)));
+  CHECK(cluster.run(cluster.engine(2).catalog().shuffles()).empty());
   CHECK(cluster.plan(0, kShuffle, 2).blocks.empty());
   const std::vector<std::string> blocks = {"new", "", "life"};
   cluster.write_map(2, kShuffle, 0, blocks);
@@ -155,12 +153,11 @@ TEST_CASE("a drop that comes twice takes nothing that has been written since") {
   const auto drop = [&](std::size_t node) {
     return cluster.engine(node).local_node()->drop(kShuffle.app, kShuffle.shuffle, 1ULL << 60U);
   };
-  REQUIRE(testing::run_task(cluster.runtime, drop(0)));
-  REQUIRE(testing::run_task(cluster.runtime, drop(1)));
+  REQUIRE(cluster.run(drop(0)));
+  REQUIRE(cluster.run(drop(1)));
   cluster.write_map(0, kShuffle, 2, {"new"});
   cluster.settle(kShuffle, 1);
-  for (std::size_t node = 0; node < 2; ++node)
-    REQUIRE(testing::run_task(cluster.runtime, drop(node)));
+  for (std::size_t node = 0; node < 2; ++node) REQUIRE(cluster.run(drop(node)));
   const PartitionPlan plan = cluster.plan(0, kShuffle, 0);
   CHECK(plan.maps_merged == 1);
   CHECK(*cluster.read(1, plan) == "new");
@@ -173,8 +170,7 @@ TEST_CASE(
   cluster.write_map(0, kShuffle, 1, {"old"});
   cluster.settle(kShuffle, 1);
   cluster.faults.down.insert(node_name(1));
-  CHECK_FALSE(testing::run_task(cluster.runtime,
-                                cluster.engine(0).catalog().drop(kShuffle.app, std::nullopt)));
+  CHECK_FALSE(cluster.run(cluster.engine(0).catalog().drop(kShuffle.app, std::nullopt)));
   cluster.faults.down.clear();
   const auto push = [&](uint64_t map, uint64_t life) {
     PushRequest request{kShuffle, node_name(0), life, {}, Buffer(3)};
@@ -182,8 +178,7 @@ TEST_CASE(
     request.parts.push_back({static_cast<MapId>(map),
                              {1, tag_of(request.sender)},
                              {{PartitionId{0}, crc32c(request.payload.span()), 3}}});
-    return testing::run_task(cluster.runtime,
-                             cluster.engine(0).local_node()->push(std::move(request)));
+    return cluster.run(cluster.engine(0).local_node()->push(std::move(request)));
   };
   CHECK(push(7, 0).error().code == Code::kDropped);
   CHECK(push(8, UINT64_MAX - 1));
@@ -203,7 +198,7 @@ TEST_CASE("when the last map output of a shuffle is removed its merged partition
     cluster.engine(node).commits().generic_removed(kShuffle, map + ".data");
   }
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!testing::run_task(cluster.runtime, cluster.engine(0).catalog().shuffles()).empty()) {
+  while (!cluster.run(cluster.engine(0).catalog().shuffles()).empty()) {
     REQUIRE(std::chrono::steady_clock::now() < deadline);
   }
 }

@@ -93,13 +93,13 @@ TEST_CASE("a partition is read right from any offset, in any order, in any size"
     for (int i = 0; i < 60; ++i) {
       const uint64_t offset = random() % (expected.size() + 1000);
       const auto size = static_cast<uint32_t>(1 + random() % 400'000);
-      const auto bytes = testing::run_task(cluster.runtime, stream->read(offset, size));
+      const auto bytes = cluster.run(stream->read(offset, size));
       REQUIRE(bytes);
       const std::string_view got(reinterpret_cast<const char*>(bytes->data()), bytes->size());
       CHECK((got == (offset < expected.size() ? std::string_view(expected).substr(offset, size)
                                               : std::string_view())));
     }
-    testing::run_task(cluster.runtime, stream->close());
+    cluster.run(stream->close());
     CHECK(*cluster.read(node, plan, 131'072) == expected);
   }
 }
@@ -138,8 +138,8 @@ TEST_CASE("what is merged is found with a question to each candidate, whatever w
   }
   cluster.settle(kShuffle, 20);
   cluster.faults.merged_questions = 0;
-  const PartitionPlan plan = testing::run_task(
-      cluster.runtime, cluster.engine(others[0]).catalog().merged_plan(kShuffle, PartitionId{0}));
+  const PartitionPlan plan =
+      cluster.run(cluster.engine(others[0]).catalog().merged_plan(kShuffle, PartitionId{0}));
   CHECK(cluster.faults.merged_questions <= 2);
   REQUIRE(plan.owner == owner);
   REQUIRE(plan.blocks.size() == 20);
@@ -165,10 +165,10 @@ TEST_CASE("a corrupt large block fails once and is then read from its origin") {
   // Small reads, as the kernel's: the damage is known when the last piece has come.
   bool failed = false;
   for (uint64_t at = 0; at < plan.bytes; at += 131'072) {
-    if (!testing::run_task(cluster.runtime, stream->read(at, 131'072))) failed = true;
+    if (!cluster.run(stream->read(at, 131'072))) failed = true;
   }
   CHECK(failed);
-  testing::run_task(cluster.runtime, stream->close());
+  cluster.run(stream->close());
 }
 
 TEST_CASE("an owner that dies while it is read is replaced block by block by the origins") {
@@ -184,14 +184,13 @@ TEST_CASE("an owner that dies while it is read is replaced block by block by the
   const std::size_t owner = plan.owner == node_name(0) ? 0 : plan.owner == node_name(1) ? 1 : 2;
   const std::size_t reader = (owner + 1) % 3;
   const auto stream = cluster.engine(reader).open_stream(plan);
-  const auto first = testing::run_task(cluster.runtime, stream->read(0, 1000));
+  const auto first = cluster.run(stream->read(0, 1000));
   REQUIRE(first);
   cluster.faults.down.insert(node_name(owner));
   // The blocks that the dead node wrote itself are lost with it; all others must come.
   std::size_t good = 0;
   for (const PlannedBlock& block : plan.blocks) {
-    const auto bytes = testing::run_task(
-        cluster.runtime, stream->read(block.offset, static_cast<uint32_t>(block.length)));
+    const auto bytes = cluster.run(stream->read(block.offset, static_cast<uint32_t>(block.length)));
     const bool lost = number(block.map) % 3 == owner;
     if (!lost && bytes && bytes->size() == block.length) {
       CHECK(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) ==
@@ -203,7 +202,7 @@ TEST_CASE("an owner that dies while it is read is replaced block by block by the
   // A unit that also holds a lost block fails as a whole on its first read; most blocks are alone
   // in theirs or not lost.
   CHECK(good >= 1);
-  testing::run_task(cluster.runtime, stream->close());
+  cluster.run(stream->close());
 }
 
 // As a drained node leaves it: what it had is merged at another node too, and a file that was open
@@ -254,9 +253,8 @@ TEST_CASE("a node that is away for a moment fails neither the plan nor a read of
     REQUIRE(std::chrono::steady_clock::now() < deadline);
     heard = 0;
     for (std::size_t node = 0; node < 3; ++node) {
-      const auto info = testing::run_task(
-          cluster.runtime,
-          cluster.engine(node).local_node()->partition_info(kShuffle, PartitionId{0}));
+      const auto info =
+          cluster.run(cluster.engine(node).local_node()->partition_info(kShuffle, PartitionId{0}));
       REQUIRE(info);
       heard += info->heard.size();
     }

@@ -15,8 +15,7 @@ const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
 
 VerifyReport verify(TestCluster& cluster, const PartitionPlan& plan, uint64_t first = 0,
                     VerifyLimits limits = {}) {
-  return testing::run_task(cluster.runtime,
-                           verify_blocks(cluster.runtime, cluster.view(0), plan, first, limits));
+  return cluster.run(verify_blocks(cluster.runtime, cluster.view(0), plan, first, limits));
 }
 
 // Turns a bit of a map output's data file.
@@ -84,9 +83,8 @@ TEST_CASE("verify: a wrong copy is named, and which of the two it is") {
     const NodeName holder = plan.blocks.front().merged->holder;
     const std::size_t viewer = holder == node_name(0) ? 1 : 0;
     cluster.faults.damage_reads = {holder};
-    const VerifyReport report = testing::run_task(
-        cluster.runtime,
-        verify_blocks(cluster.runtime, cluster.view(viewer), plan, 0, VerifyLimits{}));
+    const VerifyReport report =
+        cluster.run(verify_blocks(cluster.runtime, cluster.view(viewer), plan, 0, VerifyLimits{}));
     CHECK(report.merged == 0);
     CHECK(report.origins == 4);
     REQUIRE(report.findings.size() == 4);

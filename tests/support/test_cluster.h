@@ -149,6 +149,10 @@ class TestCluster {
     for (auto& node : nodes_) node->engine->start(*node->view);
   }
 
+  template <class T>
+  T run(Task<T> task) {
+    return run_task(runtime, std::move(task));
+  }
   merge::Engine& engine(std::size_t i) { return *nodes_[i]->engine; }
   Metrics& metrics(std::size_t i) { return nodes_[i]->metrics; }
   MemoryBudget& memory(std::size_t i) { return *nodes_[i]->memory; }
@@ -176,16 +180,15 @@ class TestCluster {
 
   merge::PartitionPlan plan(std::size_t node, const merge::ShuffleKey& shuffle,
                             uint32_t partition) {
-    return run_task(
-        runtime, engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
+    return run(engine(node).catalog().plan(shuffle, static_cast<merge::PartitionId>(partition)));
   }
   merge::PartitionPlan plan_for_reading(std::size_t node, const merge::ShuffleKey& shuffle,
                                         uint32_t partition) {
-    return run_task(runtime, engine(node).catalog().plan_for_reading(
-                                 shuffle, static_cast<merge::PartitionId>(partition)));
+    return run(engine(node).catalog().plan_for_reading(shuffle,
+                                                       static_cast<merge::PartitionId>(partition)));
   }
   merge::ShuffleTotals totals(std::size_t node, const merge::ShuffleKey& shuffle) {
-    return run_task(runtime, engine(node).catalog().totals(shuffle));
+    return run(engine(node).catalog().totals(shuffle));
   }
   // The whole partition as the node reads it, in pieces of `step`.
   Result<std::string> read(std::size_t node, const merge::PartitionPlan& plan,
@@ -193,15 +196,15 @@ class TestCluster {
     const auto stream = engine(node).open_stream(plan);
     std::string text;
     while (true) {
-      const auto bytes = run_task(runtime, stream->read(text.size(), step));
+      const auto bytes = run(stream->read(text.size(), step));
       if (!bytes) {
-        run_task(runtime, stream->close());
+        run(stream->close());
         return bytes.error();
       }
       if (bytes->size() == 0) break;
       text.append(reinterpret_cast<const char*>(bytes->data()), bytes->size());
     }
-    run_task(runtime, stream->close());
+    run(stream->close());
     return text;
   }
   // Runs until every map output is settled, given up or not to be pushed.
@@ -210,13 +213,13 @@ class TestCluster {
     while (true) {
       uint64_t done = 0;
       for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        const auto info = run_task(runtime, engine(i).local_node()->shuffle_info(shuffle));
+        const auto info = run(engine(i).local_node()->shuffle_info(shuffle));
         REQUIRE(info);
         done += info->maps_settled + info->maps_given_up + info->maps_unpushed;
       }
       if (done == maps) return;
       REQUIRE(std::chrono::steady_clock::now() < deadline);
-      run_task(runtime, sleep_for(runtime, std::chrono::milliseconds(2)));
+      run(sleep_for(runtime, std::chrono::milliseconds(2)));
     }
   }
 
