@@ -10,8 +10,8 @@
 
 #include "base/escape.h"
 #include "base/reactor_mark.h"
-#include "merge/partition_sizes.h"
 #include "fs/shuffle_texts.h"
+#include "merge/partition_sizes.h"
 
 namespace shufflefs::fs {
 namespace {

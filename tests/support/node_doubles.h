@@ -46,9 +46,6 @@ class ForwardingNode : public merge::NodeApi {
   Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override {
     return pass("list_shuffles", &NodeApi::list_shuffles);
   }
-  Task<Result<merge::ShuffleListing>> list_shuffle(merge::ShuffleKey shuffle) override {
-    return pass("list_shuffle", &NodeApi::list_shuffle, std::move(shuffle));
-  }
   Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
                                    uint64_t offset, uint32_t length) override {
     return pass("read_merged", &NodeApi::read_merged, std::move(shuffle), partition, offset,
