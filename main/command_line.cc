@@ -71,10 +71,10 @@ namespace {
 constexpr const char* kFooter =
     "Try it, three nodes on this machine:\n"
     "  shufflefs cluster up --nodes 3 --dir /tmp/shuffle\n"
-    "  mkdir /tmp/shuffle/node1/mnt/shuffles/demo/0/maps/.tmp-1    write one file per partition "
+    "  mkdir -p /tmp/shuffle/node1/mnt/shuffles/demo/0/maps/.tmp-1  write a file for each "
+    "partition "
     "into it, then\n"
-    "  mv .../maps/.tmp-1 .../maps/1                                commits it: its partitions are "
-    "merged now\n"
+    "  mv .../maps/.tmp-1 .../maps/1                                commits it: it is merged now\n"
     "  shufflefs wait demo/0 --maps 1 --http 127.0.0.11:7340\n"
     "  cat /tmp/shuffle/node3/mnt/shuffles/demo/0/partitions/0     the whole partition, on any "
     "node\n"
@@ -83,9 +83,9 @@ constexpr const char* kFooter =
     "SHUFFLEFS_HTTP, else at 127.0.0.1:7340; with the token in SHUFFLEFS_HTTP_TOKEN_FILE, if "
     "set.\n"
     "Exit codes: 0 done; 1 it did not work, the message says why; 2 usage or configuration;\n"
-    "3 the answer is bad: doctor found a problem, verify a bad copy, wait that it cannot succeed "
-    "any more;\n"
-    "4 wait: not within the timeout.\n"
+    "3 the answer is bad: doctor found a problem, verify a bad copy, wait and drain cannot "
+    "succeed;\n"
+    "4 wait and drain: not within the timeout.\n"
     "'shufflefs help COMMAND' explains a command.";
 
 int usage_error(const CLI::App& app, const std::vector<std::string>& arguments,

@@ -52,34 +52,31 @@ struct Row : ConfigKey {
 
 const auto kKeys = std::to_array<ConfigKey>({
     Row("node", kName, AT(node))
-        .means("The name of this node: the same after every restart, different from every other "
-               "node's.")
-        .costs("Renaming a node that has data makes its map outputs those of a new node."),
+        .means("The name of this node: the same after every restart, and no other node's.")
+        .costs("A renamed node is a new node: its map outputs count as new."),
     Row("mount", kPath, AT(mount))
-        .means("Where to mount: an empty directory outside of every data directory, made if it is "
-               "missing.")
-        .costs("Spark's local dir lies below it, so all nodes are simplest with the same one."),
+        .means("Where to mount: an empty directory outside of every data directory. It is made if "
+               "it is missing.")
+        .costs("Spark's local dirs lie below it: use the same path on all nodes."),
     Row("data", kPath, AT(data))
-        .means("A directory for this node's data, made if it is missing; give one per disk.")
+        .means("A directory for this node's data, made if it is missing; give one for each disk.")
         .costs("Two directories on one disk only halve its throughput. Removing a directory "
                "discards its data."),
     Row("peer-listen", kAddress, AT(peer_listen), "0.0.0.0:7338")
-        .means(
-            "Where the other nodes reach this one. Without secret-file, tls-cert and insecure it "
-            "is an address of this machine alone: the default becomes 127.0.0.1:7338.")
-        .costs("Whoever reaches this port may try to be a node: keep it inside the cluster's "
-               "network."),
+        .means("Where the other nodes reach this one. Without secret-file, tls-cert and insecure "
+               "the default becomes 127.0.0.1:7338, and other addresses are refused.")
+        .costs("Keep this port inside the cluster's network."),
     Row("secret-file", kFile, AT(peer_security.secret_file))
         .by_default("none: nodes do not prove who they are")
-        .means("A file with the secret that all nodes share, readable by its owner alone; a node "
-               "without it is no peer. A second line holds another secret that is taken too, while "
-               "one is being replaced (docs/security.md).")
-        .costs("Whoever has it is a node: it reads and writes the shuffle data of everybody."),
+        .means("A file with the secret that all nodes share, readable by its owner alone. A second "
+               "line holds another secret that is taken too, while one is replaced "
+               "(docs/security.md).")
+        .costs("Whoever has it is a node, and reads and writes everybody's shuffle data."),
     Row("tls-cert", kFile, AT(peer_security.tls_cert))
         .by_default("none: nodes speak in the clear")
         .means("This node's certificate chain (PEM), with its node name among the DNS names of the "
-               "subjectAltName. With it, tls-key and tls-ca nodes speak TLS 1.3 and check each "
-               "other's certificates; the files are read again when they change.")
+               "subjectAltName. With tls-key and tls-ca nodes speak TLS 1.3. Changed files are "
+               "read again.")
         .costs("Processor time for every byte between nodes (docs/security.md)."),
     Row("tls-key", kFile, AT(peer_security.tls_key))
         .by_default("none")
@@ -87,115 +84,104 @@ const auto kKeys = std::to_array<ConfigKey>({
         .costs("Whoever has it can be this node."),
     Row("tls-ca", kFile, AT(peer_security.tls_ca))
         .by_default("none")
-        .means("The authority's certificates (PEM) that other nodes' must be signed by.")
-        .costs("Whoever it signs for can be a node: use one of the cluster's own."),
+        .means("The certificates (PEM) of the authority that must have signed the other nodes' "
+               "certificates.")
+        .costs("Whoever it signs for can be a node: use an authority of the cluster's own."),
     Row("insecure", kSwitch, AT(peer_security.insecure), "false")
-        .means("Take whoever reaches the peer port for a node, beyond this machine as well.")
+        .means("Take whoever reaches the peer port for a node, beyond this machine too.")
         .costs("Everybody on that network reads, writes and drops everybody's shuffle data."),
     Row("members", kMembers, AT(members))
         .by_default("nobody")
         .means(
-            "Where to begin: NAME=ADDR:PORT,... or dns:HOST:PORT (a name whose addresses are "
-            "nodes, looked up again every few seconds). One node that is up is enough: nodes "
-            "tell each other of all others. If this node is listed, its address there is the one "
-            "that the others are told.")
-        .costs("A node that is listed is a member from then on, also if it is never started: its "
-               "map outputs are waited for until 'shufflefs forget'."),
+            "Nodes to begin with: NAME=ADDR:PORT,... or dns:HOST:PORT. One that is up is enough; "
+            "it tells of all others. If this node is listed, the others reach it at that address.")
+        .costs("A listed node is a member even if it never starts: reads wait for it until "
+               "'shufflefs forget'."),
     Row("member-ttl", kDuration, AT(member_ttl), "10m", 1000, 365 * 24 * kHour)
-        .means("With members from DNS: a node that DNS does not list any more and that has been "
-               "down for so long has left for good.")
-        .costs("Until then partitions with map outputs that are only there cannot be read; too "
-               "short loses those of a node that is only being restarted."),
+        .means("With members from DNS: a node that DNS does not list, and that has been down for "
+               "so long, has left for good.")
+        .costs("Longer: partitions with map outputs only there cannot be read meanwhile. Shorter: "
+               "a restart may lose a node."),
     Row("http-listen", kAddress, AT(http_listen), "127.0.0.1:7340")
-        .means("Where the page, the API, metrics, health and the client commands are answered. "
-               "Beyond loopback it needs http-token-file.")
-        .costs("On loopback whoever is on this machine can read everything, and drop shuffles "
-               "unless http-token-file is given."),
+        .means("Where the page, the API, metrics, health and the commands are answered. Beyond "
+               "loopback it needs http-token-file.")
+        .costs("On loopback all users of the machine can read everything, and drop shuffles unless "
+               "http-token-file is given."),
     Row("http-token-file", kFile, AT(http_token_file))
         .by_default("none")
-        .means("A file with a token, readable by its owner alone. Who sends it (Authorization: "
-               "Bearer TOKEN) may do everything over HTTP; without it nothing can be dropped, and "
-               "beyond loopback nothing but /healthz and /readyz is answered.")
-        .costs("Commands need the file too (SHUFFLEFS_HTTP_TOKEN_FILE), and a scraper of the "
-               "metrics its text."),
+        .means("A file with a token, readable by its owner alone. With it, changes over HTTP need "
+               "'Authorization: Bearer TOKEN'; beyond loopback everything does but health and the "
+               "page's own files.")
+        .costs("Commands need the file too (SHUFFLEFS_HTTP_TOKEN_FILE), and a scraper its text."),
     Row("spark-listen", kAddress, AT(spark.listen), "0.0.0.0:7337")
         .or_empty()
-        .means(
-            "Where Spark's External Shuffle Service is answered; empty switches it off. The port "
-            "is spark.shuffle.service.port of the applications.")
-        .costs("Whoever reaches this port can read shuffle data, unless --spark-secret-file is "
-               "given."),
+        .means("Where Spark's External Shuffle Service is answered; empty switches it off. "
+               "Applications name the port as spark.shuffle.service.port.")
+        .costs(
+            "Whoever reaches this port can read shuffle data, unless spark-secret-file is given."),
     Row("spark-allow-dir", kPath, AT(spark.allow_dirs))
         .by_default("none")
-        .means("A directory outside the mount below which executors may have local directories: "
-               "their blocks are served from there, but not merged.")
+        .means("A directory outside of the mount below which executors may have local directories. "
+               "Their blocks are served, but not merged.")
         .costs("Every file below it that is named like a block can be read through the service."),
     Row("spark-secret-file", kFile, AT(spark.secret_file))
         .by_default("none: clients are not asked who they are")
         .means("A file with the cluster's spark.authenticate.secret, readable by its owner alone. "
                "With it every client must authenticate, and may encrypt.")
-        .costs("Applications without spark.authenticate are refused; encrypted blocks are copied "
-               "and cost processor time."),
+        .costs("Applications without spark.authenticate are refused; encryption costs processor "
+               "time."),
     Row("client-dir", kPath, AT(client_dir))
         .by_default("client/ or ../share/shufflefs/client/ beside the program")
         .means(
-            "Where the jars of the Spark client lie; every mount shows them in .shufflefs/client/.")
+            "Where the jars of the Spark client lie. The mount shows them in .shufflefs/client/.")
         .costs("Executors load from there: whoever may write in it runs code in them."),
     Row("app-ttl", kDuration, AT(spark.app_ttl), "0s", 0, 365 * 24 * kHour)
-        .means("After so much time without a sign of it, a Spark application's directories go into "
-               "the trash and its executors are forgotten; 0 means never.")
-        .costs("Too short takes the blocks of an application that is only idle; never leaves those "
-               "of workers that were killed."),
+        .means("A Spark application without a sign of life for so long has ended: its directories "
+               "go into the trash. 0 means never.")
+        .costs("Too short takes the blocks of an idle application; never leaves those of killed "
+               "workers."),
     Row("app-quota", kBytes, AT(app_quota_bytes), "0", 0, 1024 * kTiB)
         .means(
             "How many bytes of committed map outputs an application may have on this node. Above "
-            "it, it can make no new file below local/ or maps/ (EDQUOT); others are not "
-            "concerned. 0 means no quota.")
-        .costs("Files that are open already go on growing, and what is merged for the application "
-               "is not counted: that gives way by itself."),
+            "it, it can make no new file below local/ or maps/ (EDQUOT). 0 means no quota.")
+        .costs("Open files go on growing, and merged data is not counted."),
     Row("spark.connections", kCount, AT(spark.connections), "8192", 1, 1'000'000)
         .means("How many connections of Spark's clients are served; one more is closed.")
         .costs("About 10 KiB each, and a descriptor."),
     Row("spark.memory", kBytes, AT(spark.memory_bytes), "128M", kMiB, 64 * kGiB)
-        .means("How much memory what Spark's clients have asked, and not yet got, may take (the "
-               "lists of blocks; the blocks themselves take none).")
-        .costs("Beyond it connections are closed, and the clients try again later."),
+        .means("Memory for the requests of Spark's clients (lists of blocks; the blocks themselves "
+               "take none).")
+        .costs("Beyond it connections are closed, and the clients try again."),
     Row("spark.threads", kCount, AT(spark.threads), "4", 1, 64)
         .means("Threads for each disk that send blocks to Spark's clients.")
         .costs("More than the disk can use only seek against each other."),
     Row("memory", kBytes, AT(memory_bytes), "512M", 32 * kMiB, kTiB)
-        .means("The budget for everything that the daemon buffers, divided by purpose "
-               "(docs/architecture.md). At least four times push.max-block-bytes.")
+        .means("The budget for everything that the daemon buffers (docs/memory.md). At least four "
+               "times push.max-block-bytes.")
         .costs("Less makes pushes wait for each other; more is taken from the page cache."),
     Row("log-level", kLevel, AT(log_level), "info")
         .means("What is logged: debug, info, warning or error, and all that is worse.")
-        .costs("debug writes several lines per map output. 'shufflefs log-level' changes it while "
-               "the node runs."),
+        .costs("debug writes several lines for each map output."),
     Row("log-format", kLogFormat, AT(log_format), "text")
         .means("How events are logged on the standard error: lines of text or of JSON.")
         .costs("JSON is for programs: a line is harder to read and a third longer."),
     Row("push.enabled", kSwitch, AT(push.enabled), "true")
         .means("Whether this node pushes its map outputs to the owners of their partitions.")
-        .costs("Without it nothing of this node is merged: partitions are read block by block from "
-               "here."),
+        .costs("Without it nothing of this node is merged."),
     Row("push.chunk-bytes", kBytes, AT(push.chunk_bytes), "2M", 64 * kKiB, 64 * kMiB)
-        .means("How much of a map output goes to an owner in one message; a larger block is a "
-               "message of its own.")
-        .costs("Larger costs memory for each push in flight, smaller costs messages."),
+        .means("How much goes to an owner in one message; a larger block is a message of its own.")
+        .costs("Larger costs memory, smaller costs messages."),
     Row("push.max-block-bytes", kBytes, AT(push.max_block_bytes), "", 4 * kKiB, 1 * kGiB)
         .by_default(
             "64M, or an eighth of memory if that is less; with push.replicate = all a quarter of "
             "memory")
-        .means("A larger block of one map output stays at its origin: reading it there is "
-               "sequential anyway.")
-        .costs("Raising it needs memory (four times as much) and merges more; lowering it leaves "
-               "more at home."),
+        .means("A larger block stays at its origin: reading it there is sequential anyway.")
+        .costs("Raising it needs four times as much memory."),
     Row("push.replicate", kReplicate, AT(push.replicate), "none")
-        .means("all: every block goes to a second node, also those that this node owns itself, and "
-               "Spark's client tells its driver that map outputs survive the loss of a node "
-               "(docs/spark-client.md). The same on all nodes.")
-        .costs("The blocks that a node owns itself (one in as many as there are nodes) are pushed "
-               "and stored once more."),
+        .means("all: every block goes to a second node, also those that this node owns. Spark's "
+               "client then tells its driver that map outputs survive the loss of a node "
+               "(docs/spark-client.md). Use the same value on all nodes.")
+        .costs("Each node's own blocks are pushed and stored once more."),
     Row("push.max-retries", kCount, AT(push.max_retries), "6", 0, 100)
         .means("How often a push is tried again, with growing pauses, before its blocks stay where "
                "they are.")
@@ -205,30 +191,27 @@ const auto kKeys = std::to_array<ConfigKey>({
                "are loaded evenly.")
         .costs("It is added to the time until a map output is merged."),
     Row("push.per-owner", kCount, AT(push.per_owner), "2", 1, 64)
-        .means(
-            "How many messages may be under way to one owner. Together they have at most so many "
-            "times push.chunk-bytes; an owner that is slow gets less.")
+        .means("How many messages of push.chunk-bytes may be under way to one owner.")
         .costs("A connection each, and memory on both sides."),
     Row("merge.split-bytes", kBytes, AT(merge_split_bytes), "4G", kMiB, kTiB)
         .means("A merged partition goes on in a further file above it, on another disk if there is "
-               "one: no partition fills a disk alone.")
-        .costs("A partition of several files is streamed by the daemon instead of being read by "
-               "the kernel."),
+               "one.")
+        .costs("The daemon streams a partition of several files; the kernel reads one of a single "
+               "file."),
     Row("disk.reserve", kBytes, AT(disk_reserve_bytes), "0", 0, kTiB)
         .means("How much of each disk is kept free of merged data. Below it pushes are refused; "
                "below twice as much merged data is evicted until three times as much is free. 0 "
                "means 5 % of each disk, at most 10G.")
-        .costs("Less lets Spark's own writes meet a full disk earlier; more merges less."),
+        .costs("Less lets Spark meet a full disk earlier; more merges less."),
     Row("read.peer-timeout", kDuration, AT(read.peer_timeout), "2s", 50, 10 * 60 * kSecond)
         .means("How long a read through the mount waits for another node before it tries the next "
                "copy or fails.")
-        .costs("Shorter fails reads of a node that is only busy; longer makes readers wait for one "
-               "that is dead."),
+        .costs("Shorter fails reads of a busy node; longer makes readers wait for a dead one."),
     Row("read.lost-patience", kDuration, AT(read.lost_patience), "5s", 0, 10 * 60 * kSecond)
-        .means("How long a read through the mount goes on asking for a block that only a node that "
-               "does not answer has, before it fails with EIO.")
-        .costs("Shorter fails reads while a daemon is being restarted; longer makes readers of a "
-               "node that is gone for good wait for their error."),
+        .means("How long a read retries a block that only a silent node has, before it fails with "
+               "EIO.")
+        .costs("Shorter fails reads while a daemon restarts; longer makes readers wait for their "
+               "error."),
     Row("read.ahead-bytes", kBytes, AT(read.ahead_bytes), "4M", 128 * kKiB, 256 * kMiB)
         .means("How far a reader of a remote partition is read ahead of.")
         .costs("Memory for each open remote partition."),
@@ -243,18 +226,14 @@ const auto kKeys = std::to_array<ConfigKey>({
         .means("Let the kernel read and write local files directly where it can.")
         .costs("Without it every byte goes through the daemon: for finding faults only."),
     Row("keep-mount", kSwitch, AT(keep_mount), "true")
-        .means(
-            "Keep the mount, open files and waiting calls when the worker process dies; the next "
-            "worker goes on with them (kernel 6.9 or later).")
-        .costs("Off, a worker's death makes the mount anew, and whoever uses it gets errors: for "
-               "finding faults only."),
+        .means("Keep the mount, open files and waiting calls when the worker process dies (kernel "
+               "6.9 or later).")
+        .costs("Off, a worker's death breaks open files: for finding faults only."),
     Row("fuse-io-uring", kSwitch, AT(fuse_io_uring), "false")
-        .means("Take the kernel's requests by io_uring instead of /dev/fuse, where the kernel has "
-               "it (6.14 or later) and it is switched on: 'echo 1 > "
-               "/sys/module/fuse/parameters/enable_uring'. Calls on names become a little faster "
-               "(docs/benchmarks.md).")
-        .costs("Needs keep-mount = false: requests that a ring has taken die with their process. A "
-               "ring and a thread for each processor."),
+        .means("Take the kernel's requests by io_uring, where the kernel has it (6.14 or later) "
+               "and it is switched on: 'echo 1 > /sys/module/fuse/parameters/enable_uring'. Calls "
+               "on names become a little faster (docs/benchmarks.md).")
+        .costs("Needs keep-mount = false. A ring and a thread for each processor."),
     Row("trash.grace", kDuration, AT(trash_grace), "60s", 0, 24 * kHour)
         .means("How long dropped data stays on disk, for readers that still have it open.")
         .costs("Disk space of what was dropped meanwhile."),

@@ -21,11 +21,9 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "ms": 1, "s": 10
 def documented_keys(directory):
     """What docs/configuration.md says of each key: its value, default and allowed range."""
     subprocess.run([PROGRAM, "generate-docs", directory], check=True, timeout=SHORT, stdout=subprocess.DEVNULL)
-    keys = {}
-    for section in read(f"{directory}/docs/configuration.md").decode().split("\n### ")[1:]:
-        name = re.match("`(.*)`", section)[1]
-        keys[name] = dict(re.findall(r"^- (\w+): (.*)$", section, re.MULTILINE))
-    return keys
+    text = read(f"{directory}/docs/configuration.md").decode()
+    rows = re.findall(r"^\| \[`(.*?)`\]\(.*?\) \| (.*?) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
+    return {name: {"Value": value, "Default": default, "Allowed": allowed} for name, value, default, allowed in rows}
 
 
 def number_of(text):
