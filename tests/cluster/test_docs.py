@@ -3,6 +3,7 @@
 Each block of sh runs in a directory of its own, unless it names $PWD: then in the repository. A block of text that follows
 says what must be seen; numbers may differ. Blocks below a comment "the test skips this block: REASON" are skipped.
 Everything is in namespaces of its own (processes, mounts, network), so no other cluster is seen. Needs root.
+The numbers that the code decides are compared with it.
 """
 
 import os
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import unittest
 
+from doc_figures import wrong_figures
 from private_network import enter_private_network
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -76,6 +78,11 @@ class Commands(unittest.TestCase):
 
     def test_quickstart(self):
         self.check("docs/quickstart.md", 6)
+
+
+class Figures(unittest.TestCase):
+    def test_they_are_those_of_the_code(self):
+        self.assertEqual(wrong_figures(), [])
 
 
 if __name__ == "__main__":
