@@ -35,7 +35,6 @@ FIGURES = [
     ("docs/pushing.md", "stops while {} blocks wait", "merge", r"max_queued_blocks = ([^;]+);"),
     ("docs/formats.md", "All are {} bytes", "merge", r"kIndexRecordBytes = ([^;]+);"),
     ("docs/formats.md", "format version, {} |", "merge/partition_index.cc", r"kVersion = ([^;]+);"),
-    ("docs/commands.md", "The largest {} partitions", "main", r"k(?:Most|Max)Rows = ([^;]+);"),
     ("docs/semantics.md", "`max_background` is {},", "fs", r"k(?:Most|Max)Background =\s*([^;]+);"),
     ("docs/comparison.md", "more than 200 | {} |", "docs/configuration.md", r"(?m)^\| \[`"),
     ("docs/operations.md", "`spark.memory` + {} MiB:", "main/doctor", r"kOwn = (\d+)ULL << 20"),
