@@ -18,7 +18,7 @@ FIGURES = [
     ("docs/wire.md", "shaking hands, {} of one address", "net", r"max_handshakes_per_address = ([^;]+);"),
     ("docs/wire.md", "At most {} members are taken", "net", r"k(?:Most|Max)Members = ([^;]+);"),
     ("docs/wire.md", "--peer-listen`, {} by default", "docs/configuration.md", KEY % "peer-listen"),
-    ("docs/wire.md", "65: a text of at most {}B |", "merge", r"k(?:Most|Max)ReportBytes = ([^;]+);"),
+    ("docs/memory.md", "report to others | {}B,", "merge", r"k(?:Most|Max)ReportBytes = ([^;]+);"),
     ("docs/spark-service.md", "answers on port {} as Spark's", "docs/configuration.md", KEY % "spark-listen"),
     ("docs/page.md", "http://127.0.0.1:{}/", "docs/configuration.md", KEY % "http-listen"),
     ("docs/page.md", "at most {} of them", "main/cluster_view.h", r"k(?:Most|Max)Nodes = ([^;]+);"),
