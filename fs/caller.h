@@ -1,14 +1,12 @@
-// Doing something as the caller of a request, so that the disk sees who it is for: ownership of
-// what is created, quotas, blocks reserved for root, setuid bits that a write clears.
+// Acts as the caller of a request, so that the disk sees whose file it is: ownership, quotas,
+// blocks reserved for root, setuid bits that a write clears.
 //
-// The kernel has already checked the permissions (default_permissions), with the caller's
-// supplementary groups, which we do not know; so the FUSE threads keep their capabilities under any
-// user id (SECBIT_NO_SETUID_FIXUP) and only give up those that would make the disk treat everybody
-// as root.
+// The kernel has already checked the permissions, with supplementary groups that we do not know. So
+// FUSE threads keep their capabilities under any user id (SECBIT_NO_SETUID_FIXUP) and only give up
+// those that would make the disk treat everybody as root.
 //
-// Threads: everything is per thread; the scopes must end on the thread that made them, and leave
-// errno alone. Failure: none that matters, the constructor of a scope falls back to root. Cost:
-// four system calls, none for root.
+// Threads: a scope ends on the thread that made it, and leaves errno alone. Failure: a scope that
+// cannot switch falls back to root. Cost: four system calls, none for root.
 #pragma once
 
 #include <sys/types.h>
@@ -19,9 +17,8 @@ struct fuse_ctx;
 
 namespace shufflefs::fs {
 
-// Called once on the thread that starts the FUSE threads, which inherit it: own umask, capabilities
-// that survive a change of user id, no CAP_SYS_RESOURCE (it would let everybody use root's reserved
-// blocks and ignore quotas).
+// Called once on the thread that starts the FUSE threads, which inherit it: capabilities survive a
+// change of user id; CAP_SYS_RESOURCE goes, with which everybody could use root's reserved blocks.
 void prepare_fuse_thread();
 
 // User and group id for file system checks and for what is created.

@@ -64,10 +64,10 @@ using OpenForWriting = std::function<bool(uint64_t device, uint64_t inode)>;
 //
 // Names in the tree's root must be known (merge::parse_generic_name); <mapId> alone is only ever
 // the target of a rename. A rename onto a final name is refused, with the reason, unless what
-// arrives is consistent: nothing is lost, it stays under its temporary name. What is committed is
-// immutable, and may be removed; removing a file of a committed directory takes back the whole map
-// output. So a file is not committed while anybody could still change it (check_settled): who
-// has just closed it is waited for, because the kernel tells the daemon of a close a little later.
+// arrives is consistent; it stays under its temporary name. What is committed is immutable, and may
+// be removed; removing a file of a committed directory takes back the whole map output. A file is
+// not committed while anybody could still change it (check_settled); a close that the kernel has
+// not yet told us of is waited for.
 //
 // Ownership: one for each shuffle that is shown. Failure: EINVAL for names and contents that do not
 // parse, EROFS for changes to what is committed, EBUSY and EMLINK for what could still be changed,

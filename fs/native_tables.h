@@ -47,16 +47,14 @@ static_assert(std::is_trivially_copyable_v<InodeRecord>);
 // The native inodes that the kernel knows: nodeid -> where to find the file again, and how often it
 // was looked up.
 //
-// A nodeid comes from a counter and is never used twice, so a file that takes over the inode number
-// of a deleted one is a new node. A known inode costs no descriptor but a file handle
-// (name_to_handle_at); only where the file system refuses handles (overlayfs), or where a handle
-// would go stale, a descriptor is pinned, which also keeps the inode number from being reused.
+// A nodeid is never used twice, so a file that takes over the inode number of a deleted one is a
+// new node. A known inode costs a file handle (name_to_handle_at) and no descriptor; one is pinned
+// only where the file system refuses handles (overlayfs) or a handle would go stale.
 //
 // The records are saved (saved_tables.h), the pinned descriptors kept (saved_state.h), so that the
-// kernel's nodeids outlive the worker. A look-up is counted before it is answered: what a worker
-// counted and could not answer any more is counted again when the request comes again, so after a
-// death a few records (one for each request in flight) may outlive the kernel's interest; none is
-// ever missing.
+// kernel's nodeids outlive the worker. A look-up is counted before it is answered, and again when
+// its request comes again: after a death a few records may outlive the kernel's interest, but none
+// is missing.
 //
 // Threads: any; one lock per shard, and a nodeid says in which shard it is. Ownership: pinned
 // descriptors. Failure: an unknown nodeid gives nothing. Cost: about 200 bytes an inode, one or two

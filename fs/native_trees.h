@@ -87,7 +87,6 @@ class NativeFs {
   explicit NativeFs(HandleTable& handles);  // for tests: nothing outlives it
 
   // ---- for the virtual part
-  // -------------------------------------------------------------------------------------
 
   // Shows the directory `path`. The hooks outlive every use of the tree.
   Result<TreeId> add_tree(const std::string& path, TreeHooks& hooks, TreeOptions options = {});
@@ -109,26 +108,21 @@ class NativeFs {
   std::size_t restore_open_files(Passthrough& passthrough);
 
   // ---- for the operations
-  // ---------------------------------------------------------------------------------------
 
   OsResult<Node> node(fuse_ino_t ino);             // with an O_PATH descriptor
   OsResult<Node> open(fuse_ino_t ino, int flags);  // regular files and directories only, else ENXIO
-  // The file once more, for the kernel to read and write by itself: without updates of the access
-  // time, which cost 40 ns of the 160 ns that passthrough adds to a read, and an inode to write for
-  // each file read. Empty if that cannot be had.
+  // The file once more, for the kernel to read and write by itself, without updates of the access
+  // time: they cost 40 ns a read and an inode to write a file. Empty if that cannot be had.
   Fd open_for_passthrough(fuse_ino_t ino);
   OsResult<fuse_entry_param> lookup(const Node& directory, const char* name);
   // Counts a lookup of the file behind an open descriptor.
   OsResult<fuse_entry_param> enter(const std::shared_ptr<const Tree>& tree, Fd& fd);
   void forget(fuse_ino_t ino, uint64_t count);
-  // Around the removal or replacement of a name. Whoever has just found the file by it opens it by
-  // its nodeid, or uses it in ways that we do not hear of (a working directory, an open fifo), and
-  // natively that works; a handle of what has been removed is stale. So a descriptor is held until
-  // the kernel forgets the file, which it does at once where nobody uses it.
-  //
-  // The space of a file comes back a little later by that than natively. So a regular file that is
-  // unlinked is held only if it was looked up more than once: the kernel looks up a name again when
-  // its first try to open it fails, and gives up if the second one fails as well.
+  // Around the removal or replacement of a name. Whoever has just found the file may still open it
+  // by its nodeid or use it without telling us (a working directory, an open fifo), but its handle
+  // is stale. So a descriptor is held until the kernel forgets the file, which it does at once
+  // where nobody uses it. That delays the return of its space: an unlinked regular file is held
+  // only if it was looked up more than once, as the kernel looks again when its first open fails.
   class Removal {
    public:
     enum class Kind { kReplaced, kUnlinked };
@@ -156,8 +150,7 @@ class NativeFs {
   }
 
   // The inode number that programs see. Two disks have the same numbers, but the mount is one
-  // device, and `tar` or `cp` take equal numbers for hard links: each further disk's numbers are
-  // made different by its top bits.
+  // device, and `tar` takes equal numbers for hard links: the top bits say which disk it is.
   static ino_t shown_inode(const Tree& tree, ino_t inode) { return inode ^ tree.inode_tag; }
 
   // Whether the mount has that file open for writing. Any thread.

@@ -1,16 +1,13 @@
-// All low-level FUSE operations. Requests for virtual inodes go to VirtualOps; what would change a
-// virtual node beyond its methods is EROFS, and names cannot be moved or linked from one tree to
-// another (EXDEV). Everything else is done to the disk below, as the caller, and the disk's errno
-// is passed on.
+// All low-level FUSE operations (ops_*.cc). Requests for virtual inodes go to VirtualOps,
+// everything else is done to the disk below, as the caller, and the disk's errno is passed on.
+// Names cannot be moved or linked from one tree to another (EXDEV).
 //
 // A request that comes a second time because a worker died (request.h) is answered as its first
 // execution would have been: what it was to make, remove or rename and finds done is a success.
 //
-// Threads: any FUSE thread, concurrently. Ownership: references to parts that outlive the session;
-// the request is answered exactly once. The gauges that it adds to the metrics read from the
-// tables, so these outlive whoever renders. Failure: as the disk says. Cost: one open by handle,
-// the call itself, and a lookup where the kernel wants an entry. Each ops_*.cc registers its own
-// functions.
+// Threads: any FUSE thread, concurrently. Ownership: references to parts that outlive the session
+// and whoever renders the metrics. Cost: one open by handle, the call itself, and a lookup where
+// the kernel wants an entry.
 #pragma once
 
 #define FUSE_USE_VERSION 318
@@ -35,9 +32,8 @@ namespace shufflefs::fs {
 // The disks' sizes and free space as remembered numbers, for statfs of the root and of virtual
 // nodes: `df` and the kubelet must get an answer at once, also when a disk behind is sick.
 //
-// Threads: snapshot() on any; a thread of its own asks the disks once a second. Ownership: uses
-// NativeFs until stop() or destruction. Failure: a disk that cannot be asked keeps its last numbers
-// out of the sum. Cost: a lock.
+// Threads: snapshot() on any; a thread of its own asks the disks once a second. Failure: a disk
+// that cannot be asked is left out of the sum.
 class SpaceCache {
  public:
   explicit SpaceCache(const NativeFs& native);
@@ -80,8 +76,7 @@ class VirtualOps {
   virtual void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
 
   virtual void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;
-  // Answered with a DirectoryReply(req, size, plus), which knows both formats: the kernel asks for
-  // `plus` (READDIRPLUS) at the start of any directory, also of virtual ones.
+  // By a DirectoryReply: the kernel asks for `plus` at the start of any directory.
   virtual void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus,
                        fuse_file_info* info) = 0;
   virtual void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) = 0;

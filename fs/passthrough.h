@@ -6,10 +6,9 @@
 // The ids are saved (saved_tables.h): they stay valid as long as the connection to the kernel, and
 // a file that is open when a worker dies must be opened with the same one by the next worker.
 //
-// Threads: any; one lock, held during the ioctl of a first open or last close. Ownership: the
-// backing ids. Failure: never; where the kernel refuses the backing file (stacked file systems,
-// privileges), the inode is served by ordinary I/O, a counter says how often, and one line per
-// reason why. Cost: an ioctl (~1 us) at a first open and a last close.
+// Threads: any; one lock, held during the ioctl (~1 us) of a first open or last close. Failure:
+// where the kernel refuses the backing file (stacked file systems, privileges), the inode is served
+// by ordinary I/O; a counter says how often, a log line why.
 #pragma once
 
 #include <atomic>
@@ -83,11 +82,10 @@ class Passthrough {
 };
 
 // How the opens of one virtual inode may be answered. The kernel's rule: while an inode has an open
-// in passthrough, every other open of it must be in passthrough to the same backing file, else it
-// fails with EIO. An inode is a snapshot here (virtual_inodes.h: a partition is retired at each
-// open), so the rule bites only when two opens race for one inode; then the second joins the first
-// if it would show the same bytes, and is sent through another lookup (ESTALE, which makes the
-// kernel try once more) if not. An inode that is open the ordinary way stays so.
+// in passthrough, every other open of it must be in passthrough to the same backing file. An inode
+// is a snapshot here (virtual_inodes.h retires a partition at each open), so two opens meet only
+// when they race. Then the second joins the first if it would show the same bytes; if not, ESTALE
+// makes the kernel look up the name once more. An inode that is open the ordinary way stays so.
 //
 // Threads: any; own lock. Failure: see Verdict. Cost: one hash lookup an open.
 class OpenModes {

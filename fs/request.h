@@ -12,13 +12,12 @@
 
 namespace shufflefs::fs {
 
-// The number of the request that a FUSE thread is working on, and whether the kernel has sent it a
-// second time (bit 63, FUSE_UNIQUE_RESEND in <linux/fuse.h>, kernel 6.9): then a worker that has
-// died since may have executed it already, wholly or in part, without answering.
+// The number of a request, and whether the kernel has sent it a second time (bit 63,
+// FUSE_UNIQUE_RESEND in <linux/fuse.h>, kernel 6.9): then a worker that has died since may have
+// executed it, wholly or in part, without answering. The kernel holds the directory's lock from the
+// first sending to the answer, so what a re-sent request finds there is our own work.
 //
-// libfuse does not show the number, so the session notes it as it reads the request. The kernel
-// holds the directory's lock from the first sending to the answer, so nobody else has changed the
-// names of a re-sent request in between: what we find there is our own work.
+// libfuse does not show the number, so the session notes it as it reads the request.
 //
 // Threads: per thread; valid until the handler returns, so copy it into what answers later.
 struct RequestId {
@@ -34,13 +33,12 @@ struct RequestId {
 // `unique` as in struct fuse_in_header.
 void note_request(uint64_t unique);
 
-// How long the kernel's requests take from their reading to their answer, by operation, and which
-// errors they are answered with. Answers may come on other threads and much later (the reactor
-// answers what needs another node), so a request's beginning waits in a table for its number.
+// How long requests take from their reading to their answer, by operation, and which errors they
+// are answered with. Answers may come later and on other threads, so the beginning of each waits in
+// a table for its number.
 //
-// Threads: any, without a lock. Ownership: refers to the Metrics. Cost: two readings of the clock
-// and three relaxed atomic adds for a request. Bound: kSlots requests under way; of two whose
-// numbers meet in one slot the earlier one is not timed.
+// Threads: any, without a lock. Cost: two readings of the clock and three relaxed atomic adds.
+// Bound: kSlots requests under way; of two that meet in one slot the earlier one is not timed.
 class RequestTimes {
  public:
   explicit RequestTimes(Metrics& metrics);

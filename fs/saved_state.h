@@ -1,10 +1,9 @@
-// What the mount needs to go on after its worker process was killed: tables in shared memory, and
-// open files that the supervisor keeps because the kernel would forget the file with its last
-// descriptor (a removed file that is open without passthrough, a file system without handles, the
-// snapshot behind an open partition).
+// What the mount needs to go on after its worker was killed: tables in shared memory, and open
+// files that would be lost with their last descriptor (a removed file that is open without
+// passthrough, a file system without handles, the snapshot behind an open partition).
 //
-// Threads: KeptFiles from any. Ownership: the supervisor's; a worker has duplicates. A
-// default-constructed SavedState lives in this process alone, which is what tests want.
+// Threads: KeptFiles from any. Ownership: the supervisor's; a worker has duplicates. Tests use a
+// default-constructed SavedState, which lives in their process alone.
 #pragma once
 
 #include <array>

@@ -6,14 +6,12 @@
 // out and logged (mount.saved_record_lost), and a file of another layout or size is refused.
 //
 // Crash rule: a record counts once its slot is marked, and is marked only after it has been
-// written. A process that is killed has done its stores in program order up to some point, so
-// ordering them for the compiler (a release store) is enough; nothing here needs a log or a flush.
-// Nothing survives the supervisor, nor needs to: the mount does not either.
+// written. A process that is killed has done its stores in program order up to some point, so a
+// release store is enough: no log, no flush. Nothing survives the supervisor, nor does the mount.
 //
-// Threads: add() and remove() from any; what is in a record is its users' to guard. Ownership: the
-// mapping and a duplicate of the file. Failure: construction throws std::runtime_error (no memory,
-// or another layout), before the mount is served; growing beyond the machine's memory is fatal, as
-// it is for the heap. Cost: a record's size and 8 bytes; freed slots are used again.
+// Threads: add() and remove() from any; what is in a record is its users' to guard. Failure:
+// construction throws std::runtime_error (no memory, or another layout), before the mount is
+// served; growing beyond the machine's memory is fatal. Cost: a record's size and 8 bytes.
 #pragma once
 
 #include <algorithm>

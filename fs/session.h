@@ -1,11 +1,10 @@
 // The low-level FUSE session: negotiates with the kernel, runs libfuse's multi-threaded loop on
 // threads of its own, and stops within a bound, whatever the kernel or a disk is doing.
 //
-// Threads: start(), stop() and the destructor on one thread; the operations run on the session's.
-// All signals are blocked there. Ownership: takes the Mount; the Operations outlive it. Failure:
-// start() gives an Error with the remedy. Order at the end: stop() first, then drain whatever may
-// still answer requests later (the reactor), then destroy the Session: fuse_reply_* is valid until
-// the destructor.
+// Threads: start(), stop() and the destructor on one thread; the operations run on the session's,
+// with all signals blocked. Ownership: takes the Mount; the Operations outlive it. Failure: start()
+// gives an Error with the remedy. At the end: stop(), then drain what may still answer requests
+// (the reactor), then destroy the Session: fuse_reply_* is valid until the destructor.
 #pragma once
 
 #include <chrono>
@@ -24,7 +23,7 @@ struct SessionOptions {
   unsigned max_threads = 16;
   unsigned max_idle_threads = 16;  // threads above it end when they have nothing to do
   // The kernel's FUSE_INIT, which it sends once in the life of a mount and somebody else has read;
-  // empty: the session reads it. See init_message.h.
+  // empty: the session reads it. See mount.h.
   std::vector<std::byte> init_message{};
   // A worker before us has died: ask the kernel for what it left unanswered.
   bool resend = false;

@@ -1,11 +1,10 @@
 // What a native tree tells the rest of the daemon. A native tree is a directory of a data disk
-// shown through the mount: local/<disk>, or the maps/ directory of one shuffle. The operations on
-// it go to the disk; the hooks around them are where commits are noticed, and, in maps/, where bad
-// ones are refused.
+// shown through the mount: local/<disk>, or the maps/ directory of one shuffle. Its operations go
+// to the disk; the hooks around them notice commits and, in maps/, refuse bad ones.
 //
-// Threads: called on FUSE threads, concurrently. A hook returns at once: no network, no waiting, at
-// most a look at a small local file; only commit_scope() may wait, for a second. The `after_` hooks
-// run when the operation has succeeded and before the kernel is answered.
+// Threads: FUSE threads, concurrently. A hook returns at once, after a look at a small local file
+// at most; only commit_scope() may wait, for a second. The `after_` hooks run when the operation
+// has succeeded, before the kernel is answered.
 #pragma once
 
 #include <sys/types.h>

@@ -26,10 +26,10 @@ namespace shufflefs::fs {
 
 using Owner = merge::FileOwner;
 
-// What this node itself knows of applications and shuffles, without asking anybody: its disks, what
-// the engine has, and the empty applications, which were made here with mkdir or whose last shuffle
-// was removed here. Only those are remembered in memory, so an empty application is seen on its
-// node alone; it survives a worker's death (saved_tables.h), not the end of the mount.
+// What this node itself knows of applications and shuffles: its disks, what the engine has, and the
+// empty applications, which were made here with mkdir or whose last shuffle was removed here. An
+// empty application is seen on its node alone; it survives a worker's death (saved_tables.h), not
+// the end of the mount.
 //
 // Threads: any; own lock. Ownership: the engine outlives it. Failure: errors of the disk with their
 // errno. Cost: a stat or two; Spark's map outputs of a shuffle are listed at most once a second.
