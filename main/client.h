@@ -28,6 +28,10 @@ struct ClientOptions {
   bool json = false;
 };
 
+struct NamedOptions : ClientOptions {
+  std::string name;  // of what the command is about
+};
+
 // A command with --http and --json. `run` gets the node's address and returns the exit code; an
 // error is printed, and is kExitUsage if it is kInvalidArgument, else kExitFailure.
 CLI::App* add_client_command(CLI::App& app, CommandContext& context, const std::string& name,

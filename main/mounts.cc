@@ -156,7 +156,7 @@ Task<Status> MountProbe::check() {
 namespace {
 
 constexpr std::size_t kPathsAtOnce = 256;
-constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(5);
+constexpr std::chrono::milliseconds kForgetTimeout = std::chrono::seconds(5);
 
 void warn(const std::string& reason) {
   log_limited(LogLevel::kWarning, "mount.names_kept",
@@ -207,7 +207,7 @@ void forget_names_on_mount(const std::vector<std::string>& paths) {
     if (pid < 0) return warn(errno_error("cannot start a process", error).message);
     const Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     pollfd waits{handle.get(), POLLIN, 0};
-    if (handle && ::poll(&waits, 1, static_cast<int>(kPatience.count())) == 0) {
+    if (handle && ::poll(&waits, 1, static_cast<int>(kForgetTimeout.count())) == 0) {
       // It ends with the mount, if not before; nobody needs its result.
       return warn("it did not end: the mount does not answer");
     }

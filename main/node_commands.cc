@@ -17,11 +17,11 @@ namespace shufflefs {
 namespace {
 
 namespace json = boost::json;
-constexpr auto kTimeout = std::chrono::seconds(10);
+constexpr auto kNodeTimeout = std::chrono::seconds(10);
 
 Result<int> run_status(const HostPort& node, const ClientOptions& options) {
   TRY_ASSIGN(const json::value status,
-             api_call(net::HttpMethod::kGet, node, "/api/v1/status", kTimeout));
+             api_call(net::HttpMethod::kGet, node, "/api/v1/status", kNodeTimeout));
   if (options.json)
     print_json(status);
   else
@@ -29,20 +29,16 @@ Result<int> run_status(const HostPort& node, const ClientOptions& options) {
   return kExitOk;
 }
 
-struct NamedOptions : ClientOptions {
-  std::string name;
-};
-
 Result<int> run_log_level(const HostPort& node, const NamedOptions& options) {
   if (!options.name.empty() && !parse_log_level(options.name)) {
     return make_error(Code::kInvalidArgument,
                       "'" + options.name + "' is not a log level: debug, info, warning, error");
   }
   const std::string path = "/api/v1/log-level";
-  TRY_ASSIGN(const json::value answer, options.name.empty()
-                                           ? api_call(net::HttpMethod::kGet, node, path, kTimeout)
-                                           : api_call(net::HttpMethod::kPost, node,
-                                                      path + "?level=" + options.name, kTimeout));
+  TRY_ASSIGN(const json::value answer,
+             options.name.empty() ? api_call(net::HttpMethod::kGet, node, path, kNodeTimeout)
+                                  : api_call(net::HttpMethod::kPost, node,
+                                             path + "?level=" + options.name, kNodeTimeout));
   if (options.json)
     print_json(answer);
   else
@@ -52,7 +48,7 @@ Result<int> run_log_level(const HostPort& node, const NamedOptions& options) {
 
 Result<int> run_forget(const HostPort& node, const NamedOptions& options) {
   TRY(merge::NodeName::parse(options.name));
-  TRY(api_call(net::HttpMethod::kDelete, node, "/api/v1/members/" + options.name, kTimeout));
+  TRY(api_call(net::HttpMethod::kDelete, node, "/api/v1/members/" + options.name, kNodeTimeout));
   if (options.json) {
     print_json(json::object{{"node", options.name}, {"forgotten", true}});
   } else {
@@ -102,7 +98,7 @@ Result<int> run_drain(const HostPort& node, const DrainOptions& options) {
   constexpr const char* kPath = "/api/v1/drain";
   TRY_ASSIGN(const auto timeout, duration_option("--timeout", options.timeout));
   const auto first = options.stop ? net::HttpMethod::kDelete : net::HttpMethod::kPost;
-  TRY_ASSIGN(json::value answer, api_call(first, node, kPath, kTimeout));
+  TRY_ASSIGN(json::value answer, api_call(first, node, kPath, kNodeTimeout));
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (!options.stop && !options.no_wait) {
     const View status = answer;
@@ -111,7 +107,7 @@ Result<int> run_drain(const HostPort& node, const DrainOptions& options) {
     if (std::chrono::steady_clock::now() >= deadline)
       return print_drain(status, options, kExitTimeout);
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    TRY_ASSIGN(answer, api_call(net::HttpMethod::kGet, node, kPath, kTimeout));
+    TRY_ASSIGN(answer, api_call(net::HttpMethod::kGet, node, kPath, kNodeTimeout));
   }
   return print_drain(answer, options, kExitOk);
 }

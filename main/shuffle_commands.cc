@@ -17,12 +17,8 @@ namespace shufflefs {
 namespace {
 
 namespace json = boost::json;
-constexpr auto kTimeout = std::chrono::seconds(20);
-constexpr const char* kShuffles = "/api/v1/shuffles/";
-
-struct NamedOptions : ClientOptions {
-  std::string name;
-};
+constexpr auto kShuffleTimeout = std::chrono::seconds(20);
+constexpr const char* kShufflesPath = "/api/v1/shuffles/";
 
 // ---- ls ----
 
@@ -42,7 +38,8 @@ Result<int> run_ls(const HostPort& node, const LsOptions& options) {
   }
   json::array list;
   for (const merge::ShuffleKey& key : names) {
-    auto shuffle = api_call(net::HttpMethod::kGet, node, kShuffles + to_string(key), kTimeout);
+    auto shuffle =
+        api_call(net::HttpMethod::kGet, node, kShufflesPath + to_string(key), kShuffleTimeout);
     if (!shuffle && shuffle.error().code == Code::kNotFound) continue;  // it went meanwhile
     if (!shuffle) return shuffle.error();
     list.push_back(std::move(*shuffle));
@@ -91,7 +88,7 @@ Result<int> run_show(const HostPort& node, const ShowOptions& options) {
     return kExitOk;
   }
   TRY_ASSIGN(const json::value shuffle,
-             api_call(net::HttpMethod::kGet, node, kShuffles + options.name, kTimeout));
+             api_call(net::HttpMethod::kGet, node, kShufflesPath + options.name, kShuffleTimeout));
   TRY_ASSIGN(const json::value partitions, fetch_whole(node, partitions_path, "partitions"));
   const View view = partitions;
   if (options.json) {
@@ -114,8 +111,8 @@ Result<int> run_drop(const HostPort& node, const NamedOptions& options) {
   } else {
     TRY(merge::AppId::parse(options.name));
   }
-  const auto answer =
-      api_call(net::HttpMethod::kDelete, node, kShuffles + options.name, std::chrono::seconds(30));
+  const auto answer = api_call(net::HttpMethod::kDelete, node, kShufflesPath + options.name,
+                               std::chrono::seconds(30));
   const bool is_unknown = !answer && answer.error().code == Code::kNotFound;
   if (!answer && !is_unknown) return answer.error();
   if (options.json) {
@@ -209,7 +206,7 @@ Result<std::vector<uint64_t>> partitions_of(const HostPort& node, const ShuffleP
   if (path.partition) return std::vector<uint64_t>{merge::number(*path.partition)};
   const std::string name = to_string(path.shuffle);
   TRY_ASSIGN(const json::value shuffle,
-             api_call(net::HttpMethod::kGet, node, kShuffles + name, kTimeout));
+             api_call(net::HttpMethod::kGet, node, kShufflesPath + name, kShuffleTimeout));
   std::vector<uint64_t> partitions;
   const uint64_t count = View(shuffle).number("partitions");
   if (count <= merge::kMostListed) {

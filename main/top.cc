@@ -85,7 +85,7 @@ std::string memory_text(View status, const Terminal& terminal) {
                      format_bytes(memory.number("budget_bytes")));
 }
 
-std::string disks_text(View status, const Terminal& terminal) {
+std::string top_disks(View status, const Terminal& terminal) {
   Rows rows;
   for (const View disk : status.list("disks")) {
     const uint64_t total = std::max<uint64_t>(disk.number("total_bytes"), 1);
@@ -97,7 +97,7 @@ std::string disks_text(View status, const Terminal& terminal) {
 }
 
 // Those that are down first, then the slowest.
-std::string peers_text(View status, const Terminal& terminal) {
+std::string top_peers(View status, const Terminal& terminal) {
   std::vector<View> peers = status.list("peers");
   std::erase_if(peers, [](View peer) { return peer.flag("self"); });
   std::ranges::sort(peers, {}, [](View peer) {
@@ -110,7 +110,7 @@ std::string peers_text(View status, const Terminal& terminal) {
   return head + (rows.empty() ? "  none\n" : align(rows));
 }
 
-std::string shuffles_text(View status, const Terminal& terminal) {
+std::string top_shuffles(View status, const Terminal& terminal) {
   // What is under way first, then the largest.
   std::vector<View> shuffles = status.list("shuffles");
   const auto rank = [](View shuffle) {
@@ -199,7 +199,7 @@ std::string top_page(const TopSample& before, const TopSample& now, const Termin
                   terminal.paint(Colour::kBold, status.text("node")), status.text("version"),
                   status.real("uptime_s"), status.text("mount")) +
       memory_text(status, terminal) + rates_text(rates_between(before, now)) +
-      peers_text(status, terminal) + shuffles_text(status, terminal) + disks_text(status, terminal);
+      top_peers(status, terminal) + top_shuffles(status, terminal) + top_disks(status, terminal);
   std::vector<std::string_view> lines = split(whole, '\n');
   if (!lines.empty() && lines.back().empty()) lines.pop_back();
   std::string text;

@@ -241,7 +241,7 @@ void check_memory(const Subject& subject, Report& report) {
 
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(3);
+constexpr auto kLookTimeout = std::chrono::seconds(3);
 
 // A stat of the mount point, by a process that may hang.
 Result<std::string> look_at(const std::string& point) {
@@ -252,7 +252,7 @@ Result<std::string> look_at(const std::string& point) {
           return std::string();
         return errno_error(point);
       },
-      kPatience);
+      kLookTimeout);
 }
 
 // The mount that a path lies on: "shared:5" and the like are its propagation.

@@ -160,7 +160,7 @@ namespace {
 
 // The clock decides which of a drop and a push came first (docs/architecture.md, Drop).
 constexpr int64_t kMostSkewMs = 2000;
-constexpr auto kPatience = std::chrono::seconds(10);
+constexpr auto kPeersTimeout = std::chrono::seconds(10);
 
 struct Answer {
   net::Member member;
@@ -179,7 +179,7 @@ Task<void> say_hello(net::Context context, std::shared_ptr<Answer> answer) {
 Task<void> ask_in(net::Context context, std::vector<std::shared_ptr<Answer>> answers) {
   Gate gate(context.runtime, "doctor");
   for (const auto& answer : answers) gate.spawn(say_hello(context, answer));
-  const TimePoint deadline = context.runtime.now() + kPatience;
+  const TimePoint deadline = context.runtime.now() + kPeersTimeout;
   const auto is_open = [](const auto& answer) { return !answer->has_answered; };
   while (std::ranges::any_of(answers, is_open) && context.runtime.now() < deadline)
     co_await sleep_for(context.runtime, std::chrono::milliseconds(5));
@@ -194,7 +194,7 @@ void ask_all(const merge::NodeName& self, const std::vector<std::shared_ptr<Answ
   // The incarnation is nobody's: a caller that only asks is not taken for a node.
   const net::Context context{runtime, budget, metrics, {self, 0}, {}};
   const auto done = asio::co_spawn(runtime.context(), ask_in(context, answers), asio::use_future);
-  const auto deadline = std::chrono::steady_clock::now() + 2 * kPatience;
+  const auto deadline = std::chrono::steady_clock::now() + 2 * kPeersTimeout;
   while (done.wait_for(std::chrono::seconds(0)) != std::future_status::ready &&
          std::chrono::steady_clock::now() < deadline)
     runtime.context().run_one_for(std::chrono::milliseconds(50));
