@@ -14,7 +14,6 @@
 #include "main/embedded_files.h"  // generated: main/embed.cmake
 #include "main/version.h"
 #include "net/ess/auth/server_auth.h"
-#include "net/http_guard.h"
 
 namespace shufflefs {
 namespace {

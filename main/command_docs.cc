@@ -11,6 +11,7 @@
 #include "main/config_keys.h"
 #include "main/events.h"
 #include "main/version.h"
+#include "net/messages.h"
 
 namespace shufflefs {
 namespace {
@@ -312,7 +313,9 @@ std::vector<CommandInfo> list_commands(const CLI::App& app) {
 }
 
 std::vector<GeneratedFile> documentation_files() {
-  return {{"docs/configuration.md", configuration_page()}, {"docs/events.md", events_page()}};
+  return {{"docs/configuration.md", configuration_page()},
+          {"docs/events.md", events_page()},
+          {"docs/messages.md", net::messages_page()}};
 }
 
 std::vector<GeneratedFile> installed_files() {

@@ -12,7 +12,7 @@
 #include "main/config.h"
 #include "main/config_keys.h"
 #include "main/mounts.h"
-#include "net/members.h"
+#include "net/membership.h"
 
 namespace shufflefs {
 namespace {

@@ -2,12 +2,12 @@
 // machine: what an open partition is, when the worker that opened it is gone. Not a format for
 // disks or the wire.
 //
-// Threads: pure. Failure: kCorruptData for bytes that are not such a plan. Cost: linear; 64 bytes a
-// block and each node's name once.
+// Threads: pure. Failure: kCorruptData for bytes that are not such a plan. Cost: linear; about 40
+// bytes a block and each node's name once.
 #pragma once
 
-#include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "merge/partition_plan.h"

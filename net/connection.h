@@ -22,8 +22,8 @@
 
 #include "base/memory_budget.h"
 #include "net/context.h"
+#include "net/peer_auth.h"
 #include "net/peer_metrics.h"
-#include "net/peer_secrets.h"
 #include "net/tls.h"
 #include "net/wire.h"
 

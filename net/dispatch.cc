@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include "base/parse.h"
+#include "net/message_fields.h"
 
 namespace shufflefs::net {
 namespace {
-
-using Local = std::reference_wrapper<merge::NodeApi>;
 
 Reply reply_error(const Error& error) { return {encode_error_head(error), {}, {}}; }
 
@@ -17,143 +16,130 @@ Reply reply_malformed(Error error) {
   return reply;
 }
 
-Reply reply_header(MessageType request, const Bytes& header) {
+template <class T>
+Reply reply_value(MessageType type, const T& value) {
+  const Bytes header = encode(value);
   if (header.size() > kMaxHeaderBytes) {
     return reply_error(make_error(
         Code::kTooLarge,
-        fmt::format("the answer to a {} request, {}, is above the limit of {}", name_of(request),
+        fmt::format("the answer to a {} request, {}, is above the limit of {}", name_of(type),
                     format_bytes(header.size()), format_bytes(kMaxHeaderBytes))));
   }
-  return {encode_frame_head(answer_number(request), header, {}), {}, {}};
+  return {encode_frame_head(response_number(type), header, {}), {}, {}};
 }
 
-template <class T>
-Reply reply_result(MessageType request, const Result<T>& result) {
-  return result ? reply_header(request, encode(*result)) : reply_error(result.error());
+Reply reply_bytes(MessageType type, Buffer bytes, uint32_t length) {
+  if (bytes.size() != length) {
+    return reply_error(
+        make_error(Code::kInternal,
+                   fmt::format("a {} of {} bytes gave {}", name_of(type), length, bytes.size())));
+  }
+  Bytes head = encode_frame_head(response_number(type), encode(Nothing{}), bytes.span());
+  return {std::move(head), std::move(bytes), {}};
 }
 
-Reply reply_status(MessageType request, const Status& status) {
-  return status ? reply_header(request, encode_nothing()) : reply_error(status.error());
+// A node speaks for itself alone: who could speak for others could end their map outputs.
+template <class Request>
+Status check_name(const Asked& asked, const Request& request) {
+  const merge::NodeName* named = nullptr;
+  if constexpr (requires { request.sender; }) named = &request.sender;
+  if constexpr (requires { request.origin; }) named = &request.origin;
+  if (named == nullptr || *named == asked.caller) return ok();
+  return make_error(Code::kPermission, fmt::format("{} sent this in the name of {}",
+                                                   asked.caller.str(), named->str()));
 }
 
-Reply reply_bytes(MessageType request, Result<Buffer> bytes, uint32_t length) {
-  if (!bytes) return reply_error(bytes.error());
-  if (bytes->size() != length) {
-    return reply_error(make_error(
-        Code::kInternal,
-        fmt::format("a {} of {} bytes gave {}", name_of(request), length, bytes->size())));
-  }
-  Bytes head = encode_frame_head(answer_number(request), encode_nothing(), bytes->span());
-  return {std::move(head), *std::move(bytes), {}};
+// `Handler` takes an Asked and the request, and gives a Task of the result.
+template <MessageType kType, class Handler>
+Task<Reply> handle(Asked asked, Frame frame) {
+  using Request = typename MessageOf<kType>::Request;
+  Request request{};
+  if constexpr (kType == MessageType::kPush) request.payload = std::move(frame.payload);
+  auto decoded = decode<Request>(name_of(kType), frame.header, std::move(request));
+  if (!decoded) co_return reply_malformed(std::move(decoded).error());
+  frame = {};
+  if (const Status named = check_name(asked, *decoded); !named)
+    co_return reply_error(named.error());
+  uint32_t length = 0;
+  if constexpr (requires { decoded->length; }) length = decoded->length;
+  auto result = co_await Handler{}(asked, *std::move(decoded));
+  if (!result) co_return reply_error(result.error());
+  if constexpr (std::is_same_v<decltype(result), Status>)
+    co_return reply_value(kType, Nothing{});
+  else if constexpr (std::is_same_v<decltype(result), Result<Buffer>>)
+    co_return reply_bytes(kType, *std::move(result), length);
+  else
+    co_return reply_value(kType, *result);
 }
 
-// What nodes ask to know who is there; not for the node behind.
-Reply answer_member(uint64_t incarnation, MemberTable* members, MessageType type,
-                    const Frame& request) {
-  if (type == MessageType::kPing) {
-    const auto ping = decode_ping(request.header);
-    if (!ping) return reply_malformed(ping.error());
-    return reply_header(
-        type, encode(Pong{incarnation, members != nullptr ? members->digest() : MemberDigest()}));
-  }
-  const auto question = decode_members(request.header);
-  if (!question) return reply_malformed(question.error());
-  return reply_header(type,
-                      encode(members != nullptr ? members->answer(*question) : MemberExchange()));
+Task<Result<Pong>> answer_ping(Asked asked, MemberDigest /*digest*/) {
+  co_return Pong{asked.incarnation,
+                 asked.members != nullptr ? asked.members->digest() : MemberDigest()};
 }
 
-Task<Reply> answer_writing(Local local, MessageType type, Frame request) {
-  if (type == MessageType::kPush) {
-    auto push = decode_push(request.header, std::move(request.payload));
-    if (!push) co_return reply_malformed(std::move(push).error());
-    co_return reply_result(type, co_await local.get().push(*std::move(push)));
-  }
-  if (type == MessageType::kAnnounce) {
-    auto announce = decode_announce(request.header);
-    if (!announce) co_return reply_malformed(std::move(announce).error());
-    request.header_lease.give_back();
-    co_return reply_status(type, co_await local.get().announce(*std::move(announce)));
-  }
-  auto drop = decode_drop(request.header);
-  if (!drop) co_return reply_malformed(std::move(drop).error());
-  co_return reply_status(
-      type, co_await local.get().drop(std::move(drop->app), drop->shuffle, drop->life));
+Task<Result<MemberExchange>> answer_members(Asked asked, MemberExchange exchange) {
+  co_return asked.members != nullptr ? asked.members->answer(exchange) : MemberExchange();
 }
 
-Task<Reply> answer_question(Local local, MessageType type, Frame request) {
-  if (type == MessageType::kListShuffles) {
-    if (auto nothing = decode_nothing(request.header); !nothing)
-      co_return reply_malformed(std::move(nothing).error());
-    co_return reply_result(type, co_await local.get().list_shuffles());
-  }
-  if (type == MessageType::kPartitionInfo || type == MessageType::kMergedInfo) {
-    auto question = decode_partition_question(request.header);
-    if (!question) co_return reply_malformed(std::move(question).error());
-    if (type == MessageType::kMergedInfo) {
-      co_return reply_result(type, co_await local.get().merged_info(std::move(question->shuffle),
-                                                                    question->partition));
-    }
-    co_return reply_result(type, co_await local.get().partition_info(std::move(question->shuffle),
-                                                                     question->partition));
-  }
-  if (type == MessageType::kReport) {
-    auto question = decode_report_question(request.header);
-    if (!question) co_return reply_malformed(std::move(question).error());
-    const auto text = co_await local.get().report(std::move(question->about));
-    co_return text ? reply_header(type, encode_report(*text)) : reply_error(text.error());
-  }
-  auto question = decode_shuffle_question(request.header);
-  if (!question) co_return reply_malformed(std::move(question).error());
-  co_return reply_result(type, co_await local.get().shuffle_info(std::move(question->shuffle)));
+struct Row {
+  MessageType type;
+  Task<Reply> (*run)(Asked asked, Frame frame);
+};
+
+template <MessageType kType, class Handler>
+constexpr Row row(Handler) {
+  return {kType, handle<kType, Handler>};
 }
 
-Task<Reply> answer_reading(Local local, MessageType type, Frame request) {
-  if (type == MessageType::kReadMerged) {
-    auto question = decode_read_merged(request.header);
-    if (!question) co_return reply_malformed(std::move(question).error());
-    const uint32_t length = question->length;
-    co_return reply_bytes(
-        type,
-        co_await local.get().read_merged(std::move(question->shuffle), question->partition,
-                                         question->offset, length),
-        length);
-  }
-  auto question = decode_read_block(request.header);
-  if (!question) co_return reply_malformed(std::move(question).error());
-  const uint32_t length = question->length;
-  co_return reply_bytes(
-      type,
-      co_await local.get().read_block(std::move(question->shuffle), question->map, question->commit,
-                                      question->partition, question->offset, length),
-      length);
-}
+constexpr std::array kRows = {
+    row<MessageType::kPing>(
+        [](const Asked& asked, MemberDigest digest) { return answer_ping(asked, digest); }),
+    row<MessageType::kMembers>([](const Asked& asked, MemberExchange exchange) {
+      return answer_members(asked, std::move(exchange));
+    }),
+    row<MessageType::kPush>([](const Asked& asked, merge::PushRequest request) {
+      return asked.node.push(std::move(request));
+    }),
+    row<MessageType::kAnnounce>([](const Asked& asked, merge::AnnounceRequest request) {
+      return asked.node.announce(std::move(request));
+    }),
+    row<MessageType::kPartitionInfo>([](const Asked& asked, PartitionRequest request) {
+      return asked.node.partition_info(std::move(request.shuffle), request.partition);
+    }),
+    row<MessageType::kMergedInfo>([](const Asked& asked, PartitionRequest request) {
+      return asked.node.merged_info(std::move(request.shuffle), request.partition);
+    }),
+    row<MessageType::kShuffleInfo>([](const Asked& asked, ShuffleRequest request) {
+      return asked.node.shuffle_info(std::move(request.shuffle));
+    }),
+    row<MessageType::kListShuffles>(
+        [](const Asked& asked, Nothing) { return asked.node.list_shuffles(); }),
+    row<MessageType::kReadMerged>([](const Asked& asked, ReadMergedRequest request) {
+      return asked.node.read_merged(std::move(request.shuffle), request.partition, request.offset,
+                                    request.length);
+    }),
+    row<MessageType::kReadBlock>([](const Asked& asked, ReadBlockRequest request) {
+      return asked.node.read_block(std::move(request.shuffle), request.map, request.commit,
+                                   request.partition, request.offset, request.length);
+    }),
+    row<MessageType::kDrop>([](const Asked& asked, DropRequest request) {
+      return asked.node.drop(std::move(request.app), request.shuffle, request.life);
+    }),
+    row<MessageType::kReport>([](const Asked& asked, ReportRequest request) {
+      return asked.node.report(std::move(request.about));
+    }),
+};
+static_assert(kRows.size() == kRequestTypes.size());
 
 }  // namespace
 
 Bytes encode_error_head(const Error& error) {
-  return encode_frame_head(request_number(MessageType::kError), encode(error), {});
+  return encode_frame_head(request_number(MessageType::kError), encode(Refusal{error}), {});
 }
 
-Task<Reply> dispatch(Local local, uint64_t incarnation, Frame request, MemberTable* members) {
-  const auto type = static_cast<MessageType>(request.type);
-  switch (type) {
-    case MessageType::kPing:
-    case MessageType::kMembers: co_return answer_member(incarnation, members, type, request);
-    case MessageType::kPush:
-    case MessageType::kAnnounce:
-    case MessageType::kDrop: co_return co_await answer_writing(local, type, std::move(request));
-    case MessageType::kPartitionInfo:
-    case MessageType::kMergedInfo:
-    case MessageType::kShuffleInfo:
-    case MessageType::kListShuffles:
-    case MessageType::kReport: co_return co_await answer_question(local, type, std::move(request));
-    case MessageType::kReadMerged:
-    case MessageType::kReadBlock:
-      co_return co_await answer_reading(local, type, std::move(request));
-    case MessageType::kError:
-    case MessageType::kHello:
-    case MessageType::kProve: break;
-  }
+Task<Reply> dispatch(Asked asked, Frame request) {
+  const auto found = std::ranges::find(kRows, static_cast<MessageType>(request.type), &Row::type);
+  if (found != kRows.end()) co_return co_await found->run(std::move(asked), std::move(request));
   co_return reply_malformed(
       make_error(Code::kProtocol, fmt::format("message type {} is not a request", request.type)));
 }

@@ -1,8 +1,8 @@
-// Turns a request frame into a call of merge::NodeApi and its result into an answer frame.
+// Turns a request frame into a call of merge::NodeApi and its result into a response frame.
 //
 // Threads: reactor. Failure: an error of the node becomes an Error frame, and the connection goes
-// on; a request that does not decode is `malformed`, and the connection should be closed after the
-// answer. Bound: the node's own.
+// on, as does a request in another node's name (kPermission); a request that does not decode is
+// `malformed`, and the connection should be closed after the response. Bound: the node's own.
 #pragma once
 
 #include <optional>
@@ -18,12 +18,17 @@ struct Reply {
   std::optional<Error> malformed;  // the head is an Error frame saying so
 };
 
+// Who is asked, and by whom.
+struct Asked {
+  merge::NodeApi& node;
+  uint64_t incarnation = 0;
+  merge::NodeName caller;          // as the handshake gave it
+  MemberTable* members = nullptr;  // none: the responses to those who ask for them are empty
+};
+
 [[nodiscard]] Bytes encode_error_head(const Error& error);
 
-// REQUIRES: `local` and `members` outlive the call; the frame's type is one of kRequestTypes.
-// Without members, the answers to those who ask for them are empty.
-[[nodiscard]] Task<Reply> dispatch(std::reference_wrapper<merge::NodeApi> local,
-                                   uint64_t incarnation, Frame request,
-                                   MemberTable* members = nullptr);
+// REQUIRES: the node and the members outlive the call.
+[[nodiscard]] Task<Reply> dispatch(Asked asked, Frame request);
 
 }  // namespace shufflefs::net

@@ -23,7 +23,7 @@ struct HttpQuestion {
   std::map<std::string, std::string, std::less<>>
       query;  // percent-decoded; the last one of equal names
   std::string body;
-  // Of the headers, what decides who may ask (net/http_guard.h); empty where there is none.
+  // Of the headers, what decides who may ask (net/admin_http.h); empty where there is none.
   std::string host;
   std::string origin;
   std::string fetch_site;     // Sec-Fetch-Site

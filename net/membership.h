@@ -23,10 +23,25 @@
 #include "base/mutex.h"
 #include "merge/cluster.h"
 #include "net/member_table.h"
-#include "net/members.h"
 #include "net/remote_peer.h"
 
 namespace shufflefs::net {
+
+// The option --members: a list of nodes, or the DNS name under which all of them are found.
+struct Member {
+  merge::NodeName name;
+  HostPort address;
+};
+
+struct MemberSpec {
+  std::vector<Member> fixed;
+  std::optional<HostPort> dns;  // then `fixed` is empty
+  [[nodiscard]] bool contains(const merge::NodeName& name) const;
+};
+
+// "NAME=ADDR:PORT,...", "dns:HOST:PORT", or nothing: this node alone. The port may be left out
+// (7338). kConfig naming every mistake.
+[[nodiscard]] Result<MemberSpec> parse_members(std::string_view text);
 
 struct MembershipOptions {
   HostPort address{};  // where peers reach this node (MemberTable::Options::address)

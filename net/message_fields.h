@@ -1,173 +1,379 @@
-// The fields of a record, declared once for writing and reading:
+// The fields of every message and record, each declared once: order and limits are on the wire.
+// Include it where messages are encoded or decoded.
 //
-//   template <class A>
-//   void fields(A& a, typename A::template Of<merge::GivenUp> given_up) {
-//     a.tuple("given up", 2);
-//     a.text("reason", given_up.reason, kMaxTextBytes);
-//     a.size("bytes", given_up.bytes);
-//   }
-//
-// FieldWriter packs them; FieldReader takes them and refuses what is out of range
-// (net/message_reader.h). The bounds are checked only by the reader.
-//
-// Threads: one object, one thread. Include in one .cc each: the records' fields() are found by
-// argument-dependent lookup, so they stand in this namespace.
+// A field that is added changes the protocol: kProtocolVersion, and `shufflefs generate-docs`.
 #pragma once
 
-#include <limits>
-#include <optional>
-#include <string>
-#include <type_traits>
-#include <vector>
-
-#include "merge/commit_id.h"
-#include "net/message_reader.h"
-#include "net/message_writer.h"
+#include "base/endian.h"
+#include "net/message_archive.h"
 #include "net/messages.h"
 
 namespace shufflefs::net {
 
-class FieldWriter {
- public:
-  template <class T>
-  using Of = const T&;
-
-  void tuple(std::string_view, uint32_t count) { writer_.tuple(count); }
-  template <class T>
-  void number(std::string_view, T value, uint64_t = 0, uint64_t = 0) {
-    writer_.number(static_cast<uint64_t>(value));
-  }
-  void size(std::string_view, uint64_t value) { writer_.number(value); }
-  void clock_number(std::string_view, uint64_t value) { writer_.number(value); }
-  void boolean(std::string_view, bool value) { writer_.boolean(value); }
-  void boolean_or_nil(std::string_view, const std::optional<bool>& value) {
-    value ? writer_.boolean(*value) : writer_.nil();
-  }
-  void text(std::string_view, const std::string& value, std::size_t max_bytes) {
-    writer_.text(value, max_bytes);
-  }
-  void app(const merge::AppId& value) { writer_.app(value); }
-  void node(std::string_view, const merge::NodeName& value) { writer_.node(value); }
-  void shuffle_key(const merge::ShuffleKey& value) { writer_.shuffle_key(value); }
-  void shuffle_or_nil(const std::optional<merge::ShuffleId>& value) {
-    value ? writer_.number(merge::number(*value)) : writer_.nil();
-  }
-  void map(merge::MapId value) { writer_.map(value); }
-  void partition(std::string_view, merge::PartitionId value) { writer_.partition(value); }
-  void commit_id(const merge::CommitId& value) {
-    writer_.number(value.commit);
-    writer_.number(merge::number(value.origin));
-  }
-  void owner(const merge::FileOwner& value) { writer_.owner(value); }
-  void owner_or_nil(const std::optional<merge::FileOwner>& value) { writer_.owner_or_nil(value); }
-  template <class T, class Each>
-  void list(std::string_view, std::size_t, const std::vector<T>& values, Each each) {
-    writer_.list(values.size());
-    for (const T& value : values) each(*this, value);
-  }
-  template <class T>
-  void list(std::string_view what, std::size_t least, const std::vector<T>& values) {
-    list(what, least, values, [](FieldWriter& a, const T& value) { fields(a, value); });
-  }
-
-  MessageWriter& raw() { return writer_; }
-
- private:
-  MessageWriter writer_;
-};
-
-class FieldReader {
- public:
-  template <class T>
-  using Of = T&;
-
-  FieldReader(std::string_view message, std::span<const std::byte> bytes)
-      : reader_(message, bytes) {}
-
-  void tuple(std::string_view what, uint32_t count) { reader_.tuple(what, count); }
-  template <class T>
-  void number(std::string_view what, T& value, uint64_t least = 0,
-              uint64_t most = std::numeric_limits<T>::max()) {
-    value = static_cast<T>(reader_.number(what, least, most));
-  }
-  void size(std::string_view what, uint64_t& value) { value = reader_.number(what, 0, kMaxLength); }
-  void clock_number(std::string_view what, uint64_t& value) { value = reader_.clock_number(what); }
-  void boolean(std::string_view what, bool& value) { value = reader_.boolean(what); }
-  void boolean_or_nil(std::string_view what, std::optional<bool>& value) {
-    value.reset();
-    if (!reader_.nil()) value = reader_.boolean(what);
-  }
-  void text(std::string_view what, std::string& value, std::size_t max_bytes) {
-    value = reader_.text(what, max_bytes);
-  }
-  void app(merge::AppId& value) { value = reader_.app(); }
-  void node(std::string_view what, merge::NodeName& value) { value = reader_.node(what); }
-  void shuffle_key(merge::ShuffleKey& value) { value = reader_.shuffle_key(); }
-  void shuffle_or_nil(std::optional<merge::ShuffleId>& value) {
-    value.reset();
-    if (!reader_.nil()) value = reader_.shuffle();
-  }
-  void map(merge::MapId& value) { value = reader_.map(); }
-  void partition(std::string_view what, merge::PartitionId& value) {
-    value = reader_.partition(what);
-  }
-  void commit_id(merge::CommitId& value) {
-    value.commit = reader_.clock_number("commit");
-    value.origin = merge::NodeTag{reader_.number("origin", 0, UINT64_MAX)};
-  }
-  void owner(merge::FileOwner& value) { value = reader_.owner(); }
-  void owner_or_nil(std::optional<merge::FileOwner>& value) { value = reader_.owner_or_nil(); }
-  // `least`: the fewest bytes that an element takes.
-  template <class T, class Each>
-  void list(std::string_view what, std::size_t least, std::vector<T>& values, Each each) {
-    const std::size_t count = reader_.list(what, least);
-    values.clear();
-    values.reserve(count);
-    for (std::size_t i = 0; i < count && !reader_.failed(); ++i) each(*this, values.emplace_back());
-  }
-  template <class T>
-  void list(std::string_view what, std::size_t least, std::vector<T>& values) {
-    list(what, least, values, [](FieldReader& a, T& value) { fields(a, value); });
-  }
-
-  MessageReader& raw() { return reader_; }
-
- private:
-  MessageReader reader_;
-};
-
-// Of an announcement and of an answer.
-template <class A>
-void fields(A& a, typename A::template Of<merge::EndedMaps::Ended> ended) {
-  a.tuple("ended commit", 2);
-  a.map(ended.map);
-  a.clock_number("commit", ended.commit);
-}
-
-inline constexpr std::size_t kLeastEndedBytes = 3;
+// ---- parts of several messages ----
 
 template <class A>
-void fields(A& a, typename A::template Of<merge::CommitRange> range) {
-  a.tuple("ended range", 2);
-  a.clock_number("first", range.first);
-  a.clock_number("last", range.last);
+void fields(A&, Nothing&) {}
+
+template <class A>
+void shuffle_field(A& a, merge::ShuffleId& shuffle) {
+  a.number("shuffle", shuffle, 0, merge::kMaxShuffleId);
+}
+template <class A>
+void map_field(A& a, merge::MapId& map) {
+  a.number("map", map, 0, merge::kMaxMapId);
+}
+template <class A>
+void partition_field(A& a, merge::PartitionId& partition) {
+  a.number("partition", partition, 0, merge::kMaxPartitions - 1);
 }
 
-inline constexpr std::size_t kLeastEndedRangeBytes = 3;
-
-template <class T>
-Bytes write_fields(const T& value) {
-  FieldWriter writer;
-  fields(writer, value);
-  return writer.raw().take();
+template <class A>
+void fields(A& a, merge::ShuffleKey& key) {
+  a.name("app", key.app);
+  shuffle_field(a, key.shuffle);
 }
 
-template <class T>
-Result<T> read_fields(std::string_view message, std::span<const std::byte> header) {
-  FieldReader reader(message, header);
-  T value{};
-  fields(reader, value);
-  return reader.raw().finish(std::move(value));
+template <class A>
+void fields(A& a, merge::CommitId& id) {
+  a.clock("commit", id.commit);
+  a.number("origin", id.origin);
+}
+
+template <class A>
+void fields(A& a, merge::FileOwner& owner) {
+  constexpr uint64_t kMaxId = UINT32_MAX - 1;  // -1 means nobody
+  a.number("user id", owner.uid, 0, kMaxId);
+  a.number("group id", owner.gid, 0, kMaxId);
+}
+template <class A>
+void owner_or_nil(A& a, std::optional<merge::FileOwner>& owner) {
+  a.optional("owner", owner, [](auto& each, merge::FileOwner& of) { each.record("owner", of); });
+}
+
+template <class A>
+void fields(A& a, HostPort& address) {
+  a.text("host", address.host, kMaxHostBytes);
+  a.number("port", address.port);
+}
+
+// ---- handshake ----
+
+// The version is the first field in every version of the protocol.
+template <class A>
+void fields_of_both_hellos(A& a, auto& hello) {
+  uint32_t version = kProtocolVersion;
+  a.number("protocol version", version);
+  a.number("features", hello.features);
+  a.name("node", hello.sender.name);
+  a.number("incarnation", hello.sender.incarnation);
+}
+
+template <class A>
+void fields(A& a, Hello& hello) {
+  constexpr std::size_t kMaxNameBytes = 100;
+  fields_of_both_hellos(a, hello);
+  a.text("expected name", hello.expected, kMaxNameBytes);
+  a.bytes("nonce", std::span<std::byte>(hello.nonce));
+  fields(a, hello.address);
+  a.number("clock", hello.clock, 0, kMostClock);
+}
+
+template <class A>
+void fields(A& a, HelloResponse& hello) {
+  fields_of_both_hellos(a, hello);
+  a.bytes("nonce", std::span<std::byte>(hello.nonce));
+  fields(a, hello.address);
+  a.number("clock", hello.clock, 0, kMostClock);
+  a.text("caller's host", hello.caller_host, kMaxHostBytes);
+}
+
+template <class A>
+void fields(A& a, Proof& proof) {
+  a.bytes("proof", std::span<std::byte>(proof.code));
+}
+
+// ---- members ----
+
+template <class A>
+void fields(A& a, MemberDigest& digest) {
+  a.number("digest of records", digest.records);
+  a.number("hash of names", digest.view);
+}
+
+template <class A>
+void fields(A& a, Pong& pong) {
+  a.number("incarnation", pong.incarnation);
+  fields(a, pong.digest);
+}
+
+template <class A>
+void fields(A& a, MemberRecord& record) {
+  a.name("member", record.name);
+  fields(a, record.address);
+  a.number("incarnation", record.incarnation);
+  a.number("clock", record.clock, 0, kMostClock);
+  a.boolean("left", record.left);
+}
+
+template <class A>
+void fields(A& a, MemberExchange& exchange) {
+  a.bytes("digests", std::as_writable_bytes(std::span(exchange.digests)));  // little-endian
+  a.records("records", exchange.records, 2 * kMostMembers);
+}
+
+// ---- push ----
+
+template <class A>
+void fields(A& a, merge::PushBlock& block) {
+  partition_field(a, block.partition);
+  a.number("crc", block.crc);
+  a.number("block length", block.length, 1, kMaxLength);
+}
+
+template <class A>
+void fields(A& a, merge::PushPart& part) {
+  map_field(a, part.map);
+  fields(a, part.id);
+  a.records("blocks", part.blocks);
+  a.check([&part](auto& reader) {
+    if (part.blocks.empty()) reader.refuse("blocks", "there are none");
+  });
+}
+
+// The lengths of all blocks add up to the payload; an offer has none.
+void check_blocks(MessageReader& reader, const merge::PushRequest& request);
+
+// REQUIRES: the payload is there before the header is read.
+template <class A>
+void fields(A& a, merge::PushRequest& request) {
+  fields(a, request.shuffle);
+  a.name("sender", request.sender);
+  a.clock("life", request.life);
+  a.number("offer", request.offer);
+  a.record("owner", request.owner);
+  a.records("parts", request.parts);
+  a.check([&request](auto& reader) { check_blocks(reader, request); });
+}
+
+template <class A>
+void fields(A& a, merge::PushReply& reply) {
+  a.number("merged", reply.merged);
+  a.number("duplicates", reply.duplicates);
+  a.number("missing", reply.missing);
+  a.size("credit", reply.credit_bytes);
+  a.number("busy", reply.busy_ms);
+}
+
+// ---- announce ----
+
+// Bits behind the last partition are 0.
+void check_bits(MessageReader& reader, const merge::PartitionBits& bits);
+
+template <class A>
+void fields(A& a, merge::AnnouncedMap& announced) {
+  fields(a, announced.shuffle);
+  map_field(a, announced.map);
+  a.clock("commit", announced.commit);
+  a.clock("life", announced.life);
+  a.record("owner", announced.owner);
+  a.number("partition count", announced.partition_count, 0, merge::kMaxPartitions);
+  a.records_of("ranges", announced.ranges, [&announced](auto& each, merge::PartitionBits& bits) {
+    each.number("first partition", bits.first, 0, announced.partition_count);
+    each.number("partitions of a range", bits.count, 1, announced.partition_count - bits.first);
+    const uint64_t size = (uint64_t{bits.count} + 7) / 8;
+    each.number("skipped bytes", bits.skipped_bytes, 0, size);
+    each.bytes("partition bits", bits.non_empty, size - bits.skipped_bytes);
+    each.check([&bits](auto& reader) { check_bits(reader, bits); });
+  });
+}
+
+template <class A>
+void fields(A& a, merge::EndedMaps::Ended& ended) {
+  map_field(a, ended.map);
+  a.clock("commit", ended.commit);
+}
+
+template <class A>
+void fields(A& a, merge::CommitRange& range) {
+  a.clock("first", range.first);
+  a.clock("last", range.last);
+}
+
+template <class A>
+void fields(A& a, merge::EndedMaps& ended) {
+  fields(a, ended.shuffle);
+  a.clock("life", ended.life);
+  a.records("ended ranges", ended.ranges);
+  a.records("ended commits", ended.maps);
+}
+
+template <class A>
+void app_or_shuffle(A& a, merge::AppId& app, std::optional<merge::ShuffleId>& shuffle) {
+  a.name("app", app);
+  a.optional("shuffle", shuffle, [](auto& each, merge::ShuffleId& of) { shuffle_field(each, of); });
+}
+
+template <class A>
+void fields(A& a, merge::DroppedName& dropped) {
+  app_or_shuffle(a, dropped.app, dropped.shuffle);
+  a.clock("life", dropped.life);
+}
+
+template <class A>
+void fields(A& a, merge::AnnounceRequest& request) {
+  a.name("origin", request.origin);
+  a.records("committed", request.committed);
+  a.records("ended", request.ended);
+  a.records("dropped", request.dropped);
+  a.boolean("whole", request.whole);
+}
+
+// ---- requests of ids and numbers ----
+
+template <class A>
+void fields(A& a, PartitionRequest& request) {
+  fields(a, request.shuffle);
+  partition_field(a, request.partition);
+}
+
+template <class A>
+void fields(A& a, ShuffleRequest& request) {
+  fields(a, request.shuffle);
+}
+
+template <class A>
+void range_fields(A& a, uint64_t& offset, uint32_t& length) {
+  a.number("offset", offset, 0, kMaxLength - merge::kMaxReadBytes);
+  a.number("length", length, 1, merge::kMaxReadBytes);
+}
+
+template <class A>
+void fields(A& a, ReadMergedRequest& request) {
+  fields(a, request.shuffle);
+  partition_field(a, request.partition);
+  range_fields(a, request.offset, request.length);
+}
+
+template <class A>
+void fields(A& a, ReadBlockRequest& request) {
+  fields(a, request.shuffle);
+  map_field(a, request.map);
+  a.clock("commit", request.commit);
+  partition_field(a, request.partition);
+  range_fields(a, request.offset, request.length);
+}
+
+template <class A>
+void fields(A& a, DropRequest& request) {
+  app_or_shuffle(a, request.app, request.shuffle);
+  a.clock("life", request.life);
+}
+
+template <class A>
+void fields(A& a, ReportRequest& request) {
+  a.text("about", request.about, merge::kMaxReportNameBytes);
+}
+
+// ---- responses ----
+
+// The report.
+template <class A>
+void fields(A& a, std::string& text) {
+  a.text("text", text, merge::kMaxReportBytes);
+}
+
+template <class A>
+void fields(A& a, Refusal& refusal) {
+  constexpr uint64_t kMaxErrno = 4095;  // the kernel's own bound
+  a.number("code", refusal.error.code, 1, INT32_MAX);
+  a.number("errno", refusal.error.sys_errno, 0, kMaxErrno);
+  a.text("message", refusal.error.message, kMaxTextBytes);
+}
+
+template <class A>
+void fields(A& a, merge::OwnBlock& block) {
+  map_field(a, block.map);
+  a.clock("commit", block.commit);
+  a.size("length", block.length);
+  a.boolean("lost", block.lost);
+}
+
+template <class A>
+void fields(A& a, merge::MergedBlock& block) {
+  map_field(a, block.map);
+  fields(a, block.id);
+  a.size("offset", block.offset);
+  a.number("length", block.length, 0, kMaxLength - block.offset);
+  a.number("crc", block.crc);
+}
+
+template <class A>
+void fields(A& a, merge::HeardBlock& block) {
+  map_field(a, block.map);
+  a.name("origin", block.origin);
+  a.clock("commit", block.commit);
+  a.optional("non-empty", block.non_empty,
+             [](auto& each, bool& of) { each.boolean("non-empty", of); });
+}
+
+template <class A>
+void fields(A& a, merge::EndedAt& ended) {
+  a.number("origin", ended.origin);
+  a.records("ended ranges", ended.ranges);
+  a.records("ended commits", ended.maps);
+}
+
+template <class A>
+void fields(A& a, merge::PartitionInfo& info) {
+  a.clock("life", info.life);
+  a.boolean("known", info.known);
+  a.records("own blocks", info.own);
+  a.records("merged blocks", info.merged);
+  a.records("heard blocks", info.heard);
+  a.records("ended", info.ended);
+  a.number("partition count", info.partition_count, 0, merge::kMaxPartitions);
+  owner_or_nil(a, info.owner);
+  a.text("incomplete", info.incomplete, kMaxTextBytes);
+  a.boolean("pending", info.pending);
+  a.list("unheard", info.unheard,
+         [](auto& each, merge::NodeName& name) { each.name("unheard", name); });
+  a.number("members", info.members);
+}
+
+template <class A>
+void fields(A& a, merge::GivenUp& given_up) {
+  a.text("reason", given_up.reason, kMaxTextBytes);
+  a.size("chunks", given_up.chunks);
+  a.size("blocks", given_up.blocks);
+  a.size("bytes", given_up.bytes);
+}
+
+template <class A>
+void fields(A& a, merge::ShuffleInfo& info) {
+  a.size("maps", info.maps);
+  a.size("maps lost", info.maps_lost);
+  a.size("maps settled", info.maps_settled);
+  a.size("maps given up", info.maps_given_up);
+  a.size("maps unpushed", info.maps_unpushed);
+  a.number("partition count", info.partition_count, 0, merge::kMaxPartitions);
+  a.size("bytes", info.bytes);
+  a.size("blocks left home", info.blocks_left_home);
+  a.size("bytes left home", info.bytes_left_home);
+  a.records("given up", info.given_up);
+  a.size("merged partitions", info.merged_partitions);
+  a.size("merged blocks", info.merged_blocks);
+  a.size("merged bytes", info.merged_bytes);
+  a.size("duplicate blocks", info.duplicate_blocks);
+  a.list("refused commits", info.refused_commits, [](auto& each, std::string& message) {
+    each.text("refused commit", message, kMaxTextBytes);
+  });
+  owner_or_nil(a, info.owner);
+}
+
+template <class A>
+void fields(A& a, std::vector<merge::ShuffleKey>& shuffles) {
+  a.records("shuffles", shuffles);
 }
 
 }  // namespace shufflefs::net

@@ -2,107 +2,117 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "net/message_reader.h"
-#include "net/message_writer.h"
+#include "net/message_fields.h"
 
 namespace shufflefs::net {
 namespace {
 
-constexpr std::size_t kTinyHeaderBytes = 64;  // a few numbers
-
-bool is_request(uint16_t type) {
-  return std::ranges::any_of(kRequestTypes,
-                             [type](MessageType known) { return request_number(known) == type; });
+template <std::size_t... i>
+constexpr bool are_in_order(std::index_sequence<i...>) {
+  return ((std::tuple_element_t<i, Messages>::kType == kRequestTypes.at(i).type) && ...);
 }
+static_assert(std::tuple_size_v<Messages> == kRequestTypes.size());
+static_assert(are_in_order(std::make_index_sequence<kRequestTypes.size()>()));
 
-uint64_t max_answer_header_bytes(MessageType request) {
-  switch (request) {
-    case MessageType::kPartitionInfo:
-    case MessageType::kMergedInfo:
-    case MessageType::kShuffleInfo:
-    case MessageType::kListShuffles:
-    case MessageType::kMembers: return kMaxHeaderBytes;
-    case MessageType::kReport: return merge::kMaxReportBytes + kTinyHeaderBytes;
-    default: return kTinyHeaderBytes;
-  }
+// Upper bounds of the encoded sizes: a msgpack number takes at most 9 bytes, an array or text at
+// most 5 more.
+constexpr std::size_t kEndedBytes = 19;
+
+std::size_t encoded_bytes(const merge::AnnouncedMap& announced) {
+  std::size_t bytes = 80 + announced.shuffle.app.str().size();
+  for (const merge::PartitionBits& bits : announced.ranges) bytes += 25 + bits.non_empty.size();
+  return bytes;
+}
+std::size_t encoded_bytes(const merge::DroppedName& dropped) {
+  return 30 + dropped.app.str().size();
+}
+std::size_t encoded_bytes_without_maps(const merge::EndedMaps& ended) {
+  return 45 + ended.shuffle.app.str().size() + ended.ranges.size() * kEndedBytes;
 }
 
 }  // namespace
 
-std::string_view name_of(MessageType type) {
-  switch (type) {
-    case MessageType::kError: return "error";
-    case MessageType::kHello: return "hello";
-    case MessageType::kPing: return "ping";
-    case MessageType::kProve: return "prove";
-    case MessageType::kMembers: return "members";
-    case MessageType::kPush: return "push";
-    case MessageType::kAnnounce: return "announce";
-    case MessageType::kPartitionInfo: return "partition_info";
-    case MessageType::kShuffleInfo: return "shuffle_info";
-    case MessageType::kListShuffles: return "list_shuffles";
-    case MessageType::kReadMerged: return "read_merged";
-    case MessageType::kReadBlock: return "read_block";
-    case MessageType::kDrop: return "drop";
-    case MessageType::kMergedInfo: return "merged_info";
-    case MessageType::kReport: return "report";
-  }
-  return "unknown";
-}
-
 Result<FrameLimits> request_limits(uint16_t type, uint64_t max_push_bytes) {
-  if (!is_request(type))
+  const std::size_t at = index_of(static_cast<MessageType>(type));
+  if (at == kRequestTypes.size())
     return make_error(Code::kProtocol, fmt::format("message type {} is not a request", type));
-  switch (static_cast<MessageType>(type)) {
-    case MessageType::kPush: return FrameLimits{kMaxHeaderBytes, max_push_bytes};
-    case MessageType::kAnnounce:
-    case MessageType::kMembers: return FrameLimits{kMaxHeaderBytes, 0};
-    default: return FrameLimits{kMaxQuestionBytes, 0};
-  }
+  const bool is_push = kRequestTypes.at(at).type == MessageType::kPush;
+  return FrameLimits{kRequestTypes.at(at).max_request_bytes, is_push ? max_push_bytes : 0};
 }
 
-Result<FrameLimits> answer_limits(uint16_t type, MessageType request, uint64_t payload_bytes) {
+Result<FrameLimits> response_limits(uint16_t type, MessageType request, uint64_t payload_bytes) {
   if (type == request_number(MessageType::kError)) return FrameLimits{kMaxErrorBytes, 0};
-  if (type == answer_number(request))
-    return FrameLimits{max_answer_header_bytes(request), payload_bytes};
+  if (type == response_number(request))
+    return FrameLimits{kRequestTypes.at(index_of(request)).max_response_bytes, payload_bytes};
   return make_error(
       Code::kProtocol,
       fmt::format("message type {} is not the answer to a {} request", type, name_of(request)));
 }
 
-Bytes encode(const Error& error) {
-  MessageWriter writer;
-  writer.tuple(3);
-  writer.number(static_cast<uint64_t>(error.code));
-  writer.number(static_cast<uint64_t>(error.sys_errno));
-  writer.text(error.message, kMaxTextBytes);
-  return writer.take();
+void check_blocks(MessageReader& reader, const merge::PushRequest& request) {
+  if (request.parts.empty()) reader.refuse("parts", "there are none");
+  if (request.offer && request.payload.size() > 0) reader.refuse("offer", "it has a payload");
+  // What no block has taken yet of the payload, so that the sum cannot overflow.
+  uint64_t left = request.offer ? kMaxLength : request.payload.size();
+  for (const merge::PushPart& part : request.parts) {
+    for (const merge::PushBlock& block : part.blocks) {
+      if (block.length > left) {
+        reader.refuse("block length", fmt::format("{} is not within 1 to {}", block.length, left));
+        return;
+      }
+      left -= block.length;
+    }
+  }
+  if (!request.offer && left != 0)
+    reader.refuse("blocks", fmt::format("{} bytes of the payload belong to no block", left));
 }
 
-Result<Refusal> decode_error(std::span<const std::byte> header) {
-  constexpr uint64_t kMaxErrno = 4095;  // the kernel's own bound
-  MessageReader reader("error", header);
-  Refusal refusal;
-  reader.tuple("fields", 3);
-  refusal.error.code = static_cast<Code>(reader.number("code", 1, INT32_MAX));
-  refusal.error.sys_errno = static_cast<int>(reader.number("errno", 0, kMaxErrno));
-  refusal.error.message = reader.text("message", kMaxTextBytes);
-  return reader.finish(std::move(refusal));
+void check_bits(MessageReader& reader, const merge::PartitionBits& bits) {
+  const uint64_t size = (uint64_t{bits.count} + 7) / 8;
+  const unsigned used = bits.count % 8;
+  const bool has_last =
+      !bits.non_empty.empty() && bits.skipped_bytes + bits.non_empty.size() == size;
+  if (has_last && used != 0 && (bits.non_empty.back() >> used) != 0)
+    reader.refuse("partition bits", "bits behind the last partition are set");
 }
 
-Bytes encode_nothing() {
-  MessageWriter writer;
-  writer.tuple(0);
-  return writer.take();
-}
-
-Status decode_nothing(std::span<const std::byte> header) {
-  MessageReader reader("empty", header);
-  reader.tuple("fields", 0);
-  TRY(reader.finish(true));
-  return ok();
+std::vector<merge::AnnounceRequest> split_announcement(merge::AnnounceRequest request,
+                                                       std::size_t max_bytes) {
+  std::vector<merge::AnnounceRequest> parts;
+  std::size_t bytes = 0;
+  auto part_for = [&](std::size_t more) -> merge::AnnounceRequest& {
+    if (parts.empty() || bytes + more > max_bytes) {
+      parts.push_back({request.origin, {}, {}, {}, false});
+      bytes = 0;
+    }
+    bytes += more;
+    return parts.back();
+  };
+  for (merge::DroppedName& dropped : request.dropped) {
+    merge::AnnounceRequest& part = part_for(encoded_bytes(dropped));
+    part.dropped.push_back(std::move(dropped));
+  }
+  for (merge::AnnouncedMap& announced : request.committed) {
+    merge::AnnounceRequest& part = part_for(encoded_bytes(announced));
+    part.committed.push_back(std::move(announced));
+  }
+  for (const merge::EndedMaps& ended : request.ended) {
+    const auto begin = [&](std::size_t more) -> merge::AnnounceRequest& {
+      merge::AnnounceRequest& part = part_for(encoded_bytes_without_maps(ended) + more);
+      part.ended.push_back({ended.shuffle, ended.life, ended.ranges, {}});
+      return part;
+    };
+    merge::AnnounceRequest* part = &begin(0);
+    for (const merge::EndedMaps::Ended& one : ended.maps) {
+      if (bytes + kEndedBytes > max_bytes && !part->ended.back().maps.empty())
+        part = &begin(kEndedBytes);
+      else
+        bytes += kEndedBytes;
+      part->ended.back().maps.push_back(one);
+    }
+  }
+  part_for(0).whole = request.whole;
+  return parts;
 }
 
 }  // namespace shufflefs::net

@@ -1,15 +1,19 @@
-// The messages between nodes: their types, and their headers in msgpack. Each method of
-// merge::NodeApi is one request type; its answer is the next number. Fields, order and limits:
-// docs/wire.md.
+// The messages between nodes: their types, limits and structs. Each method of merge::NodeApi is one
+// request type; its response is the next number. The fields are declared in net/message_fields.h,
+// and listed in docs/messages.md.
 //
-// Pure functions, any thread. Failure: decoders return kProtocol naming message and field, for any
-// input at all, and never allocate more than a small multiple of the input. Encoders do not fail;
-// who sends checks kMaxHeaderBytes.
+// A new request: a number, a row in kRequestTypes and in Messages, its struct and fields, its
+// handler in net/dispatch.cc, its method in net/node_proxy.cc.
+//
+// Pure values and functions, any thread. Who sends checks kMaxHeaderBytes.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <optional>
-#include <span>
+#include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "merge/node_api.h"
@@ -18,9 +22,11 @@
 
 namespace shufflefs::net {
 
-// Numbers are on the wire. Requests are even, the answer to a request is the next odd number.
+inline constexpr uint32_t kProtocolVersion = 4;
+
+// Numbers are on the wire. Requests are even, the response to a request is the next odd number.
 enum class MessageType : uint16_t {
-  kError = 1,  // the answer to any request that failed
+  kError = 1,  // the response to any request that failed
   kHello = 2,
   kPing = 4,
   kProve = 6,    // the end of the handshake, before any other request
@@ -38,88 +44,115 @@ enum class MessageType : uint16_t {
   kReport = 64,
 };
 
+inline constexpr uint32_t kMaxHeaderBytes = 16U << 20U;       // of any frame
+inline constexpr uint32_t kMaxSmallRequestBytes = 4U << 10U;  // of a request of ids and numbers
+inline constexpr uint32_t kMaxSmallResponseBytes = 64;        // of a response of a few numbers
+inline constexpr uint32_t kMaxErrorBytes = 8U << 10U;         // of an Error frame
+inline constexpr std::size_t kMaxTextBytes = 4096;            // of a reason or an error message
+
+struct RequestType {
+  MessageType type{};
+  std::string_view name;
+  uint32_t max_request_bytes = kMaxSmallRequestBytes;    // of header
+  uint32_t max_response_bytes = kMaxSmallResponseBytes;  // likewise
+  bool has_payload = false;                              // it, or its response
+};
+
 // Everything that may come after the handshake.
 inline constexpr std::array kRequestTypes = {
-    MessageType::kPing,          MessageType::kPush,        MessageType::kAnnounce,
-    MessageType::kPartitionInfo, MessageType::kShuffleInfo, MessageType::kListShuffles,
-    MessageType::kReadMerged,    MessageType::kReadBlock,   MessageType::kDrop,
-    MessageType::kMergedInfo,    MessageType::kReport,      MessageType::kMembers};
+    RequestType{MessageType::kPing, "ping"},
+    RequestType{MessageType::kPush, "push", kMaxHeaderBytes, kMaxSmallResponseBytes, true},
+    RequestType{MessageType::kAnnounce, "announce", kMaxHeaderBytes},
+    RequestType{MessageType::kPartitionInfo, "partition_info", kMaxSmallRequestBytes,
+                kMaxHeaderBytes},
+    RequestType{MessageType::kShuffleInfo, "shuffle_info", kMaxSmallRequestBytes, kMaxHeaderBytes},
+    RequestType{MessageType::kListShuffles, "list_shuffles", kMaxSmallRequestBytes,
+                kMaxHeaderBytes},
+    RequestType{MessageType::kReadMerged, "read_merged", kMaxSmallRequestBytes,
+                kMaxSmallResponseBytes, true},
+    RequestType{MessageType::kReadBlock, "read_block", kMaxSmallRequestBytes,
+                kMaxSmallResponseBytes, true},
+    RequestType{MessageType::kDrop, "drop"},
+    RequestType{MessageType::kMergedInfo, "merged_info", kMaxSmallRequestBytes, kMaxHeaderBytes},
+    RequestType{MessageType::kReport, "report", kMaxSmallRequestBytes,
+                merge::kMaxReportBytes + kMaxSmallResponseBytes},
+    RequestType{MessageType::kMembers, "members", kMaxHeaderBytes, kMaxHeaderBytes},
+};
 
-[[nodiscard]] std::string_view name_of(
-    MessageType type);  // "push"; "unknown" for numbers of no request
+// In kRequestTypes; its size for what is no request.
+[[nodiscard]] constexpr std::size_t index_of(MessageType type) {
+  return static_cast<std::size_t>(std::ranges::find(kRequestTypes, type, &RequestType::type) -
+                                  kRequestTypes.begin());
+}
+// "push"; "unknown" for numbers of no request.
+[[nodiscard]] constexpr std::string_view name_of(MessageType type) {
+  const std::size_t at = index_of(type);
+  return at < kRequestTypes.size() ? kRequestTypes.at(at).name : "unknown";
+}
 [[nodiscard]] constexpr uint16_t request_number(MessageType type) {
   return static_cast<uint16_t>(type);
 }
-[[nodiscard]] constexpr uint16_t answer_number(MessageType type) {
+[[nodiscard]] constexpr uint16_t response_number(MessageType type) {
   return static_cast<uint16_t>(static_cast<uint16_t>(type) + 1U);
 }
 
-inline constexpr uint32_t kMaxHeaderBytes = 16U << 20U;  // of any frame
-inline constexpr uint32_t kMaxQuestionBytes = 4U
-                                              << 10U;  // of a request that is only ids and numbers
-inline constexpr uint32_t kMaxErrorBytes = 8U << 10U;  // of an Error frame
-inline constexpr std::size_t kMaxTextBytes = 4096;     // of a reason or an error message
-inline constexpr uint64_t kMaxLength =
-    0x7FFFFFFFFFFFFFFF;  // of anything that has a length in bytes
-
-// What the answering side takes; an error for a type that is not a request.
+// What the receiver of a request takes; an error for a type that is no request.
 [[nodiscard]] Result<FrameLimits> request_limits(uint16_t type, uint64_t max_push_bytes);
-// What the asking side takes as the answer to `request`, `payload_bytes` of payload expected.
-[[nodiscard]] Result<FrameLimits> answer_limits(uint16_t type, MessageType request,
-                                                uint64_t payload_bytes);
+// What its sender takes as the response, `payload_bytes` of payload expected.
+[[nodiscard]] Result<FrameLimits> response_limits(uint16_t type, MessageType request,
+                                                  uint64_t payload_bytes);
 
-// ---- members
-// ------------------------------------------------------------------------------------------------------------
+// ---- handshake ----
+
+inline constexpr FrameLimits kHelloLimits = {4096, 0};
+// Features. The sender has a shared secret, and will prove it.
+inline constexpr uint64_t kProvesSecret = 1;
+
+using Nonce = std::array<std::byte, 32>;
+
+struct Hello {
+  uint64_t features = 0;  // unknown bits are ignored
+  NodeIdentity sender;
+  std::string expected;  // the name that the caller believes the other one to have; empty: unknown
+  Nonce nonce{};
+  // Where peers reach the sender, and its record's clock. No host: where the connection comes from.
+  // Port 0: it only asks, and is no member.
+  HostPort address{};
+  uint64_t clock = 0;
+};
+struct HelloResponse {
+  uint64_t features = 0;
+  NodeIdentity sender;
+  Nonce nonce{};
+  HostPort address{};  // as in the hello; no host: where it was reached
+  uint64_t clock = 0;
+  std::string caller_host{};  // where the callee sees the connection come from
+};
+// Both ways: the caller's proof, and the callee's in the response to it.
+struct Proof {
+  Bytes code = Bytes(32);
+};
+
+// ---- requests and responses that merge::NodeApi has no struct for ----
 
 struct Pong {
   uint64_t incarnation = 0;
   MemberDigest digest;
 };
-
-[[nodiscard]] Bytes encode(const MemberDigest& ping);
-[[nodiscard]] Result<MemberDigest> decode_ping(std::span<const std::byte> header);
-[[nodiscard]] Bytes encode(const Pong& pong);
-[[nodiscard]] Result<Pong> decode_pong(std::span<const std::byte> header);
-// The request and its answer.
-[[nodiscard]] Bytes encode(const MemberExchange& exchange);
-[[nodiscard]] Result<MemberExchange> decode_members(std::span<const std::byte> header);
-
-// ---- push and announce
-// ----------------------------------------------------------------------------------------------
-
-[[nodiscard]] Bytes encode(const merge::PushRequest& request);  // without the payload
-// Also checks that the blocks' lengths add up to the payload.
-[[nodiscard]] Result<merge::PushRequest> decode_push(std::span<const std::byte> header,
-                                                     Buffer payload);
-[[nodiscard]] Bytes encode(const merge::PushReply& reply);
-[[nodiscard]] Result<merge::PushReply> decode_push_reply(std::span<const std::byte> header);
-
-[[nodiscard]] Bytes encode(const merge::AnnounceRequest& request);
-[[nodiscard]] Result<merge::AnnounceRequest> decode_announce(std::span<const std::byte> header);
-// The same announcement in parts of about `max_bytes`: after a restart of a peer everything is
-// announced again, which may be more than a frame holds. Drops come first: they begin the lives
-// that the rest belongs to. A part is larger only if a single map output is. Announcing is
-// additive.
-[[nodiscard]] std::vector<merge::AnnounceRequest> split(merge::AnnounceRequest request,
-                                                        std::size_t max_bytes);
-
-// ---- questions
-// ------------------------------------------------------------------------------------------------------
-
-struct PartitionQuestion {  // kPartitionInfo, kMergedInfo
+struct PartitionRequest {  // kPartitionInfo, kMergedInfo
   merge::ShuffleKey shuffle;
   merge::PartitionId partition{};
 };
-struct ShuffleQuestion {
+struct ShuffleRequest {  // kShuffleInfo
   merge::ShuffleKey shuffle;
 };
-struct ReadMergedQuestion {
+struct ReadMergedRequest {
   merge::ShuffleKey shuffle;
   merge::PartitionId partition{};
   uint64_t offset = 0;
   uint32_t length = 0;
 };
-struct ReadBlockQuestion {
+struct ReadBlockRequest {
   merge::ShuffleKey shuffle;
   merge::MapId map{};
   uint64_t commit = 0;
@@ -132,46 +165,50 @@ struct DropRequest {
   std::optional<merge::ShuffleId> shuffle;
   uint64_t life = 0;
 };
-
-struct ReportQuestion {
+struct ReportRequest {
   std::string about;
 };
+struct Nothing {};
 
-[[nodiscard]] Bytes encode(const ReportQuestion& question);
-[[nodiscard]] Bytes encode(const PartitionQuestion& question);
-[[nodiscard]] Bytes encode(const ShuffleQuestion& question);
-[[nodiscard]] Bytes encode(const ReadMergedQuestion& question);
-[[nodiscard]] Bytes encode(const ReadBlockQuestion& question);
-[[nodiscard]] Bytes encode(const DropRequest& request);
-[[nodiscard]] Result<PartitionQuestion> decode_partition_question(
-    std::span<const std::byte> header);
-[[nodiscard]] Result<ShuffleQuestion> decode_shuffle_question(std::span<const std::byte> header);
-[[nodiscard]] Result<ReadMergedQuestion> decode_read_merged(std::span<const std::byte> header);
-[[nodiscard]] Result<ReadBlockQuestion> decode_read_block(std::span<const std::byte> header);
-[[nodiscard]] Result<DropRequest> decode_drop(std::span<const std::byte> header);
-[[nodiscard]] Result<ReportQuestion> decode_report_question(std::span<const std::byte> header);
-
-// ---- answers
-// --------------------------------------------------------------------------------------------------------
-
-[[nodiscard]] Bytes encode(const merge::PartitionInfo& info);
-[[nodiscard]] Bytes encode(const merge::ShuffleInfo& info);
-[[nodiscard]] Bytes encode(const std::vector<merge::ShuffleKey>& shuffles);
-[[nodiscard]] Bytes
-encode_nothing();  // requests without fields; the answers of announce, drop and reads
-[[nodiscard]] Result<merge::PartitionInfo> decode_partition_info(std::span<const std::byte> header);
-[[nodiscard]] Result<merge::ShuffleInfo> decode_shuffle_info(std::span<const std::byte> header);
-[[nodiscard]] Result<std::vector<merge::ShuffleKey>> decode_shuffles(
-    std::span<const std::byte> header);
-[[nodiscard]] Bytes encode_report(std::string_view text);
-[[nodiscard]] Result<std::string> decode_report(std::span<const std::byte> header);
-[[nodiscard]] Status decode_nothing(std::span<const std::byte> header);
-
-// The Error frame. A code that this version does not know is kept as it is.
-[[nodiscard]] Bytes encode(const Error& error);
-struct Refusal {  // because a Result<Error> cannot be
+// The Error frame. A code that this version does not know is kept as it is. (A Result<Error> cannot
+// be.)
+struct Refusal {
   Error error;
 };
-[[nodiscard]] Result<Refusal> decode_error(std::span<const std::byte> header);
+
+// ---- what each request and its response are ----
+
+template <MessageType kOf, class RequestOf, class ResponseOf>
+struct Message {
+  static constexpr MessageType kType = kOf;
+  using Request = RequestOf;
+  using Response = ResponseOf;
+};
+// In the order of kRequestTypes.
+using Messages =
+    std::tuple<Message<MessageType::kPing, MemberDigest, Pong>,
+               Message<MessageType::kPush, merge::PushRequest, merge::PushReply>,
+               Message<MessageType::kAnnounce, merge::AnnounceRequest, Nothing>,
+               Message<MessageType::kPartitionInfo, PartitionRequest, merge::PartitionInfo>,
+               Message<MessageType::kShuffleInfo, ShuffleRequest, merge::ShuffleInfo>,
+               Message<MessageType::kListShuffles, Nothing, std::vector<merge::ShuffleKey>>,
+               Message<MessageType::kReadMerged, ReadMergedRequest, Nothing>,
+               Message<MessageType::kReadBlock, ReadBlockRequest, Nothing>,
+               Message<MessageType::kDrop, DropRequest, Nothing>,
+               Message<MessageType::kMergedInfo, PartitionRequest, merge::PartitionInfo>,
+               Message<MessageType::kReport, ReportRequest, std::string>,
+               Message<MessageType::kMembers, MemberExchange, MemberExchange>>;
+template <MessageType kType>
+using MessageOf = std::tuple_element_t<index_of(kType), Messages>;
+
+// The same announcement in parts of about `max_bytes`: after a restart of a peer everything is
+// announced again, which may be more than a frame holds. Drops come first: they begin the lives
+// that the rest belongs to. A part is larger only if a single map output is. Announcing is
+// additive.
+[[nodiscard]] std::vector<merge::AnnounceRequest> split_announcement(merge::AnnounceRequest request,
+                                                                     std::size_t max_bytes);
+
+// docs/messages.md: every message with its fields, made of their declarations.
+[[nodiscard]] std::string messages_page();
 
 }  // namespace shufflefs::net

@@ -1,7 +1,5 @@
 #include "net/peer_metrics.h"
 
-#include <algorithm>
-
 namespace shufflefs::net {
 
 PeerMetrics::PeerMetrics(Metrics& metrics)
@@ -50,15 +48,11 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
                          "queueing included.",
                          "type");
   for (std::size_t i = 0; i < kRequestTypes.size(); ++i) {
-    const std::string name(name_of(kRequestTypes.at(i)));
+    const std::string name(kRequestTypes.at(i).name);
     asked_.at(i) = &asked.with(name);
     answered_.at(i) = &answered.with(name);
     times_.at(i) = &times.with(name);
   }
-}
-
-std::size_t PeerMetrics::index(MessageType type) {
-  return static_cast<std::size_t>(std::ranges::find(kRequestTypes, type) - kRequestTypes.begin());
 }
 
 }  // namespace shufflefs::net

@@ -27,17 +27,16 @@ struct PeerMetrics {
   Counter& handshakes_crowded_out;
 
   // Requests sent to peers, and answered for them, by type. REQUIRES: a type of kRequestTypes.
-  [[nodiscard]] Counter& asked(MessageType type) { return *asked_.at(index(type)); }
-  [[nodiscard]] Counter& answered(MessageType type) { return *answered_.at(index(type)); }
+  [[nodiscard]] Counter& asked(MessageType type) { return *asked_.at(index_of(type)); }
+  [[nodiscard]] Counter& answered(MessageType type) { return *answered_.at(index_of(type)); }
   // From the call to the answer or failure, queueing included.
-  [[nodiscard]] Histogram& request_time(MessageType type) { return *times_.at(index(type)); }
+  [[nodiscard]] Histogram& request_time(MessageType type) { return *times_.at(index_of(type)); }
 
   // Payloads only, counted by who asked: the sum over all nodes counts each transfer once.
   Labelled<Counter>& pushed_bytes;   // to the peer
   Labelled<Counter>& fetched_bytes;  // from the peer
 
  private:
-  static std::size_t index(MessageType type);
   std::array<Counter*, kRequestTypes.size()> asked_{};
   std::array<Counter*, kRequestTypes.size()> answered_{};
   std::array<Histogram*, kRequestTypes.size()> times_{};

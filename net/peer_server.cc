@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "net/handshake.h"
+#include "net/message_fields.h"
 
 namespace shufflefs::net {
 namespace {
@@ -11,6 +14,36 @@ namespace {
 constexpr Duration kRefusalTimeout = std::chrono::seconds(1);
 
 }  // namespace
+
+HalfOpen::Entry::Entry(HalfOpen& owner, Connection& connection, std::string address)
+    : owner_(owner), connection_(connection), address_(std::move(address)) {
+  owner_.make_room(address_);
+  place_ = owner_.entries_.insert(owner_.entries_.end(), this);
+  ++owner_.per_address_[address_];
+}
+
+HalfOpen::Entry::~Entry() { owner_.remove(*this); }
+
+void HalfOpen::remove(Entry& entry) {
+  if (std::exchange(entry.gone_, true)) return;
+  entries_.erase(entry.place_);
+  const auto counted = per_address_.find(entry.address_);
+  if (--counted->second == 0) per_address_.erase(counted);
+}
+
+void HalfOpen::make_room(const std::string& address) {
+  const auto counted = per_address_.find(address);
+  Entry* oldest = nullptr;
+  if (counted != per_address_.end() && counted->second >= max_per_address_) {
+    oldest = *std::ranges::find_if(entries_,
+                                   [&](const Entry* entry) { return entry->address_ == address; });
+  } else if (entries_.size() >= max_) {
+    oldest = entries_.front();
+  }
+  if (oldest == nullptr) return;
+  remove(*oldest);
+  oldest->connection_.close();
+}
 
 PeerServer::PeerServer(Context context, merge::NodeApi& local)
     : context_(std::move(context)),
@@ -79,8 +112,9 @@ Task<void> PeerServer::serve(std::unique_ptr<Connection> connection) {
     Counted& operator=(const Counted&) = delete;
   };
   const Counted counted(connections_);
-  Status status = co_await greet(*connection);
-  if (status) status = co_await answer_requests(*connection);
+  auto caller = co_await greet(*connection);
+  const Status status = caller ? co_await answer_requests(*connection, *std::move(caller))
+                               : Status(std::move(caller).error());
   if (status) co_return;
   const Error& error = status.error();
   if (error.code == Code::kPeerUnreachable || error.code == Code::kCancelled) {
@@ -107,14 +141,14 @@ Task<void> PeerServer::send_refusal(std::reference_wrapper<Connection> connectio
 }
 
 // A stranger is told what is wrong, unless it is gone, or has given way to others.
-Task<Status> PeerServer::greet(std::reference_wrapper<Connection> connection) {
+Task<Result<merge::NodeName>> PeerServer::greet(std::reference_wrapper<Connection> connection) {
   const TimePoint deadline = context_.runtime.now() + context_.options.hello_timeout;
   const HalfOpen::Entry entry(half_open_, connection, connection.get().remote_host());
   const auto caller = co_await greet_caller(context_, connection, deadline);
   if (caller) {
     if (context_.members) context_.members->met(record_of(*caller), connection.get().remote_host());
     if (on_hello_) on_hello_(caller->sender.name);
-    co_return ok();
+    co_return caller->sender.name;
   }
   Error error = caller.error();
   if (entry.gave_way()) {
@@ -146,17 +180,18 @@ Bytes PeerServer::refusal_head(const Error& error, uint16_t type) const {
   merge::PushReply busy;
   busy.busy_ms = static_cast<uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(context_.options.busy_pause).count());
-  return encode_frame_head(answer_number(MessageType::kPush), encode(busy), {});
+  return encode_frame_head(response_number(MessageType::kPush), encode(busy), {});
 }
 
-Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> connection) {
+Task<Status> PeerServer::answer_requests(std::reference_wrapper<Connection> connection,
+                                         merge::NodeName caller) {
   while (true) {
     auto frame = co_await connection.get().receive(request_rules());
     Reply reply;
     if (frame) {
       metrics_.answered(static_cast<MessageType>(frame->type)).add();
-      reply = co_await dispatch(local_, context_.self.incarnation, *std::move(frame),
-                                context_.members.get());
+      reply = co_await dispatch({local_, context_.self.incarnation, caller, context_.members.get()},
+                                *std::move(frame));
     } else if (connection.get().usable()) {
       reply.head = refusal_head(frame.error(), connection.get().refused_type());
     } else {

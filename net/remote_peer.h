@@ -16,14 +16,53 @@
 #include <functional>
 #include <memory>
 
+#include "base/mutex.h"
 #include "base/parse.h"
 #include "net/connection_pool.h"
-#include "net/hello.h"
-#include "net/peer_health.h"
+#include "net/node_proxy.h"
 
 namespace shufflefs::net {
 
-class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_this<RemotePeer> {
+// Whether a peer is up, why not, and when it may be tried again. After a failure, calls fail at
+// once until a pause has passed, which doubles with each failure in a row. The heartbeat does not
+// ask refusal(), so that a peer that comes back is noticed. Any thread.
+class PeerHealth {
+ public:
+  explicit PeerHealth(const NetOptions& options)
+      : backoff_first_(options.backoff_first),
+        backoff_limit_(options.backoff_limit),
+        pause_(options.backoff_first) {}
+
+  struct View {
+    bool up = false;
+    std::string reason;  // why it is not up
+    double round_trip_ms = 0;
+  };
+  [[nodiscard]] View view() const;
+
+  // The reason to fail at once, if there is one.
+  [[nodiscard]] std::optional<std::string> refusal(TimePoint now) const;
+  // Both return true when up or down has changed.
+  bool succeeded();
+  // `started`: when the failed call began. Of several calls that fail together only the first one
+  // counts.
+  bool failed(const std::string& reason, TimePoint started, TimePoint now);
+  void set_round_trip(Duration duration);
+
+ private:
+  const Duration backoff_first_;
+  const Duration backoff_limit_;
+  mutable Mutex mu_;
+  bool up_ GUARDED_BY(mu_) = false;
+  bool down_ GUARDED_BY(mu_) = false;  // neither up nor down: not tried yet
+  std::string reason_ GUARDED_BY(mu_) = "not contacted yet";
+  double round_trip_ms_ GUARDED_BY(mu_) = 0;
+  Duration pause_ GUARDED_BY(mu_);  // before the next try
+  TimePoint failed_at_ GUARDED_BY(mu_){};
+  TimePoint retry_at_ GUARDED_BY(mu_){};
+};
+
+class RemotePeer final : public NodeProxy {
  public:
   // Called on the reactor after each hello and heartbeat, with who answered.
   using Listener = std::function<void(const NodeIdentity&)>;
@@ -31,28 +70,11 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
   // `expected` may be empty: whoever answers at the address; its name is expected from then on.
   RemotePeer(Context context, std::string expected, HostPort address, Listener listener);
 
-  Task<Result<merge::PushReply>> push(merge::PushRequest request) override;
-  Task<Status> announce(merge::AnnounceRequest request) override;
-  Task<Result<merge::PartitionInfo>> merged_info(merge::ShuffleKey shuffle,
-                                                 merge::PartitionId partition) override;
-  Task<Result<merge::PartitionInfo>> partition_info(merge::ShuffleKey shuffle,
-                                                    merge::PartitionId partition) override;
-  Task<Result<merge::ShuffleInfo>> shuffle_info(merge::ShuffleKey shuffle) override;
-  Task<Result<std::vector<merge::ShuffleKey>>> list_shuffles() override;
-  Task<Result<Buffer>> read_merged(merge::ShuffleKey shuffle, merge::PartitionId partition,
-                                   uint64_t offset, uint32_t length) override;
-  Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
-                                  merge::PartitionId partition, uint64_t offset,
-                                  uint32_t length) override;
-  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t life) override;
-  Task<Result<std::string>> report(std::string about) override;
-
   // Asks for a sign of life whatever the health is, gives and takes what one of us does not know of
   // the members, and closes connections that have been idle for long.
-  [[nodiscard]] Task<Status> heartbeat();
+  [[nodiscard]] Task<Status> heartbeat() { return heartbeat_of(self()); }
   // Brings it our own record, for one.
-  [[nodiscard]] Task<Status> tell_of_members();
+  [[nodiscard]] Task<Status> tell_of_members() { return compare_members(self()); }
   // Whether the peer had another list of members at the last heartbeat, and then what was missing.
   // Reactor only.
   [[nodiscard]] const std::optional<merge::ViewDifference>& difference() const {
@@ -67,39 +89,25 @@ class RemotePeer final : public merge::NodeApi, public std::enable_shared_from_t
 
  private:
   using Self = std::shared_ptr<RemotePeer>;
-  struct Call {
-    MessageType type{};
-    Bytes header;
-    std::span<const std::byte> payload;  // the caller's, kept until the call has ended
-    uint32_t answer_bytes = 0;           // of payload in the answer, exactly
-  };
-  struct Answer {
-    Bytes header;
-    Buffer payload;
-    ByteBudget::Lease header_lease;
-  };
-
-  // Static, with the peer as a parameter: a parameter lives as long as the coroutine, `this` may
-  // not.
-  static Task<Result<Answer>> ask(Self self, Call call);
-  static Task<Result<Answer>> ask_in(Self self, Call call, ConnectionPool::Slot slot,
-                                     TimePoint started);
-  static Task<Status> connect(Self self, std::reference_wrapper<ConnectionPool::Slot> slot,
-                              TimePoint started, TimePoint deadline);
-  static Task<Result<Answer>> exchange(Self self, std::reference_wrapper<Connection> connection,
-                                       Bytes head, std::reference_wrapper<const Call> call,
-                                       TimePoint deadline);
-  template <class T>
-  static Task<Result<T>> ask_for(Self self, Call call,
-                                 Result<T> (*decode)(std::span<const std::byte>));
-  static Task<Status> ask_to(Self self, Call call);
-  static Task<Result<Buffer>> ask_for_bytes(Self self, Call call);
-  static Task<Result<merge::PushReply>> push_from(Self self, merge::PushRequest request);
-  static Task<Status> announce_from(Self self, merge::AnnounceRequest request);
-  static Task<Status> heartbeat_from(Self self);
+  Self self() { return std::static_pointer_cast<RemotePeer>(shared_from_this()); }
+  static Task<Status> heartbeat_of(Self self);
   static Task<Status> compare_members(Self self);
 
-  [[nodiscard]] Duration timeout_of(MessageType type) const;
+  Task<Result<Carried>> carry(Call call) override;
+  [[nodiscard]] Error bad_response(MessageType type, Error error) override;
+  [[nodiscard]] Task<Result<Carried>> carry_in(std::reference_wrapper<const Call> call,
+                                               ConnectionPool::Slot slot, TimePoint started);
+  [[nodiscard]] Task<Status> connect(std::reference_wrapper<ConnectionPool::Slot> slot,
+                                     TimePoint started, TimePoint deadline);
+  [[nodiscard]] Task<Result<Carried>> exchange(std::reference_wrapper<Connection> connection,
+                                               Bytes head, std::reference_wrapper<const Call> call,
+                                               TimePoint deadline);
+
+  [[nodiscard]] Duration timeout_of(MessageType type) const {
+    return NodeProxy::timeout_of(context_.options, type);
+  }
+  // Why to fail at once.
+  [[nodiscard]] std::optional<Error> down(MessageType type) const;
   [[nodiscard]] std::string label() const;
   void heard_from(const NodeIdentity& who);
   void count_payloads(uint64_t pushed, uint64_t fetched);

@@ -7,6 +7,9 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+// The one translation unit that compiles the non-template code of Boost.Asio's ssl, which
+// base/asio_impl.cc leaves out: base knows nothing of OpenSSL.
+#include <boost/asio/ssl/impl/src.hpp>
 
 #include "net/crypto.h"
 #include "net/secret_file.h"

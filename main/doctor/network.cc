@@ -22,7 +22,7 @@
 #include "main/version.h"
 #include "main/views.h"
 #include "net/http_client.h"
-#include "net/members.h"
+#include "net/membership.h"
 #include "net/remote_peer.h"
 
 namespace shufflefs::doctor {

@@ -4,7 +4,6 @@
 // Held to: the connection ends; what is answered begins as HTTP does; and whatever the bytes are,
 // no question reaches a handler that changes something, since the script does not know the token.
 #include "net/admin_http.h"
-#include "net/http_guard.h"
 #include "tests/fuzz/session.h"
 #include "tests/fuzz/session_targets.h"
 

@@ -6,7 +6,7 @@
 // answer's type; no memory stays leased; and without the secret the node is never asked anything.
 #include <sys/stat.h>
 
-#include "net/hello.h"
+#include "net/message_fields.h"
 #include "net/peer_auth.h"
 #include "net/peer_server.h"
 #include "support/temp_dir.h"
@@ -86,7 +86,7 @@ Bytes request(Script& script) {
   const auto shuffle = shuffle_key("app-1", script.byte());
   const merge::PartitionId partition{script.byte()};
   const merge::MapId map{script.byte()};
-  const auto type = net::kRequestTypes.at(script.byte() % net::kRequestTypes.size());
+  const auto type = net::kRequestTypes.at(script.byte() % net::kRequestTypes.size()).type;
   const auto head = [type](const Bytes& header, Input payload = {}) {
     return with_payload(net::request_number(type), header, payload);
   };
@@ -98,17 +98,17 @@ Bytes request(Script& script) {
     case MessageType::kAnnounce: return head(net::encode(sample_announce()));
     case MessageType::kPartitionInfo:
     case MessageType::kMergedInfo:
-      return head(net::encode(net::PartitionQuestion{shuffle, partition}));
-    case MessageType::kShuffleInfo: return head(net::encode(net::ShuffleQuestion{shuffle}));
+      return head(net::encode(net::PartitionRequest{shuffle, partition}));
+    case MessageType::kShuffleInfo: return head(net::encode(net::ShuffleRequest{shuffle}));
     case MessageType::kReadMerged:
       return head(net::encode(
-          net::ReadMergedQuestion{shuffle, partition, 0, static_cast<uint32_t>(script.number(3))}));
+          net::ReadMergedRequest{shuffle, partition, 0, static_cast<uint32_t>(script.number(3))}));
     case MessageType::kReadBlock:
-      return head(net::encode(net::ReadBlockQuestion{shuffle, map, 1, partition, 0,
-                                                     static_cast<uint32_t>(script.number(3))}));
+      return head(net::encode(net::ReadBlockRequest{shuffle, map, 1, partition, 0,
+                                                    static_cast<uint32_t>(script.number(3))}));
     case MessageType::kDrop:
       return head(net::encode(net::DropRequest{shuffle.app, shuffle.shuffle, script.number(8)}));
-    case MessageType::kReport: return head(net::encode(net::ReportQuestion{"health"}));
+    case MessageType::kReport: return head(net::encode(net::ReportRequest{"health"}));
     case MessageType::kPing: return head(net::encode(net::MemberDigest{script.number(8), 1}));
     case MessageType::kMembers: {
       net::MemberExchange exchange;
@@ -122,14 +122,14 @@ Bytes request(Script& script) {
       }
       return head(net::encode(exchange));
     }
-    default: return head(net::encode_nothing());
+    default: return head(net::encode(net::Nothing{}));
   }
 }
 
 Bytes hello(Script& script) {
   net::Hello made;
   made.features = script.number(1);
-  made.sender = {net::testing::node_name("stranger"), script.number(2)};
+  made.sender = {net::testing::node_name("asker"), script.number(2)};
   if (script.byte() % 4 == 0) made.expected = "fuzzed";
   made.address.port = static_cast<uint16_t>(script.byte() % 2);
   return with_payload(net::request_number(MessageType::kHello), net::encode(made), {});

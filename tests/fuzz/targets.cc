@@ -28,7 +28,7 @@
 #include "merge/plan_codec.h"
 #include "net/ess/auth/auth_engine.h"
 #include "net/ess/auth/sasl.h"
-#include "net/members.h"
+#include "net/membership.h"
 #include "tests/fuzz/session.h"
 #include "tests/fuzz/session_targets.h"
 #include "tests/fuzz/state_targets.h"

@@ -19,7 +19,7 @@ std::string text_of(const Buffer& buffer) {
 merge::PushRequest sample_push() {
   merge::PushRequest request;
   request.shuffle = shuffle_key();
-  request.sender = node_name("node1");
+  request.sender = node_name("asker");
   request.life = 1'700'000'000'000;
   request.parts = {{merge::MapId{merge::kMaxMapId},
                     {INT64_MAX, merge::NodeTag{UINT64_MAX}},
@@ -34,7 +34,7 @@ merge::PushRequest sample_push() {
 
 merge::AnnounceRequest sample_announce() {
   merge::AnnounceRequest request;
-  request.origin = node_name("node1");
+  request.origin = node_name("asker");
   request.committed.push_back({shuffle_key(),
                                merge::MapId{5},
                                1'700'000'000'001,

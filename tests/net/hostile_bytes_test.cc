@@ -14,20 +14,19 @@ namespace shufflefs::net::testing {
 namespace {
 
 std::vector<Bytes> valid_headers() {
-  return {
-      encode(sample_push()),
-      encode(sample_announce()),
-      encode(sample_partition_info()),
-      encode(sample_shuffle_info()),
-      encode(std::vector{shuffle_key("a", 1), shuffle_key("b", 2)}),
-      encode(ReadBlockQuestion{shuffle_key(), merge::MapId{9}, 6, merge::PartitionId{1}, 5, 77}),
-      encode(DropRequest{app("app"), {}, 3}),
-      encode(Error{Code::kIo, EIO, "disk"}),
-      encode(Hello{0, {node_name("n"), 1}, "m", {}}),
-      encode(HelloAnswer{0, {node_name("n"), 1}, {}}),
-      encode(MemberDigest{1, 2}),
-      encode(Pong{1, {2, 3}}),
-      encode(MemberExchange{{7}, {{node_name("n"), {"10.0.0.1", 7338}, 1, 2, true}}})};
+  return {encode(sample_push()),
+          encode(sample_announce()),
+          encode(sample_partition_info()),
+          encode(sample_shuffle_info()),
+          encode(std::vector{shuffle_key("a", 1), shuffle_key("b", 2)}),
+          encode(ReadBlockRequest{shuffle_key(), merge::MapId{9}, 6, merge::PartitionId{1}, 5, 77}),
+          encode(DropRequest{app("app"), {}, 3}),
+          encode(Refusal{Error{Code::kIo, EIO, "disk"}}),
+          encode(Hello{0, {node_name("n"), 1}, "m", {}}),
+          encode(HelloResponse{0, {node_name("n"), 1}, {}}),
+          encode(MemberDigest{1, 2}),
+          encode(Pong{1, {2, 3}}),
+          encode(MemberExchange{{7}, {{node_name("n"), {"10.0.0.1", 7338}, 1, 2, true}}})};
 }
 
 // All decoders together; a decoder's error message and its vectors are a few hundred bytes each.
@@ -107,7 +106,7 @@ TEST_CASE("a list that claims billions of elements costs nothing", "[hostile]") 
   decode_within_bounds(bytes, 0);
   bytes.resize(1 << 20, std::byte{0});
   const std::size_t before = allocated_bytes();
-  CHECK(!decode_shuffles(bytes));
+  CHECK(!decode<std::vector<merge::ShuffleKey>>("list_shuffles", bytes));
   CHECK(allocated_bytes() - before < 4096);
 }
 
@@ -117,7 +116,7 @@ TEST_CASE("a length of 2^62 is refused by a server that holds its memory", "[hos
   RawSocket socket(reactor);
   socket.connect(served.address());
   socket.send(frame_of(MessageType::kHello, encode(Hello{0, {node_name("client"), 3}, {}, {}})));
-  REQUIRE(socket.receive_frame().first == answer_number(MessageType::kHello));
+  REQUIRE(socket.receive_frame().first == response_number(MessageType::kHello));
   Bytes frame = frame_of(MessageType::kPush, encode(sample_push()));
   store_le<uint64_t>(&frame[16], uint64_t{1} << 62U);  // the payload; a header's length has 32 bits
   store_le<uint32_t>(&frame[28], crc32c(std::span(frame).first(28)));
@@ -125,7 +124,7 @@ TEST_CASE("a length of 2^62 is refused by a server that holds its memory", "[hos
   socket.send(frame);
   const auto [type, header] = socket.receive_frame();
   REQUIRE(type == request_number(MessageType::kError));
-  CHECK_THAT(decode_error(header)->error.message,
+  CHECK_THAT(decode<Refusal>("error", header)->error.message,
              ContainsSubstring("length 4611686018427387904 is above the limit"));
   CHECK(socket.receive_all().empty());
   CHECK(allocated_bytes() - before < 1 << 20);

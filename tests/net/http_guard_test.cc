@@ -1,6 +1,6 @@
-#include "net/http_guard.h"
-
 #include <catch2/catch_test_macros.hpp>
+
+#include "net/admin_http.h"
 
 namespace shufflefs::net {
 namespace {

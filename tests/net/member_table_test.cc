@@ -169,7 +169,7 @@ TEST_CASE("ten thousand members fit into a frame", "[member_table]") {
   CHECK(table.names().size() == kMostMembers);
   const Bytes frame = encode(table.answer({}));
   CHECK(frame.size() < kMaxHeaderBytes);
-  CHECK(decode_members(frame)->records.size() == kMostMembers);
+  CHECK(decode<MemberExchange>("members", frame)->records.size() == kMostMembers);
 }
 
 TEST_CASE("a node that listens everywhere is told its address by those whom it meets",

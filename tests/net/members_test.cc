@@ -1,5 +1,4 @@
-#include "net/members.h"
-
+#include "net/membership.h"
 #include "tests/net/support.h"
 
 namespace shufflefs::net::testing {

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "main/temporary_directory.h"
-#include "net/hello.h"
+#include "net/handshake.h"
 #include "tests/net/certificates.h"
 #include "tests/net/support.h"
 
@@ -180,17 +180,17 @@ TEST_CASE("a recorded handshake is worth nothing", "[peer_auth]") {
     socket.connect(served.address());
     socket.send(frame_of(MessageType::kHello, hello));
     const auto [type, answer] = socket.receive_frame();
-    REQUIRE(type == answer_number(MessageType::kHello));
+    REQUIRE(type == response_number(MessageType::kHello));
     if (!replay) {
       const Bytes proof = *secrets->prove(Role::kCaller, transcript_of(hello, answer, {}));
-      recorded = frame_of(MessageType::kProve, encode_proof(proof));
+      recorded = frame_of(MessageType::kProve, encode(Proof{proof}));
     }
     socket.send(recorded);
     const auto [verdict, header] = socket.receive_frame();
     CHECK(verdict ==
-          (replay ? request_number(MessageType::kError) : answer_number(MessageType::kProve)));
+          (replay ? request_number(MessageType::kError) : response_number(MessageType::kProve)));
     if (replay) {
-      CHECK(decode_error(header)->error.code == Code::kPermission);
+      CHECK(decode<Refusal>("error", header)->error.code == Code::kPermission);
       CHECK(socket.receive_all().empty());
     }
   }
@@ -205,11 +205,11 @@ TEST_CASE("nothing else is answered before the proof", "[peer_auth]") {
   socket.connect(served.address());
   socket.send(frame_of(MessageType::kHello,
                        encode(Hello{kProvesSecret, {node_name("client"), 3}, "", {}})));
-  CHECK(socket.receive_frame().first == answer_number(MessageType::kHello));
-  socket.send(frame_of(MessageType::kListShuffles, encode_nothing()));
+  CHECK(socket.receive_frame().first == response_number(MessageType::kHello));
+  socket.send(frame_of(MessageType::kListShuffles, encode(Nothing{})));
   const auto [type, header] = socket.receive_frame();
   CHECK(type == request_number(MessageType::kError));
-  CHECK(decode_error(header)->error.code == Code::kProtocol);
+  CHECK(decode<Refusal>("error", header)->error.code == Code::kProtocol);
   CHECK(served.node.calls.empty());
 }
 

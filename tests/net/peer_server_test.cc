@@ -5,8 +5,8 @@
 
 #include "base/crc32c.h"
 #include "base/endian.h"
-#include "net/hello.h"
-#include "net/message_writer.h"
+#include "net/handshake.h"
+#include "net/message_fields.h"
 #include "tests/net/support.h"
 
 namespace shufflefs::net::testing {
@@ -19,14 +19,14 @@ Bytes hello_frame(std::string_view expected = "") {
 
 void say_hello(RawSocket& socket) {
   socket.send(hello_frame());
-  CHECK(socket.receive_frame().first == answer_number(MessageType::kHello));
+  CHECK(socket.receive_frame().first == response_number(MessageType::kHello));
 }
 
 // The error that the server answers; afterwards the connection must be closed.
 Error refusal(RawSocket& socket) {
   const auto [type, header] = socket.receive_frame();
   REQUIRE(type == request_number(MessageType::kError));
-  auto decoded = decode_error(header);
+  auto decoded = decode<Refusal>("error", header);
   REQUIRE(decoded);
   CHECK(socket.receive_all().empty());
   return decoded->error;
@@ -61,7 +61,7 @@ TEST_CASE("the hello decides before anything else is read", "[peer_server]") {
 
   MessageWriter future;
   future.tuple(1);
-  future.number(9);
+  future.number("", 9);
   const Error version = refusal_of(frame_of(MessageType::kHello, future.take()), false);
   CHECK(version.code == Code::kVersion);
   CHECK(version.message == "peer speaks protocol 9, this node speaks 4: upgrade the older one");
@@ -88,13 +88,13 @@ TEST_CASE("bad requests get a clear answer and the connection is closed", "[peer
              ContainsSubstring("message type 77 is not a request"));
   CHECK_THAT(refusal_of(hello_frame(), true).message,
              ContainsSubstring("message type 2 is not a request"));
-  CHECK_THAT(refusal_of(frame_of(MessageType::kDrop, encode_nothing()), true).message,
+  CHECK_THAT(refusal_of(frame_of(MessageType::kDrop, encode(Nothing{})), true).message,
              ContainsSubstring("bad drop message: fields: 0 fields instead of 3"));
 
   MessageWriter writer;
   writer.tuple(2);
-  writer.text("../../etc", 100);
-  writer.number(0);
+  writer.text("", "../../etc", 100);
+  writer.number("", 0);
   CHECK_THAT(refusal_of(frame_of(MessageType::kShuffleInfo, writer.take()), true).message,
              ContainsSubstring("../../etc"));
 
@@ -155,7 +155,7 @@ TEST_CASE("above the limit of connections new ones are closed", "[peer_server]")
   CHECK(second.receive_all().empty());
   CHECK(reactor.metrics.value("shufflefs_peer_connections_refused_total") == 1);
   first.send(frame_of(MessageType::kPing, encode(MemberDigest())));
-  CHECK(first.receive_frame().first == answer_number(MessageType::kPing));
+  CHECK(first.receive_frame().first == response_number(MessageType::kPing));
 }
 
 TEST_CASE("running out of descriptors is survived", "[peer_server]") {

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "net/message_writer.h"
+#include "net/message_fields.h"
 #include "tests/net/support.h"
 
 namespace shufflefs::net::testing {
@@ -35,7 +35,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   CHECK(pushed->duplicates == 1);
   REQUIRE(served.node.pushed);
   CHECK(text_of(served.node.pushed->payload) == "abcdefg");
-  CHECK(served.node.pushed->sender == node_name("node1"));
+  CHECK(served.node.pushed->sender == node_name("asker"));
 
   CHECK(reactor.run(peer.announce(sample_announce())));
   REQUIRE(served.node.announced.size() == 1);
@@ -98,6 +98,23 @@ TEST_CASE("the node's errors keep code, errno and message, and the peer stays up
   CHECK(asker.peer->health().up);
   served.node.error.reset();
   CHECK(ask(reactor, asker));
+}
+
+TEST_CASE("a node that speaks in the name of another is refused", "[remote_peer]") {
+  Reactor reactor;
+  const Served served(reactor, "node1", 5, "127.0.0.11");
+  const Asker asker(reactor, "node1", served.address());
+  merge::PushRequest push = sample_push();
+  push.sender = node_name("node2");
+  const auto pushed = reactor.run(asker.peer->push(std::move(push)));
+  REQUIRE(!pushed);
+  CHECK(pushed.error().code == Code::kPermission);
+  CHECK(pushed.error().message == "asker sent this in the name of node2");
+  merge::AnnounceRequest announce = sample_announce();
+  announce.origin = node_name("node1");
+  CHECK(reactor.run(asker.peer->announce(std::move(announce))).error().code == Code::kPermission);
+  CHECK(served.node.calls.empty());
+  CHECK(asker.peer->health().up);
 }
 
 TEST_CASE("an announcement larger than a frame arrives in parts", "[remote_peer]") {
@@ -171,8 +188,8 @@ void greet(RawSocket& socket, std::string_view name) {
   const auto [type, header] = socket.receive_frame();
   REQUIRE(type == request_number(MessageType::kHello));
   REQUIRE(decode_hello(header));
-  Bytes answer = encode_frame_head(answer_number(MessageType::kHello),
-                                   encode(HelloAnswer{0, {node_name(name), 1}, {}}), {});
+  Bytes answer = encode_frame_head(response_number(MessageType::kHello),
+                                   encode(HelloResponse{0, {node_name(name), 1}, {}}), {});
   socket.send(answer);
 }
 
@@ -232,20 +249,21 @@ TEST_CASE("peers that are no peers are told apart", "[remote_peer]") {
 
   MessageWriter future;
   future.tuple(2);
-  future.number(9);
+  future.number("", 9);
   future.nil();
   const Error version =
-      answer_to_hello(encode_frame_head(answer_number(MessageType::kHello), future.take(), {}));
+      answer_to_hello(encode_frame_head(response_number(MessageType::kHello), future.take(), {}));
   CHECK(version.code == Code::kVersion);
   CHECK_THAT(version.message, ContainsSubstring("peer speaks protocol 9, this node speaks 4"));
 
-  const Error wrong = answer_to_hello(encode_frame_head(
-      answer_number(MessageType::kHello), encode(HelloAnswer{0, {node_name("node4"), 1}, {}}), {}));
+  const Error wrong =
+      answer_to_hello(encode_frame_head(response_number(MessageType::kHello),
+                                        encode(HelloResponse{0, {node_name("node4"), 1}, {}}), {}));
   CHECK(wrong.code == Code::kWrongPeer);
   CHECK_THAT(wrong.message, ContainsSubstring("is node4, not node3"));
 
   const Error other = answer_to_hello(
-      encode_frame_head(answer_number(MessageType::kPing), encode(Pong{1, {}}), {}));
+      encode_frame_head(response_number(MessageType::kPing), encode(Nothing{}), {}));
   CHECK(other.code == Code::kProtocol);
 }
 
@@ -265,7 +283,7 @@ TEST_CASE("an answer that is too long, damaged, or not ours is refused", "[remot
     return std::move(result).error();
   };
   auto answer = [](MessageType request, std::string_view payload) {
-    Bytes frame = encode_frame_head(answer_number(request), encode_nothing(), bytes_of(payload));
+    Bytes frame = encode_frame_head(response_number(request), encode(Nothing{}), bytes_of(payload));
     for (const std::byte byte : bytes_of(payload)) frame.push_back(byte);
     return frame;
   };
@@ -284,7 +302,7 @@ TEST_CASE("a pooled connection that the peer has closed is replaced silently", "
   Reactor reactor;
   auto acceptor = listen_on(reactor, "127.0.0.13");
   const Asker asker(reactor, "node3", address_of(acceptor), short_options());
-  const Bytes answer = encode_frame_head(answer_number(MessageType::kPush),
+  const Bytes answer = encode_frame_head(response_number(MessageType::kPush),
                                          encode(merge::PushReply{.merged = 2}), {});
   auto serve_one = [&](RawSocket& socket) {
     socket.accept(acceptor);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "net/hello.h"
+#include "net/handshake.h"
 
 namespace shufflefs::net::testing {
 

@@ -5,8 +5,9 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <optional>
 
+#include "net/handshake.h"
 #include "net/membership.h"
-#include "net/messages.h"
+#include "net/message_fields.h"
 #include "net/peer_server.h"
 #include "net/remote_peer.h"
 #include "support/stranger.h"

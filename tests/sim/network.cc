@@ -51,9 +51,10 @@ void Network::deliver(std::size_t from, std::size_t to, WireFrame request,
                 std::move(exchange));
       return;
     }
-    endpoints_[to]->serve(std::move(request), [this, from, to, exchange](Result<WireFrame> answer) {
-      send_back(from, to, std::move(answer), exchange);
-    });
+    endpoints_[to]->serve(endpoints_[from]->name(), std::move(request),
+                          [this, from, to, exchange](Result<WireFrame> answer) {
+                            send_back(from, to, std::move(answer), exchange);
+                          });
   };
   schedule_.after(delay(from, to), Action(std::move(arrive)));
 }

@@ -40,7 +40,8 @@ class Endpoint {
   virtual ~Endpoint() = default;
   // False if nobody listens: connection refused.
   [[nodiscard]] virtual bool listening() const = 0;
-  virtual void serve(WireFrame request, Answer answer) = 0;
+  virtual void serve(merge::NodeName caller, WireFrame request, Answer answer) = 0;
+  [[nodiscard]] virtual const merge::NodeName& name() const = 0;
 };
 
 class Network {

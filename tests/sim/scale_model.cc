@@ -14,7 +14,7 @@
 #include "base/parse.h"
 #include "merge/announcer.h"
 #include "merge/push_chunk.h"
-#include "net/messages.h"
+#include "net/message_fields.h"
 #include "sim/schedule.h"
 
 namespace shufflefs::sim {

@@ -105,13 +105,14 @@ void SimNode::bury_if_stopped() {
   if (life_ && life_->stopped) crash();
 }
 
-void SimNode::serve(WireFrame request, Answer answer) {
-  life_->gate->spawn(answer_one(std::move(request), std::move(answer)));
+void SimNode::serve(merge::NodeName caller, WireFrame request, Answer answer) {
+  life_->gate->spawn(answer_one(std::move(caller), std::move(request), std::move(answer)));
 }
 
-Task<void> SimNode::answer_one(WireFrame request, Answer answer) {
+Task<void> SimNode::answer_one(merge::NodeName caller, WireFrame request, Answer answer) {
   answer(co_await serve_frame(life_->memory->of(MemoryPurpose::kReceive),
-                              *life_->engine->local_node(), incarnation_, std::move(request)));
+                              {*life_->engine->local_node(), incarnation_, std::move(caller)},
+                              std::move(request)));
 }
 
 }  // namespace shufflefs::sim

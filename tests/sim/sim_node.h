@@ -58,7 +58,7 @@ class SimNode final : public Endpoint {
   [[nodiscard]] bool works() const { return life_ != nullptr && !life_->stopping; }
   [[nodiscard]] uint64_t incarnation() const { return incarnation_; }
   [[nodiscard]] std::size_t index() const { return config_.index; }
-  [[nodiscard]] const merge::NodeName& name() const { return config_.engine.self; }
+  [[nodiscard]] const merge::NodeName& name() const override { return config_.engine.self; }
   [[nodiscard]] const std::vector<std::string>& data_dirs() const {
     return config_.engine.data_dirs;
   }
@@ -74,7 +74,7 @@ class SimNode final : public Endpoint {
   void spawn(Task<void> task) { life_->gate->spawn(std::move(task)); }
 
   [[nodiscard]] bool listening() const override { return works() && !disk_.frozen(); }
-  void serve(WireFrame request, Answer answer) override;
+  void serve(merge::NodeName caller, WireFrame request, Answer answer) override;
 
  private:
   // In the order of construction.
@@ -89,7 +89,7 @@ class SimNode final : public Endpoint {
     bool stopped = false;
   };
   void add_members(const std::vector<Member>& members);
-  Task<void> answer_one(WireFrame request, Answer answer);
+  Task<void> answer_one(merge::NodeName caller, WireFrame request, Answer answer);
   Task<void> stop_life();
 
   Schedule& schedule_;

@@ -1,6 +1,10 @@
-#include "net/message_reader.h"
+#include "net/message_archive.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/escape.h"
 
 namespace shufflefs::net {
 
@@ -57,45 +61,50 @@ std::optional<MessageReader::Token> MessageReader::next_of(std::string_view what
   return token;
 }
 
-void MessageReader::tuple(std::string_view what, uint32_t fields) {
+void MessageReader::tuple(std::string_view what, std::size_t count) {
   const auto token = next_of(what, Token::Kind::kArray, "an array");
-  if (token && token->value != fields)
-    refuse(what, fmt::format("{} fields instead of {}", token->value, fields));
+  if (token && token->value != count)
+    refuse(what, fmt::format("{} fields instead of {}", token->value, count));
 }
 
-void MessageReader::open_tuple(std::string_view what, uint32_t fields) {
+void MessageReader::open_tuple(std::string_view what, std::size_t count) {
   const auto token = next_of(what, Token::Kind::kArray, "an array");
-  if (token && token->value < fields)
-    refuse(what, fmt::format("{} fields instead of at least {}", token->value, fields));
+  if (token && token->value < count)
+    refuse(what, fmt::format("{} fields instead of at least {}", token->value, count));
 }
 
-std::size_t MessageReader::list(std::string_view what, std::size_t least_element_bytes) {
+std::size_t MessageReader::take_count(std::string_view what, std::size_t min_element_bytes,
+                                      std::size_t max_count) {
   const auto token = next_of(what, Token::Kind::kArray, "an array");
   if (!token) return 0;
-  if (token->value > rest_.size() / least_element_bytes) {
+  if (token->value > rest_.size() / min_element_bytes) {
     refuse(what, fmt::format("{} elements cannot fit the {} bytes that are left", token->value,
                              rest_.size()));
     return 0;
   }
-  return token->value;
-}
-
-uint64_t MessageReader::number(std::string_view what, uint64_t least, uint64_t most) {
-  const auto token = next_of(what, Token::Kind::kNumber, "an unsigned number");
-  if (!token) return 0;
-  if (token->value < least || token->value > most) {
-    refuse(what, fmt::format("{} is not within {} to {}", token->value, least, most));
+  if (token->value > max_count) {
+    refuse(what, fmt::format("{} elements are above the limit of {}", token->value, max_count));
     return 0;
   }
   return token->value;
 }
 
-bool MessageReader::boolean(std::string_view what) {
-  const auto token = next_of(what, Token::Kind::kBoolean, "a boolean");
-  return token && token->value != 0;
+uint64_t MessageReader::take_number(std::string_view what, uint64_t min, uint64_t max) {
+  const auto token = next_of(what, Token::Kind::kNumber, "an unsigned number");
+  if (!token) return 0;
+  if (token->value < min || token->value > max) {
+    refuse(what, fmt::format("{} is not within {} to {}", token->value, min, max));
+    return 0;
+  }
+  return token->value;
 }
 
-bool MessageReader::nil() {
+void MessageReader::boolean(std::string_view what, bool& value) {
+  const auto token = next_of(what, Token::Kind::kBoolean, "a boolean");
+  value = token && token->value != 0;
+}
+
+bool MessageReader::take_nil() {
   if (rest_.empty() || rest_.front() != std::byte{0xc0}) return false;
   rest_ = rest_.subspan(1);
   return true;
@@ -118,67 +127,38 @@ std::span<const std::byte> MessageReader::body(std::string_view what, Token::Kin
   return bytes;
 }
 
-std::string_view MessageReader::text(std::string_view what, std::size_t max_bytes) {
+std::string_view MessageReader::take_text(std::string_view what, std::size_t max_bytes) {
   const auto bytes = body(what, Token::Kind::kText, "a text", max_bytes);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::span<const std::byte> MessageReader::binary(std::string_view what, std::size_t max_bytes) {
-  return body(what, Token::Kind::kBinary, "a byte string", max_bytes);
+void MessageReader::bytes(std::string_view what, std::span<std::byte> into) {
+  const auto found = body(what, Token::Kind::kBinary, "a byte string", into.size());
+  if (failed()) return;
+  if (found.size() == into.size())
+    std::ranges::copy(found, into.begin());
+  else
+    refuse(what, fmt::format("{} bytes instead of {}", found.size(), into.size()));
 }
 
-merge::AppId MessageReader::app() {
-  constexpr std::size_t kMaxBytes = 200;
-  const std::string_view name = text("app", kMaxBytes);
-  if (failed()) return {};
-  auto parsed = merge::AppId::parse(name);
-  if (parsed) return *std::move(parsed);
-  refuse("app", parsed.error().message);
-  return {};
+void MessageReader::bytes(std::string_view what, std::vector<uint8_t>& value, uint64_t max_bytes) {
+  const auto found = body(what, Token::Kind::kBinary, "a byte string", max_bytes);
+  const auto* const from = reinterpret_cast<const uint8_t*>(found.data());
+  value.assign(from, from + found.size());
 }
 
-merge::NodeName MessageReader::node(std::string_view what) {
-  constexpr std::size_t kMaxBytes = 100;
-  const std::string_view name = text(what, kMaxBytes);
-  if (failed()) return {};
-  auto parsed = merge::NodeName::parse(name);
-  if (parsed) return *std::move(parsed);
-  refuse(what, parsed.error().message);
-  return {};
+void MessageWriter::text(std::string_view, std::string_view value, std::size_t max_bytes) {
+  std::string escaped;
+  if (!is_printable(value)) value = escaped = printable(value);
+  value = text_prefix(value, max_bytes);
+  packer_.pack_str(static_cast<uint32_t>(value.size()));
+  packer_.pack_str_body(value.data(), static_cast<uint32_t>(value.size()));
 }
 
-merge::ShuffleId MessageReader::shuffle() {
-  return static_cast<merge::ShuffleId>(number("shuffle", 0, merge::kMaxShuffleId));
+void MessageWriter::bytes(std::string_view, std::span<const std::byte> value) {
+  packer_.pack_bin(static_cast<uint32_t>(value.size()));
+  packer_.pack_bin_body(reinterpret_cast<const char*>(value.data()),
+                        static_cast<uint32_t>(value.size()));
 }
-
-merge::ShuffleKey MessageReader::shuffle_key() {
-  merge::ShuffleKey key;
-  key.app = app();
-  key.shuffle = shuffle();
-  return key;
-}
-
-merge::MapId MessageReader::map() {
-  return static_cast<merge::MapId>(number("map", 0, merge::kMaxMapId));
-}
-
-merge::PartitionId MessageReader::partition(std::string_view what) {
-  return static_cast<merge::PartitionId>(number(what, 0, merge::kMaxPartitions - 1));
-}
-
-merge::FileOwner MessageReader::owner() {
-  constexpr uint64_t kMostId = UINT32_MAX - 1;  // -1 means nobody
-  tuple("owner", 2);
-  const auto uid = static_cast<uint32_t>(number("user id", 0, kMostId));
-  const auto gid = static_cast<uint32_t>(number("group id", 0, kMostId));
-  return {uid, gid};
-}
-
-std::optional<merge::FileOwner> MessageReader::owner_or_nil() {
-  if (nil()) return std::nullopt;
-  return owner();
-}
-
-uint64_t MessageReader::clock_number(std::string_view what) { return number(what, 0, INT64_MAX); }
 
 }  // namespace shufflefs::net
