@@ -13,7 +13,7 @@ namespace shufflefs::merge {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
-using Answers = std::vector<std::pair<NodeName, PartitionInfo>>;
+using NodeAnswers = std::vector<std::pair<NodeName, PartitionInfo>>;
 using Maps = std::vector<uint64_t>;
 
 NodeName node_name(std::size_t i) { return *NodeName::parse(fmt::format("node{}", i + 1)); }
@@ -39,7 +39,7 @@ MergedBlock merged(uint64_t map, uint64_t commit, std::size_t origin, uint64_t o
   return {MapId{map}, {commit, tag(origin)}, offset, length, 1};
 }
 
-PartitionPlan plan_of(const Answers& answers,
+PartitionPlan plan_of(const NodeAnswers& answers,
                       const std::vector<UnreachableNode>& unreachable = {}) {
   return make_plan(kShuffle, kPartition, kMembers, answers, unreachable);
 }
@@ -151,9 +151,9 @@ TEST_CASE("a commit is over when its origin has made a later one under the same 
 }
 
 TEST_CASE("of two nodes' commits of one map id the larger counts, and no block of the other") {
-  const Answers answers = {{node_name(0), info({{MapId{1}, 5, 4}})},
-                           {node_name(1), info({{MapId{1}, 6, 7}}, {merged(1, 5, 0, 0, 4)})},
-                           {node_name(2), {}}};
+  const NodeAnswers answers = {{node_name(0), info({{MapId{1}, 5, 4}})},
+                               {node_name(1), info({{MapId{1}, 6, 7}}, {merged(1, 5, 0, 0, 4)})},
+                               {node_name(2), {}}};
   const PartitionPlan plan = plan_of(answers);
   REQUIRE(plan.blocks.size() == 1);
   CHECK(plan.blocks[0].id == CommitId{6, tag(1)});
@@ -161,7 +161,7 @@ TEST_CASE("of two nodes' commits of one map id the larger counts, and no block o
   CHECK_FALSE(plan.blocks[0].merged);
   CHECK(plan.maps == 1);
   // If it is removed the other counts again.
-  Answers later = answers;
+  NodeAnswers later = answers;
   later[1].second.own.clear();
   later[1].second.ended = {{tag(1), {}, {{MapId{1}, 6}}}};
   REQUIRE(plan_of(later).blocks.size() == 1);
@@ -191,16 +191,16 @@ TEST_CASE("a merged block of a silent origin is read, an unmerged one leaves the
   const auto [bystander, candidates] = roles();
   const std::vector<UnreachableNode> dead = {{node_name(bystander), "connection refused"}};
   const HeardBlock heard{MapId{1}, node_name(bystander), 5, true};
-  const Answers copied = {
+  const NodeAnswers copied = {
       {node_name(candidates[0]), info({})},
       {node_name(candidates[1]), info({}, {merged(1, 5, bystander, 0, 4)}, {heard})}};
   CHECK(maps_of(plan_of(copied, dead)) == Maps{1});
   CHECK_FALSE(plan_of(copied, dead).incomplete);
   CHECK(plan_of(copied, dead).blocks[0].origin == node_name(bystander));
 
-  const Answers alone = {{node_name(candidates[0]), info({})},
-                         {node_name(candidates[1]),
-                          info({}, {}, {heard, {MapId{3}, node_name(bystander), 6, false}})}};
+  const NodeAnswers alone = {{node_name(candidates[0]), info({})},
+                             {node_name(candidates[1]),
+                              info({}, {}, {heard, {MapId{3}, node_name(bystander), 6, false}})}};
   const PartitionPlan plan = plan_of(alone, dead);
   REQUIRE(plan.incomplete);
   CHECK_THAT(*plan.incomplete, ContainsSubstring("map 1"));
@@ -210,7 +210,7 @@ TEST_CASE("a merged block of a silent origin is read, an unmerged one leaves the
   CHECK(plan.maps_merged == 1);
 
   // Whoever was told of it only for other partitions does not know whether it has bytes.
-  const Answers unknown = {
+  const NodeAnswers unknown = {
       {node_name(candidates[0]), info({})},
       {node_name(candidates[1]), info({}, {}, {{MapId{3}, node_name(bystander), 6, {}}})}};
   CHECK(plan_of(unknown, dead).incomplete);
@@ -221,21 +221,21 @@ TEST_CASE("what its origin has lost is served by merged copies, or it is missing
   const bool listed = GENERATE(true, false);
   PartitionInfo origin = info({});
   if (listed) origin.own = {{MapId{1}, 5, 0, true}};
-  const Answers copied = {{node_name(0), origin},
-                          {node_name(1), info({}, {merged(1, 5, 0, 0, 4)}, {heard})},
-                          {node_name(2), {}}};
+  const NodeAnswers copied = {{node_name(0), origin},
+                              {node_name(1), info({}, {merged(1, 5, 0, 0, 4)}, {heard})},
+                              {node_name(2), {}}};
   const PartitionPlan served = plan_of(copied);
   REQUIRE(served.blocks.size() == 1);
   CHECK(served.blocks[0].lost_at_origin);
   CHECK(served.blocks[0].origin == node_name(0));
   CHECK_FALSE(served.incomplete);
 
-  const Answers alone = {
+  const NodeAnswers alone = {
       {node_name(0), origin}, {node_name(1), info({}, {}, {heard})}, {node_name(2), {}}};
   REQUIRE(plan_of(alone).incomplete);
   CHECK_THAT(*plan_of(alone).incomplete, ContainsSubstring("its origin node1 has lost it"));
 
-  Answers empty = alone;
+  NodeAnswers empty = alone;
   empty[1].second.heard[0].non_empty = false;
   CHECK_FALSE(plan_of(empty).incomplete);
   CHECK(plan_of(empty).maps_merged == 1);
@@ -258,13 +258,13 @@ TEST_CASE("a node that does not list all it has counts as silent for the rest") 
   CHECK(maps_of(plan) == Maps{1});
 
   // A candidate cannot vouch for itself.
-  const Answers itself = {{node_name(bystander), info({})}, {node_name(candidates[0]), partly}};
+  const NodeAnswers itself = {{node_name(bystander), info({})}, {node_name(candidates[0]), partly}};
   CHECK(plan_of(itself, {{node_name(candidates[1]), "timeout"}}).incomplete);
 }
 
 TEST_CASE("with both candidates silent nobody can know what is missing") {
   const auto [bystander, candidates] = roles();
-  Answers answers = {{node_name(bystander), info({{MapId{1}, 1, 4}})}};
+  NodeAnswers answers = {{node_name(bystander), info({{MapId{1}, 1, 4}})}};
   std::vector<UnreachableNode> dead;
   for (const std::size_t node : candidates) dead.push_back({node_name(node), "timeout"});
   CHECK(plan_of(answers, dead).incomplete);
@@ -277,18 +277,18 @@ TEST_CASE("with both candidates silent nobody can know what is missing") {
 }
 
 TEST_CASE("a partition does not exist only if every member says so") {
-  const Answers nobody = {{node_name(0), {}}, {node_name(1), {}}, {node_name(2), {}}};
+  const NodeAnswers nobody = {{node_name(0), {}}, {node_name(1), {}}, {node_name(2), {}}};
   CHECK_FALSE(plan_of(nobody).known);
   CHECK_FALSE(plan_of(nobody).incomplete);
 
-  const Answers some = {{node_name(0), {}}, {node_name(1), {}}};
+  const NodeAnswers some = {{node_name(0), {}}, {node_name(1), {}}};
   const PartitionPlan plan = plan_of(some, {{node_name(2), "timeout"}});
   CHECK_FALSE(plan.known);
   REQUIRE(plan.incomplete);
   CHECK_THAT(*plan.incomplete, ContainsSubstring("node3") && ContainsSubstring("timeout"));
   CHECK(plan_of(some).incomplete);  // it was not asked
 
-  Answers known = nobody;
+  NodeAnswers known = nobody;
   known[0].second = info({{MapId{1}, 1, 0}});
   CHECK(plan_of(known).known);
   CHECK(plan_of(known).bytes == 0);
@@ -299,7 +299,7 @@ TEST_CASE("a partition does not exist only if every member says so") {
 
 TEST_CASE("the merged plan is the node with most blocks, then what only others have") {
   const PartitionInfo most = info({}, {merged(2, 2, 0, 0, 5), merged(3, 3, 0, 5, 1)});
-  Answers answers = {{node_name(0), info({}, {merged(2, 2, 0, 0, 5)})}, {node_name(1), most}};
+  NodeAnswers answers = {{node_name(0), info({}, {merged(2, 2, 0, 0, 5)})}, {node_name(1), most}};
   const PartitionPlan one = make_merged_plan(kShuffle, kPartition, answers);
   CHECK(maps_of(one) == Maps{2, 3});
   CHECK(one.whole_at == node_name(1));

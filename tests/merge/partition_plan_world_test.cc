@@ -16,7 +16,7 @@
 namespace shufflefs::merge {
 namespace {
 
-using Answers = std::vector<std::pair<NodeName, PartitionInfo>>;
+using NodeAnswers = std::vector<std::pair<NodeName, PartitionInfo>>;
 
 const ShuffleKey kShuffle = *parse_shuffle_key("app/0");
 constexpr PartitionId kPartition{0};
@@ -111,7 +111,7 @@ class World {
   }
 
   std::vector<NodeName> members;
-  Answers answers;
+  NodeAnswers answers;
   std::vector<UnreachableNode> unreachable;
 
  private:
@@ -295,7 +295,7 @@ class World {
   }
 
   [[nodiscard]] const PartitionInfo* answer_of(const NodeName& name) const {
-    const auto it = std::ranges::find(answers, name, &Answers::value_type::first);
+    const auto it = std::ranges::find(answers, name, &NodeAnswers::value_type::first);
     return it != answers.end() ? &it->second : nullptr;
   }
   // Somebody who answers knows the life, and of whoever does not answer for itself some candidate
