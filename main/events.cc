@@ -52,17 +52,18 @@ const std::array kEvents = {
               "former ones are over."},
     EventInfo{"executor.temporaries_removed", kInfo,
               "The temporary files of a dead executor were removed."},
-    EventInfo{"executors.journal_torn", kWarning,
-              "The journal of executors ends in a torn record, as after a crash."},
-    EventInfo{"executors.journal_unreadable", kError,
-              "The journal of executors cannot be read: executors must register again."},
     EventInfo{"executors.left_out", kWarning,
-              "A registration in the journal names directories that are not allowed now."},
+              "A registration that was kept names directories that are not allowed now."},
     EventInfo{"executors.not_written", kError,
-              "A registration could not be written to the journal; the executor tries again."},
+              "The file of a registration could not be written or removed; it holds until the next "
+              "restart."},
     EventInfo{"executors.search_cut", kWarning,
               "The search for executors' processes met a limit: executors whose process was not "
               "found are assumed to be alive."},
+    EventInfo{
+        "executors.unreadable", kError,
+        "The file of an executor is damaged and was removed: the executor is unknown until it "
+        "registers again."},
     EventInfo{"fuse.library", kWarning, "A complaint of libfuse."},
     EventInfo{"http.accept_failed", kWarning,
               "A connection to the HTTP port could not be accepted."},

@@ -13,7 +13,7 @@
 namespace shufflefs::merge {
 namespace {
 
-constexpr uint64_t kLargestIndex = uint64_t{1} << 30U;  // 19 million blocks of one partition
+constexpr uint64_t kMaxIndexFileBytes = uint64_t{1} << 30U;  // 19 million blocks of one partition
 // Blocks are verified from the end of the file backwards over at least so many bytes: more than one
 // append can tear.
 constexpr uint64_t kVerifyBytes = 4U << 20U;
@@ -22,7 +22,7 @@ constexpr uint64_t kVerifyBytes = 4U << 20U;
 
 Status MergedPartition::load() {
   const MutexLock lock(mu_);
-  const auto bytes = read_file(io_, index_path(), kLargestIndex);
+  const auto bytes = read_file(io_, index_path(), kMaxIndexFileBytes);
   if (!bytes && bytes.error().code == Code::kNotFound) return ok();
   if (!bytes) return bytes.error();
   auto parsed = parse_index(*bytes, shuffle_, partition_, options_.life, index_path());

@@ -20,7 +20,7 @@ namespace {
 namespace beast = boost::beast;
 namespace http = beast::http;
 using Tcp = asio::ip::tcp;
-using Request = http::request<http::string_body>;
+using ParsedRequest = http::request<http::string_body>;
 
 constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::string_view kBusy =
@@ -335,7 +335,7 @@ Task<void> AdminHttp::serve_connection(Tcp::socket socket) {
       break;
     }
     stream.expires_never();
-    Request request = parser.release();
+    ParsedRequest request = parser.release();
     const bool keep_alive = request.keep_alive();
     const auto method = method_of(request.method());
     HttpAnswer answer =

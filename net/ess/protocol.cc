@@ -164,7 +164,7 @@ std::vector<std::string> texts(WireReader& reader, std::string_view what,
 // The parts of "shuffle_1_2_3" behind its prefix, each a canonical number.
 std::optional<std::vector<uint64_t>> numbers(std::string_view text, std::size_t expected,
                                              uint64_t max) {
-  const auto parts = split(text, '_');
+  const auto parts = shufflefs::split(text, '_');
   if (parts.size() != expected) return std::nullopt;
   std::vector<uint64_t> values;
   for (const std::string_view part : parts) {

@@ -17,6 +17,13 @@ ExecutorRecord record(const std::string& app, const std::string& id, std::size_t
   return made;
 }
 
+// Its directories are not named after the executor.
+ExecutorRecord record_of_any_name(const std::string& id) {
+  ExecutorRecord made = record("app", "x");
+  made.id = id;
+  return made;
+}
+
 struct Fixture {
   testing::TempDir directory;
   std::unique_ptr<FileIo> io = make_posix_file_io();
@@ -137,11 +144,11 @@ TEST_CASE_METHOD(Fixture, "the last executor takes the directory of its applicat
 
 TEST_CASE_METHOD(Fixture, "an executor of any name is found again, and stays below its directory") {
   const std::vector<std::string> ids = {"../../d0/x", "5.new", ".", "%2e", "a/b", "\xc3\xa4"};
-  for (const std::string& id : ids) REQUIRE(open()->add(record("app", id), false));
+  for (const std::string& id : ids) REQUIRE(open()->add(record_of_any_name(id), false));
   const auto executors = open();
   for (const std::string& id : ids) CHECK(executors->find("app", id));
   CHECK(io->list(root + "/app")->size() == ids.size());
-  CHECK_FALSE(executors->add(record("app", std::string(70, '/')), false));
+  CHECK_FALSE(executors->add(record_of_any_name(std::string(70, '/')), false));
 }
 
 TEST_CASE_METHOD(Fixture, "the journal of an earlier version is removed") {
