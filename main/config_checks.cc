@@ -17,7 +17,7 @@
 namespace shufflefs {
 namespace {
 
-namespace fs = std::filesystem;
+namespace stdfs = std::filesystem;
 
 bool is_within(const std::string& inner, const std::string& outer) {
   return inner == outer || inner.starts_with(outer == "/" ? outer : outer + "/");
@@ -218,7 +218,7 @@ class Checker {
       return;
     }
     std::error_code error;
-    const bool empty = fs::is_empty(path, error);
+    const bool empty = stdfs::is_empty(path, error);
     if (error)
       mistake("mount", path, error.message(), "give a directory that can be read");
     else if (!empty)
@@ -229,16 +229,16 @@ class Checker {
   // Symbolic links resolved, without asking a dead mount about itself.
   [[nodiscard]] std::string canonical_mount() const {
     std::error_code error;
-    const fs::path path(settings_.mount);
-    const fs::path parent = fs::weakly_canonical(path.parent_path(), error);
-    if (fs::is_symlink(fs::symlink_status(path, error)))
-      return fs::weakly_canonical(path, error).string();
+    const stdfs::path path(settings_.mount);
+    const stdfs::path parent = stdfs::weakly_canonical(path.parent_path(), error);
+    if (stdfs::is_symlink(stdfs::symlink_status(path, error)))
+      return stdfs::weakly_canonical(path, error).string();
     return (parent / path.filename()).lexically_normal().string();
   }
 
   void data_directory(const std::string& path, std::vector<std::string>& seen) {
     std::error_code error;
-    std::string canonical = fs::weakly_canonical(path, error).string();
+    std::string canonical = stdfs::weakly_canonical(path, error).string();
     if (error) canonical = path;
     for (std::size_t i = 0; i < seen.size(); ++i) {
       if (seen[i] == canonical) {
@@ -254,8 +254,8 @@ class Checker {
   }
 
   // The directory itself, or else the nearest one above it, where it would be made.
-  void writable(const std::string& path, fs::path existing) {
-    const fs::path itself = existing;
+  void writable(const std::string& path, stdfs::path existing) {
+    const stdfs::path itself = existing;
     struct stat info{};
     while (::stat(existing.c_str(), &info) != 0 && errno == ENOENT &&
            existing.has_relative_path()) {

@@ -30,7 +30,7 @@
 namespace shufflefs {
 namespace {
 
-namespace fs = std::filesystem;
+namespace stdfs = std::filesystem;
 namespace json = boost::json;
 
 json::object node_json(const ClusterNode& node) {
@@ -149,7 +149,7 @@ Status save_cluster(const DevCluster& cluster) {
 
 Result<Fd> lock_cluster(const std::string& directory, bool make_it) {
   std::error_code error;
-  if (make_it) fs::create_directories(directory, error);
+  if (make_it) stdfs::create_directories(directory, error);
   if (error) return make_error(Code::kIo, fmt::format("making {}: {}", directory, error.message()));
   Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return errno_error(directory);
@@ -246,7 +246,7 @@ void make_mutable(const std::string& path) {
 
 Status remove_tree(const std::string& path) {
   std::error_code error;
-  fs::remove_all(path, error);
+  stdfs::remove_all(path, error);
   if (error) return make_error(Code::kIo, fmt::format("removing {}: {}", path, error.message()));
   return ok();
 }
@@ -255,12 +255,12 @@ Status remove_tree(const std::string& path) {
 Status remove_node(const ClusterNode& node, bool keep) {
   make_mutable(node.mount());
   std::error_code ignored;
-  fs::remove(node.mount(), ignored);
+  stdfs::remove(node.mount(), ignored);
   if (!keep) {
     TRY(remove_tree(node.data()));
     TRY(remove_tree(node.log()));
   }
-  fs::remove(node.directory, ignored);
+  stdfs::remove(node.directory, ignored);
   return ok();
 }
 
@@ -268,13 +268,14 @@ Status remove_node(const ClusterNode& node, bool keep) {
 // or where cluster.json is gone.
 void add_from_directories(DevCluster& cluster) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(cluster.directory, error)) {
+  for (const auto& entry : stdfs::directory_iterator(cluster.directory, error)) {
     const std::string name = entry.path().filename().string();
     if (!is_node_name(name)) continue;
     const bool listed = std::any_of(cluster.nodes.begin(), cluster.nodes.end(),
                                     [&](const ClusterNode& node) { return node.name == name; });
     ClusterNode node{name, "", cluster.directory + "/" + name, std::nullopt};
-    const bool is_ours = fs::exists(node.log_file(), error) || !mounts_below(node.mount()).empty();
+    const bool is_ours =
+        stdfs::exists(node.log_file(), error) || !mounts_below(node.mount()).empty();
     if (!listed && is_ours) cluster.nodes.push_back(std::move(node));
   }
 }
@@ -288,11 +289,11 @@ Status stop_and_unmount(const DevCluster& cluster, const Say& say) {
 
 Result<bool> cluster_down(const std::string& directory, bool keep, const Say& say) {
   std::error_code error;
-  if (!fs::exists(directory, error)) {
+  if (!stdfs::exists(directory, error)) {
     say(fmt::format("{} does not exist: nothing to do", directory));
     return false;
   }
-  const std::string canonical = fs::canonical(directory, error).string();
+  const std::string canonical = stdfs::canonical(directory, error).string();
   TRY_ASSIGN(const Fd lock, lock_cluster(canonical, false));
   TRY_ASSIGN(std::optional<DevCluster> cluster, load_cluster(canonical));
   const bool had_state = cluster.has_value();
@@ -300,9 +301,10 @@ Result<bool> cluster_down(const std::string& directory, bool keep, const Say& sa
   add_from_directories(*cluster);
   TRY(stop_and_unmount(*cluster, say));
   for (const ClusterNode& node : cluster->nodes) TRY(remove_node(node, keep));
-  fs::remove(cluster->state_file(), error);
-  fs::remove(cluster->state_file() + ".new", error);
-  const bool removed = !keep && fs::is_empty(canonical, error) && fs::remove(canonical, error);
+  stdfs::remove(cluster->state_file(), error);
+  stdfs::remove(cluster->state_file() + ".new", error);
+  const bool removed =
+      !keep && stdfs::is_empty(canonical, error) && stdfs::remove(canonical, error);
   const bool anything = had_state || !cluster->nodes.empty();
   if (!anything)
     say(fmt::format("no cluster in {}: nothing to do", canonical));
@@ -405,7 +407,7 @@ Status start_node(ClusterNode& node, const DevCluster& cluster, const UpOptions&
                   const std::string& program) {
   for (const std::string& directory : {node.mount(), node.data(), node.log()}) {
     std::error_code error;
-    fs::create_directories(directory, error);
+    stdfs::create_directories(directory, error);
     if (error)
       return make_error(Code::kIo, fmt::format("making {}: {}", directory, error.message()));
   }
@@ -460,7 +462,7 @@ Status wait_until_up(const DevCluster& cluster, const UpOptions& options,
 Result<DevCluster> cluster_up(const UpOptions& options, const Say& say) {
   TRY_ASSIGN(const Fd lock, lock_cluster(options.directory, true));
   std::error_code error;
-  const std::string directory = fs::canonical(options.directory, error).string();
+  const std::string directory = stdfs::canonical(options.directory, error).string();
   TRY_ASSIGN(DevCluster cluster, plan_cluster(directory, options.nodes, options.first_address));
   TRY(prepare(cluster, options, say));
   TRY_ASSIGN(const std::string program, own_program());
@@ -480,7 +482,7 @@ Result<DevCluster> cluster_up(const UpOptions& options, const Say& say) {
   say("taking everything down again (data and logs stay)");
   const Status stopped = stop_and_unmount(cluster, say);
   if (stopped)
-    fs::remove(cluster.state_file(), error);
+    stdfs::remove(cluster.state_file(), error);
   else
     say(stopped.error().message);
   return status.error();

@@ -55,10 +55,10 @@ bool DiskSpaces::is_asking() const {
 
 Task<void> DiskSpaces::refresh() {
   constexpr auto kPatience = std::chrono::seconds(1);
-  constexpr auto kLook = std::chrono::milliseconds(2);
+  constexpr auto kLookTimeout = std::chrono::milliseconds(2);
   for (const auto& disk : disks_) ask(disk);
   const TimePoint deadline = runtime_.now() + kPatience;
-  while (is_asking() && runtime_.now() < deadline) co_await sleep_for(runtime_, kLook);
+  while (is_asking() && runtime_.now() < deadline) co_await sleep_for(runtime_, kLookTimeout);
 }
 
 std::vector<DataDisk> DiskSpaces::last() const {

@@ -229,14 +229,15 @@ Task<void> NodeReport::look() {
 Task<json::object> NodeReport::node() {
   // Less than what the asking node waits for an answer.
   constexpr auto kPatience = std::chrono::seconds(2);
-  constexpr auto kLook = std::chrono::milliseconds(2);
-  constexpr auto kFresh = std::chrono::seconds(1);
-  if (!looking_ && !(looked_at_ && parts_.runtime.now() - *looked_at_ < kFresh)) {
+  constexpr auto kLookTimeout = std::chrono::milliseconds(2);
+  constexpr auto kMaxAge = std::chrono::seconds(1);
+  if (!looking_ && !(looked_at_ && parts_.runtime.now() - *looked_at_ < kMaxAge)) {
     looking_ = true;
     gate_.spawn(look());
   }
   const TimePoint deadline = parts_.runtime.now() + kPatience;
-  while (looking_ && parts_.runtime.now() < deadline) co_await sleep_for(parts_.runtime, kLook);
+  while (looking_ && parts_.runtime.now() < deadline)
+    co_await sleep_for(parts_.runtime, kLookTimeout);
   json::object report = identity();
   report["current"] = !looking_;
   const bool is_ready = mounted_.has_value() && parts_.probe.last_was_good();

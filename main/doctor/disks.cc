@@ -66,7 +66,8 @@ Result<Fd> nameless_file(const std::string& directory) {
 }
 
 Status answer_init(int connection) {
-  TRY_ASSIGN(const std::vector<std::byte> init, fs::read_init(connection, std::chrono::seconds(5)));
+  TRY_ASSIGN(const std::vector<std::byte> init,
+             fs::read_init(connection, std::chrono::seconds(5)));
   fs::RequestHeader request{};
   std::memcpy(&request, init.data(), sizeof request);
   struct {
@@ -118,13 +119,13 @@ Status try_passthrough(const std::string& directory) {
 
 namespace {
 
-namespace fs = std::filesystem;
+namespace stdfs = std::filesystem;
 
 // The directory itself, or the nearest one above it that is there.
 std::string existing_directory(const std::string& path) {
   std::error_code error;
-  fs::path existing = path;
-  while (!fs::exists(existing, error) && existing.has_relative_path())
+  stdfs::path existing = path;
+  while (!stdfs::exists(existing, error) && existing.has_relative_path())
     existing = existing.parent_path();
   return existing.string();
 }

@@ -98,7 +98,7 @@ boost::json::value report_json(const Report& report) {
 
 namespace {
 
-namespace fs = std::filesystem;
+namespace stdfs = std::filesystem;
 
 std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> words;
@@ -158,7 +158,7 @@ std::string Host::read(const std::string& path) const {
 
 bool Host::exists(const std::string& path) const {
   std::error_code error;
-  return fs::exists(root_ + path, error);
+  return stdfs::exists(root_ + path, error);
 }
 
 std::string Host::line(const std::string& path) const {
@@ -173,7 +173,7 @@ std::string Host::line(const std::string& path) const {
 std::vector<std::string> Host::list(const std::string& path) const {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(root_ + path, error))
+  for (const auto& entry : stdfs::directory_iterator(root_ + path, error))
     names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
@@ -181,7 +181,7 @@ std::vector<std::string> Host::list(const std::string& path) const {
 
 std::string Host::link(const std::string& path) const {
   std::error_code error;
-  return fs::read_symlink(root_ + path, error).string();
+  return stdfs::read_symlink(root_ + path, error).string();
 }
 
 bool Process::has_argument(std::string_view text) const {
@@ -200,7 +200,7 @@ std::optional<std::string> Process::variable(std::string_view name) const {
 
 std::string Process::label() const {
   if (arguments.empty()) return fmt::format("process {}", pid);
-  std::string name = fs::path(arguments.front()).filename().string();
+  std::string name = stdfs::path(arguments.front()).filename().string();
   for (const std::string& argument : arguments) {
     if (argument.starts_with("org.apache.spark.")) name += " " + argument;
   }
