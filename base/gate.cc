@@ -33,9 +33,13 @@ void Gate::start(asio::any_io_executor executor, const std::shared_ptr<State>& s
                  Task<void> task) {
   if (state->closed) return;
   const auto place = state->inside.emplace(state->inside.end());
-  auto done = [state, place](const std::exception_ptr& failure) {
+  // However the task ends: it may also be destroyed where it waits, with its runtime.
+  std::shared_ptr<void> left(nullptr, [state, place](void* /*nothing*/) {
     state->inside.erase(place);
     if (state->closed && state->inside.empty()) state->all_left->wake();
+  });
+  auto done = [state, left = std::move(left)](const std::exception_ptr& failure) mutable {
+    left.reset();
     if (!failure) return;
     try {
       std::rethrow_exception(failure);
