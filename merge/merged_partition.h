@@ -104,8 +104,9 @@ class MergedPartition {
   [[nodiscard]] Status read(uint64_t offset, std::span<std::byte> into);
 
   // If the view is exactly `bytes` long and is one file from its beginning to its end: that file,
-  // read-only. From then on the file does not grow; later blocks go into a further segment. Its mode
-  // (read-only) says so to whoever takes over from a killed process, as the kernel goes on reading.
+  // read-only. From then on the file does not grow; later blocks go into a further segment. Its
+  // mode (read-only) says so to whoever takes over from a killed process, as the kernel goes on
+  // reading.
   [[nodiscard]] std::optional<Fd> seal_for_passthrough(uint64_t bytes);
 
   // Writes what is only in memory. Until then a load() from the disk would not see all of it.
