@@ -90,7 +90,7 @@ class MergeStore {
   // The commit was removed at its origin: its blocks are taken out of the partitions' views. Does
   // nothing for a shuffle that has never had anything here.
   void forget(const ShuffleKey& key, const MapCommit& commit);
-  // So were all commits of the origin up to this number, also those that will be pushed.
+  // So were all commits of the origin in the range, also those that will be pushed.
   void forget_range(const ShuffleKey& key, NodeTag origin, const CommitRange& range);
   // Ends all lives of the name below `life`: moves their partitions into the trash. Fine if there
   // are none. What cannot be moved is logged, tried again (drop_again), and hinders nobody.

@@ -401,7 +401,6 @@ bool ShuffleTable::ended(const NodeName& origin, const EndedMaps& ended) {
 
 void ShuffleTable::told_whole_by(const NodeName& origin) {
   const MutexLock lock(mu_);
-  // Of one that is up nothing is written.
   if (heard_.insert(origin).second) heard_is_unwritten_ = true;
 }
 

@@ -95,13 +95,16 @@ class Metrics(unittest.TestCase):
         lookups = value('shufflefs_mount_request_seconds_count{operation="lookup"}')
         self.assertGreater(lookups, 0)
         self.assertLess(value('shufflefs_mount_request_seconds_sum{operation="lookup"}'), lookups * 60)
-        before = value('shufflefs_mount_request_seconds_count{operation="mkdir"}')
+        # A request is counted when its answer is on its way: who has the answer may look too early.
+        mkdirs = 'shufflefs_mount_request_seconds_count{operation="mkdir"}'
+        before = value(mkdirs)
         os.mkdir(self.cluster.path(0, "local", "disk0", "counted"))
-        self.assertEqual(value('shufflefs_mount_request_seconds_count{operation="mkdir"}'), before + 1)
+        until(lambda: value(mkdirs) == before + 1, "the mkdir is counted")
         # The answers of virtual files come from other threads, and are timed all the same.
-        before = value('shufflefs_mount_request_seconds_count{operation="read"}')
+        reads = 'shufflefs_mount_request_seconds_count{operation="read"}'
+        before_reads = value(reads)
         self.cluster.metric(0, "shufflefs_shuffles")  # .shufflefs/metrics, answered by the reactor
-        self.assertGreater(value('shufflefs_mount_request_seconds_count{operation="read"}'), before)
+        until(lambda: value(reads) > before_reads, "the read is counted")
         before = value('shufflefs_mount_errors_total{errno="EROFS"}')
         with self.assertRaises(OSError):
             os.mkdir(self.cluster.path(0, ".shufflefs", "no"))

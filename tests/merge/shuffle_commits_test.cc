@@ -46,7 +46,7 @@ TEST_CASE("a removal is of one commit, told before it or after, once or twice") 
   CHECK(commits.since(0) == std::vector{at(1, 5)});
 }
 
-TEST_CASE("an origin's commits up to a number are over") {
+TEST_CASE("an origin's commits in a range are over") {
   ShuffleCommits commits;
   for (uint64_t map = 0; map < 40; ++map) commits.note(at(map, 10 + map, map % 2));
   commits.end_range(NodeTag{1}, {1, 20});

@@ -87,7 +87,7 @@ TEST_CASE("a map output ends by the removal of any of its files, and leaves a to
   CHECK(table.bytes_of(kShuffle.app) == 3);
 }
 
-TEST_CASE("with the last own map output the tombstones become one number") {
+TEST_CASE("with the last own map output the tombstones become one range") {
   TableWorld world;
   ShuffleTable& table = world.table();
   uint64_t last = 0;
