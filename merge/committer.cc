@@ -87,33 +87,45 @@ void Committer::ended(const MapOutputRef& output) {
 
 // ---- Spark's files under local/ -----------------------------------------------------------------------------------
 
-std::optional<AppId> Committer::application_of(const std::string& path) {
+Result<std::optional<AppId>> Committer::application_of(const std::string& path) {
   for (std::string directory = parent_of(path); !directory.empty();
        directory = parent_of(directory)) {
     if (parts_.registered) {
       if (auto app = parts_.registered(directory)) return app;
     }
     const auto name = parts_.io.extended_attribute(directory, kAppAttribute);
-    if (!name) note_failure(directory, name.error());
+    if (!name && name.error().code == Code::kIo) return name.error();
     if (name && *name) {
       auto app = AppId::parse(**name);
-      if (app) return std::move(*app);
+      if (app) return std::optional(std::move(*app));
       log_limited(LogLevel::kWarning, "commit.bad_application",
                   {{"directory", directory},
                    {"attribute", kAppAttribute},
                    {"reason", app.error().message}});
-      return std::nullopt;
+      break;
     }
     if (std::ranges::find(parts_.data_dirs, directory) != parts_.data_dirs.end()) break;
   }
-  return std::nullopt;
+  return std::optional<AppId>();
 }
 
 void Committer::look_at_spark_file(const std::string& path, std::optional<uint64_t> drops) {
   const auto name = parse_spark_name(name_of(path));
   if (!name) return;
-  const auto app = application_of(path);
-  if (!app) return;  // found again when the application is named
+  const Status looked = inspect_spark_file(path, drops);
+  const bool is_unread = !looked && looked.error().code == Code::kIo;
+  if (is_unread) note_failure(path, looked.error());
+  const MutexLock lock(unread_mu_);
+  if (is_unread)
+    unlooked_.insert_or_assign(path, name->shuffle);
+  else
+    unlooked_.erase(path);
+}
+
+Status Committer::inspect_spark_file(const std::string& path, std::optional<uint64_t> drops) {
+  const auto name = parse_spark_name(name_of(path));
+  TRY_ASSIGN(const std::optional<AppId> app, application_of(path));
+  if (!app) return ok();  // found again when the application is named
   const ShuffleKey shuffle{*app, name->shuffle};
   const MutexLock lock(spark_mu_);
   if (halves_.size() > kMaxHalves)
@@ -122,29 +134,32 @@ void Committer::look_at_spark_file(const std::string& path, std::optional<uint64
   if (known && (path == known->index_path || path == known->data_path)) {
     const auto now = parts_.io.stat(path);
     const FileStamp& committed = name->is_index ? known->index_stamp : known->data_stamp;
-    if (now && now->stamp == committed) return;
+    if (now && now->stamp == committed) return ok();
     // Nobody has renamed it there while we looked: it was changed behind our back.
-    if (!drops) return parts_.table.lost(*known, path + " was changed after it was committed");
+    if (!drops) {
+      parts_.table.lost(*known, path + " was changed after it was committed");
+      return ok();
+    }
   }
   const auto [place, is_new] = halves_.try_emplace({shuffle, name->map});
   Halves& halves = place->second;
   (name->is_index ? halves.index_path : halves.data_path) = path;
   if (halves.index_path.empty())
-    return;  // Spark renames the index first: it will be here, or this is not a commit
+    return ok();  // Spark renames the index first: it will be here, or this is not a commit
   // Without a data file the output is committed only if it is empty. Its name need not exist then.
   const std::string data_path =
       halves.data_path.empty() ? halves.index_path + ".no-data" : halves.data_path;
   index_reads_.add();
   auto inspected = inspect_files(parts_.io, shuffle, name->map, data_path, halves.index_path);
-  if (!inspected && inspected.error().code == Code::kNotFound) return;
+  if (!inspected && inspected.error().code == Code::kNotFound) return ok();
   if (!inspected) {
-    note_failure(path, inspected.error());
     // An index that does not fit to the data yet, of a map output that is written again.
     if (!known) refuse(shuffle, name_of(path), inspected.error());
-    return;
+    return inspected.error();
   }
   halves_.erase(place);
   commit(*std::move(inspected), drops);
+  return ok();
 }
 
 void Committer::post_look(std::optional<ShuffleId> shuffle, std::function<void()> look) {
@@ -169,7 +184,13 @@ void Committer::spark_file_appeared(std::string path) {
 
 void Committer::spark_file_removed(std::string path) {
   // A removal that was overtaken by a new file of the same name is none.
-  if (!parts_.io.stat(path)) ended(parts_.table.file_removed(path));
+  const auto now = parts_.io.stat(path);
+  if (now) return;
+  if (now.error().code == Code::kNotFound) {
+    const MutexLock lock(unread_mu_);
+    unlooked_.erase(path);
+  }
+  ended(parts_.table.file_removed(path));
 }
 
 void Committer::application_named(std::string directory) {
@@ -392,7 +413,7 @@ Status Committer::check_quota_of(const AppId& app) {
 }
 
 Status Committer::check_quota(const std::string& path) {
-  const auto app = application_of(path);
+  TRY_ASSIGN(const std::optional<AppId> app, application_of(path));
   return app ? check_quota_of(*app) : ok();
 }
 
@@ -415,7 +436,8 @@ void Committer::note_failure(const std::string& path, const Error& error) {
 
 bool Committer::is_looking(ShuffleId shuffle) const {
   const MutexLock lock(unread_mu_);
-  return looks_.contains(shuffle) || looks_.contains(std::nullopt);
+  return looks_.contains(shuffle) || looks_.contains(std::nullopt) ||
+         std::ranges::any_of(unlooked_, [&](const auto& file) { return file.second == shuffle; });
 }
 
 uint64_t Committer::looks_under_way() const {
@@ -495,8 +517,11 @@ void Committer::scan_disk(const std::string& data_dir, const std::vector<LifePla
   scan_tree(data_dir + "/local");
   // A failure in between has put its reason in the place of this one.
   const MutexLock lock(unread_mu_);
-  if (const auto it = unread_.find(data_dir); it != unread_.end() && it->second == kBeingScanned)
-    unread_.erase(it);
+  const auto it = unread_.find(data_dir);
+  if (it == unread_.end() || it->second != kBeingScanned) return;
+  unread_.erase(it);
+  // What of it is gone by now was not come upon.
+  std::erase_if(unlooked_, [&](const auto& file) { return file.first.starts_with(data_dir + "/"); });
 }
 
 Status Committer::discard_dropped(const ShuffleKey& shuffle) {

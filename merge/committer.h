@@ -78,7 +78,7 @@ class Committer final : public CommitSink {
   // Why the table may lack map outputs that are on the disks: one could not be read when it was
   // scanned, or when something new was looked at. Empty if none may be missing. Any thread.
   [[nodiscard]] std::string incomplete() const;
-  // Files of the shuffle have appeared that are still to be looked at. Any thread.
+  // Files of the shuffle have appeared that are still to be looked at, or could not be. Any thread.
   [[nodiscard]] bool is_looking(ShuffleId shuffle) const;
   // Files and directories of Spark's that have appeared and have not been looked at to the end:
   // there may be map outputs that are not listed yet.
@@ -99,6 +99,8 @@ class Committer final : public CommitSink {
   void post_look(std::optional<ShuffleId> shuffle, std::function<void()> look);
   // `drops`: ShuffleTable::drops_heard() when it appeared; nothing: a scan has come upon it.
   void look_at_spark_file(const std::string& path, std::optional<uint64_t> drops);
+  // Code::kIo: the disk could not tell whether there is a map output.
+  Status inspect_spark_file(const std::string& path, std::optional<uint64_t> drops);
   void learn_lives(const std::vector<LifePlace>& maps);
   void scan_disk(const std::string& data_dir, const std::vector<LifePlace>& maps);
   void scan_tree(const std::string& directory);
@@ -106,7 +108,7 @@ class Committer final : public CommitSink {
   [[nodiscard]] std::vector<DirectoryEntry> list_for_scan(const std::string& directory);
   // If the disk could not be read, there may be a map output that is not listed.
   void note_failure(const std::string& path, const Error& error);
-  [[nodiscard]] std::optional<AppId> application_of(const std::string& path);
+  [[nodiscard]] Result<std::optional<AppId>> application_of(const std::string& path);
   [[nodiscard]] Status check_quota_of(const AppId& app);
   [[nodiscard]] std::string data_dir_of(const ShuffleKey& shuffle) const;
   // Of the current life of the name.
@@ -128,6 +130,8 @@ class Committer final : public CommitSink {
   mutable Mutex unread_mu_;
   std::map<std::string, std::string> unread_ GUARDED_BY(unread_mu_);  // by data directory: why
   std::map<std::optional<ShuffleId>, uint64_t> looks_ GUARDED_BY(unread_mu_);  // to be made
+  // Files whose disk failed when they were looked at. Nobody else can know of such a map output.
+  std::map<std::string, ShuffleId> unlooked_ GUARDED_BY(unread_mu_);
 };
 
 }  // namespace shufflefs::merge
