@@ -117,6 +117,7 @@ void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge:
   written.shuffle = shuffle;
   written.map = map;
   written.origin = node.index();
+  written.may_come_again = has_unsafe_log_.contains(node.index());
   // Spark does not use the number of a shuffle again.
   written.is_spark = random_.chance(0.4) && may_be_spark && !drops_.contains(shuffle);
   // Some outputs of a directory's form have fewer partitions than others.

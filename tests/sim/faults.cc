@@ -116,8 +116,16 @@ Task<void> World::hold(SimNode& node, uint64_t bytes, Duration time) {
 
 // ---- disks -----------------------------------------------------------------------------------------
 
+// What cannot be written to its log is committed anew after a restart.
+void World::distrust_log(const SimNode& node) {
+  has_unsafe_log_.insert(node.index());
+  for (auto& [writing, written] : truth_.all())
+    written.may_come_again = written.may_come_again || written.origin == node.index();
+}
+
 void World::sicken_disk() {
   SimNode& node = *nodes_[random_.below(nodes_.size())];
+  distrust_log(node);
   const std::string& directory = node.data_dirs()[random_.below(node.data_dirs().size())];
   DiskFaults& faults = node.disk().faults(directory);
   if (random_.chance(0.3))
@@ -133,6 +141,7 @@ void World::sicken_disk() {
 
 void World::fill_disk() {
   SimNode& node = *nodes_[random_.below(nodes_.size())];
+  distrust_log(node);
   const std::string& directory = node.data_dirs()[random_.below(node.data_dirs().size())];
   DiskFaults& faults = node.disk().faults(directory);
   faults.capacity = random_.between(0, 100'000);

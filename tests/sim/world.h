@@ -111,6 +111,7 @@ class World {
   void squeeze_some_node();
   static Task<void> hold(SimNode& node, uint64_t bytes, Duration time);
   void sicken_disk();
+  void distrust_log(const SimNode& node);
   void fill_disk();
   void flip_bit();
   void harm_some_output();
@@ -213,6 +214,7 @@ class World {
   std::vector<PartialDrop> partial_drops_;
   std::map<std::pair<merge::ShuffleKey, merge::MapId>, std::set<uint64_t>> attempts_;  // at rest
   std::vector<Duration> clock_skew_;
+  std::set<std::size_t> has_unsafe_log_;  // nodes that had a disk that fails or is full
   bool has_unreadable_ = false;  // a file cannot be read, for good: its node says that of all reads
   std::set<std::pair<std::size_t, std::size_t>> unknown_;  // a node, and whom it has not heard of
   std::size_t reads_open_ = 0;
