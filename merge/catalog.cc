@@ -18,12 +18,7 @@ Catalog::Catalog(Runtime& runtime, Cluster& cluster, LogicalClock& clock,
 namespace {
 
 constexpr std::size_t kMostViews = 256;
-
-Task<Result<bool>> drop_at(NodeApi& node, AppId app, std::optional<ShuffleId> shuffle,
-                           uint64_t life) {
-  CO_TRY(co_await node.drop(std::move(app), shuffle, life));
-  co_return true;
-}
+constexpr int kMaxDropAttempts = 5;
 
 }  // namespace
 
@@ -178,17 +173,27 @@ Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std
 }
 
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
-  const uint64_t life = clock_.tick();
-  const Status covered = co_await offload(runtime_, [this, life] { return clock_.cover(life); });
-  if (!covered) co_return Error(covered.error()).with_context("nothing was dropped");
-  const auto answers = co_await ask_all<bool>(
-      [app, shuffle, life](NodeApi& node) { return drop_at(node, app, shuffle, life); });
-  if (answers.bad.empty()) co_return ok();
-  std::string who;
-  for (const UnreachableNode& node : answers.bad)
-    who += (who.empty() ? "" : ", ") + node.node.str() + " (" + node.reason + ")";
-  co_return make_error(Code::kPeerUnreachable,
-                       "could not be dropped on " + who + ": they are told when they are back");
+  for (int attempt = 0; attempt < kMaxDropAttempts; ++attempt) {
+    const uint64_t life = clock_.tick();
+    const Status covered = co_await offload(runtime_, [this, life] { return clock_.cover(life); });
+    if (!covered) co_return Error(covered.error()).with_context("nothing was dropped");
+    const auto answers = co_await ask_all<DropReply>(
+        [app, shuffle, life](NodeApi& node) { return node.drop(app, shuffle, life); });
+    uint64_t later = 0;
+    for (const auto& [name, reply] : answers.good) later = std::max(later, reply.life_before);
+    // Another node has dropped it meanwhile, and something may have been written since.
+    if (later >= life) {
+      clock_.observe(later);
+      continue;
+    }
+    if (answers.bad.empty()) co_return ok();
+    std::string who;
+    for (const UnreachableNode& node : answers.bad)
+      who += (who.empty() ? "" : ", ") + node.node.str() + " (" + node.reason + ")";
+    co_return make_error(Code::kPeerUnreachable,
+                         "could not be dropped on " + who + ": they are told when they are back");
+  }
+  co_return make_error(Code::kRefused, "other nodes drop it as well, again and again: try it later");
 }
 
 }  // namespace shufflefs::merge

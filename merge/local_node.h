@@ -46,7 +46,7 @@ class LocalNode final : public NodeApi {
                                    uint32_t length) override;
   Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
                                   PartitionId partition, uint64_t offset, uint32_t length) override;
-  Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override {
+  Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override {
     return parts_.lives.drop(std::move(app), shuffle, life);
   }
   Task<Result<std::string>> report(std::string about) override;

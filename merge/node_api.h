@@ -206,6 +206,14 @@ struct ShuffleInfo {
   std::optional<FileOwner> owner{};          // of the application, if this node knows
 };
 
+// Of a drop.
+struct DropReply {
+  // The latest life of the name that the node knew before. If it is not below the drop's own, two
+  // nodes drop at the same time: the drop took nothing of that life, and has to be asked for again
+  // with a larger number.
+  uint64_t life_before = 0;
+};
+
 class NodeApi {
  public:
   virtual ~NodeApi() = default;
@@ -236,7 +244,7 @@ class NodeApi {
   // drop; 0 is the first life. What is committed belongs to the life that its origin knew then.
   // Pushes and announcements carry it: who knows a later life refuses them (kDropped), and who
   // knows only an earlier one has missed a drop, and carries it out.
-  virtual Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) = 0;
+  virtual Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) = 0;
 
   // What the node tells people of itself, for the status of the cluster: text that only whoever
   // shows it understands (main/node_report.h), at most kMaxReportBytes. kInvalidArgument for an

@@ -70,15 +70,18 @@ Task<Status> ShuffleLives::catch_up(ShuffleKey shuffle, uint64_t life) {
   co_return co_await carry_out({shuffle.app, shuffle.shuffle, life});
 }
 
+// What the node knows of the application, or the shuffle whether it is known or not.
+std::vector<ShuffleKey> ShuffleLives::named_by(const DroppedName& name) const {
+  if (name.shuffle) return {{name.app, *name.shuffle}};
+  std::vector<ShuffleKey> keys = known();
+  std::erase_if(keys, [&](const ShuffleKey& key) { return key.app != name.app; });
+  return keys;
+}
+
 // The table first: from then on nothing of an earlier life is taken, told or read, and what comes
 // in meanwhile is of the new one. The files follow, and may take their time.
 Task<Status> ShuffleLives::carry_out(DroppedName name) {
-  std::vector<ShuffleKey> keys;
-  if (name.shuffle)
-    keys.push_back({name.app, *name.shuffle});
-  else
-    std::ranges::copy_if(known(), std::back_inserter(keys),
-                         [&](const ShuffleKey& key) { return key.app == name.app; });
+  std::vector<ShuffleKey> keys = named_by(name);
   std::erase_if(keys, [&](const ShuffleKey& key) { return table_.life_of(key) >= name.life; });
   table_.dropped(name);
   if (announcer_ != nullptr) announcer_->wake();
@@ -94,13 +97,17 @@ Task<Status> ShuffleLives::carry_out(DroppedName name) {
   });
 }
 
-Task<Status> ShuffleLives::drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) {
-  const Status done = co_await carry_out({app, shuffle, life});
+Task<Result<DropReply>> ShuffleLives::drop(AppId app, std::optional<ShuffleId> shuffle,
+                                           uint64_t life) {
+  DropReply reply;
+  for (const ShuffleKey& key : named_by({app, shuffle, life}))
+    reply.life_before = std::max(reply.life_before, table_.life_of(key));
+  CO_TRY(co_await carry_out({app, shuffle, life}));
   forget_owner(app);
   log_info("shuffle.dropped", {{"app", app.str()},
                                {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},
                                {"life", life}});
-  co_return done;
+  co_return reply;
 }
 
 }  // namespace shufflefs::merge

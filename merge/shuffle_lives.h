@@ -36,8 +36,10 @@ class ShuffleLives {
   // Written down when it returns.
   [[nodiscard]] Task<Status> announced(AnnounceRequest request);
   // Whoever knows a later life of the name than we do has seen a drop that we have missed.
+  [[nodiscard]] std::vector<ShuffleKey> named_by(const DroppedName& name) const;
   [[nodiscard]] Task<Status> catch_up(ShuffleKey shuffle, uint64_t life);
-  [[nodiscard]] Task<Status> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life);
+  [[nodiscard]] Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle,
+                                             uint64_t life);
   // This node's map output has ended: takes it out of what is merged here.
   [[nodiscard]] Task<void> ended(MapOutputRef output);
 

@@ -277,6 +277,11 @@ void fields(A& a, ReportRequest& request) {
 
 // ---- responses ----
 
+template <class A>
+void fields(A& a, merge::DropReply& reply) {
+  a.clock("life_before", reply.life_before);
+}
+
 // The report.
 template <class A>
 void fields(A& a, std::string& text) {

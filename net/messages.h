@@ -194,7 +194,7 @@ using Messages =
                Message<MessageType::kListShuffles, Nothing, std::vector<merge::ShuffleKey>>,
                Message<MessageType::kReadMerged, ReadMergedRequest, Nothing>,
                Message<MessageType::kReadBlock, ReadBlockRequest, Nothing>,
-               Message<MessageType::kDrop, DropRequest, Nothing>,
+               Message<MessageType::kDrop, DropRequest, merge::DropReply>,
                Message<MessageType::kMergedInfo, PartitionRequest, merge::PartitionInfo>,
                Message<MessageType::kReport, ReportRequest, std::string>,
                Message<MessageType::kMembers, MemberExchange, MemberExchange>>;

@@ -105,9 +105,10 @@ Task<Result<Buffer>> NodeProxy::read_block(merge::ShuffleKey shuffle, merge::Map
       shared_from_this(), {std::move(shuffle), map, commit, partition, offset, length});
 }
 
-Task<Status> NodeProxy::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                             uint64_t life) {
-  return tell<MessageType::kDrop>(shared_from_this(), {std::move(app), shuffle, life});
+Task<Result<merge::DropReply>> NodeProxy::drop(merge::AppId app,
+                                               std::optional<merge::ShuffleId> shuffle,
+                                               uint64_t life) {
+  return ask<MessageType::kDrop>(shared_from_this(), {std::move(app), shuffle, life});
 }
 
 Task<Result<std::string>> NodeProxy::report(std::string about) {

@@ -30,8 +30,8 @@ class NodeProxy : public merge::NodeApi, public std::enable_shared_from_this<Nod
   Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
                                   merge::PartitionId partition, uint64_t offset,
                                   uint32_t length) override;
-  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t life) override;
+  Task<Result<merge::DropReply>> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
+                                      uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
   // What a request may take, from the call to the response.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 
 #include "support/node_doubles.h"
 
@@ -32,13 +33,15 @@ class ScriptedNode final : public shufflefs::testing::ForwardingNode {
       co_return make_error(Code::kBlockLost, "it does not have this commit");
     co_return part_of(it->second, offset, length);
   }
-  Task<Status> drop(AppId, std::optional<ShuffleId>, uint64_t life) override {
+  Task<Result<DropReply>> drop(AppId, std::optional<ShuffleId>, uint64_t life) override {
     CO_TRY(before("drop"));
     dropped.push_back(life);
-    co_return ok();
+    const uint64_t before = std::exchange(this->life, std::max(this->life, life));
+    co_return DropReply{before};
   }
 
   bool down = false;
+  uint64_t life = 0;  // of every name
   std::optional<Error> read_error;
   PartitionInfo info;
   std::string merged_view;

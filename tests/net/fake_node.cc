@@ -149,10 +149,12 @@ Task<Result<Buffer>> FakeNode::read_block(merge::ShuffleKey shuffle, merge::MapI
   co_return buffer_of(std::string(length, 'b'));
 }
 
-Task<Status> FakeNode::drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                            uint64_t life) {
-  co_return note(fmt::format("drop {} {} {}", app.str(),
-                             shuffle ? std::to_string(merge::number(*shuffle)) : "all", life));
+Task<Result<merge::DropReply>> FakeNode::drop(merge::AppId app,
+                                              std::optional<merge::ShuffleId> shuffle,
+                                              uint64_t life) {
+  CO_TRY(note(fmt::format("drop {} {} {}", app.str(),
+                             shuffle ? std::to_string(merge::number(*shuffle)) : "all", life)));
+  co_return merge::DropReply{life - 1};
 }
 
 Task<Result<std::string>> FakeNode::report(std::string about) {

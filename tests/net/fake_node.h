@@ -44,8 +44,8 @@ class FakeNode final : public merge::NodeApi {
   Task<Result<Buffer>> read_block(merge::ShuffleKey shuffle, merge::MapId map, uint64_t commit,
                                   merge::PartitionId partition, uint64_t offset,
                                   uint32_t length) override;
-  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t life) override;
+  Task<Result<merge::DropReply>> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
+                                      uint64_t life) override;
   Task<Result<std::string>> report(std::string about) override;
 
   std::vector<std::string> calls;            // "push app-1/7 map 5 ..."

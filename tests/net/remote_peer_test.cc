@@ -57,7 +57,7 @@ TEST_CASE("every method reaches the node and its answer comes back", "[remote_pe
   CHECK(text_of(*reactor.run(peer.read_merged(shuffle_key(), partition, 10, 4))) == "mmmm");
   CHECK(reactor.run(peer.read_block(shuffle_key(), map, 77, partition, 0, merge::kMaxReadBytes))
             ->size() == merge::kMaxReadBytes);
-  CHECK(reactor.run(peer.drop(app("app-1"), merge::ShuffleId{7}, 9)));
+  CHECK(reactor.run(peer.drop(app("app-1"), merge::ShuffleId{7}, 9))->life_before == 8);
   CHECK(reactor.run(peer.drop(app("app-1"), std::nullopt, 10)));
   CHECK(reactor.run(peer.report("node")).value() == "{}");
 

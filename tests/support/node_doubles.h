@@ -57,8 +57,8 @@ class ForwardingNode : public merge::NodeApi {
     return pass("read_block", &NodeApi::read_block, std::move(shuffle), map, commit, partition,
                 offset, length);
   }
-  Task<Status> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
-                    uint64_t life) override {
+  Task<Result<merge::DropReply>> drop(merge::AppId app, std::optional<merge::ShuffleId> shuffle,
+                                      uint64_t life) override {
     return pass("drop", &NodeApi::drop, std::move(app), shuffle, life);
   }
 
