@@ -8,6 +8,7 @@
 
 #include <list>
 #include <memory>
+#include <vector>
 
 #include "base/runtime.h"
 
@@ -20,10 +21,13 @@ class Event {
   // Wakes everybody who waits. Nobody waits from now on, until reset().
   void set() {
     state_->is_set = true;
+    // Who is woken may end here and now, and with it others who wait, or this event.
+    std::vector<std::shared_ptr<Timer>> timers;
     for (Waiter& waiter : state_->waiters) {
       waiter.is_woken = true;
-      waiter.timer->wake();
+      timers.push_back(waiter.timer);
     }
+    for (const auto& timer : timers) timer->wake();
   }
   void reset() { state_->is_set = false; }
   [[nodiscard]] bool is_set() const { return state_->is_set; }
@@ -37,7 +41,7 @@ class Event {
 
  private:
   struct Waiter {
-    std::unique_ptr<Timer> timer;
+    std::shared_ptr<Timer> timer;
     bool is_woken = false;
   };
   struct State {

@@ -44,7 +44,7 @@ bool World::was_reached(const Reading& reading, const WrittenMap& written) const
     });
   };
   const auto told = reading.told.find(written.writing);
-  return answered(written.origin) ||
+  return (answered(written.origin) && !written.is_forgotten_at_origin) ||
          (told != reading.told.end() && std::ranges::any_of(told->second, answered));
 }
 
