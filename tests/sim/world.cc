@@ -208,8 +208,8 @@ void World::heal() {
   unknown_.clear();
   network_.heal();
   for (const auto& node : nodes_) {
+    node->disk().heal();  // also of one that is leaving, which waits for its disks
     if (has_left_[node->index()]) continue;
-    node->disk().heal();
     node->disk().crash_after(0);
     disk_slowness_[node->index()] = 1;
     if (!node->lives()) bring_back(*node);
