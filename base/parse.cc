@@ -104,10 +104,8 @@ Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port) {
     result.host = text.substr(1, close - 1);
     rest = text.substr(close + 1);
     if (!rest.empty() && rest.front() != ':') return bad("a colon must follow the bracket");
-    if (!rest.empty())
-      rest.remove_prefix(1);
-    else if (default_port == 0)
-      return bad("the port is missing");
+    if (rest == ":" || (rest.empty() && default_port == 0)) return bad("the port is missing");
+    if (!rest.empty()) rest.remove_prefix(1);
   } else {
     const auto colon = text.rfind(':');
     if (colon == std::string_view::npos && default_port == 0) return bad("the port is missing");

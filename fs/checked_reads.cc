@@ -8,7 +8,6 @@
 #include <span>
 
 #include "base/crc32c.h"
-#include "base/crc32c_combine.h"
 #include "base/file_io.h"
 
 namespace shufflefs::fs {

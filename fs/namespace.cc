@@ -5,8 +5,8 @@
 
 #include <array>
 
+#include "base/hash.h"
 #include "base/parse.h"
-#include "base/stable_hash.h"
 #include "fs/virtual_contents.h"
 
 namespace shufflefs::fs {

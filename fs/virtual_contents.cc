@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <set>
 
+#include "base/check.h"
 #include "base/escape.h"
-#include "base/reactor_mark.h"
 #include "fs/shuffle_texts.h"
 #include "merge/partition_sizes.h"
 

@@ -7,7 +7,6 @@
 #include <iostream>
 
 #include "base/escape.h"
-#include "base/json_text.h"
 #include "net/ess/auth/server_auth.h"
 #include "net/http_client.h"
 

@@ -6,8 +6,8 @@
 #include <map>
 #include <tuple>
 
+#include "base/escape.h"
 #include "base/flag_guard.h"
-#include "base/json_text.h"
 #include "main/node_report.h"
 
 namespace shufflefs {

@@ -22,7 +22,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "base/json_text.h"
+#include "base/escape.h"
 #include "base/parse.h"
 #include "main/mounts.h"
 #include "net/http_client.h"

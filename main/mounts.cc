@@ -19,10 +19,9 @@
 #include <span>
 #include <sstream>
 
-#include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/resolved_path.h"
+#include "base/result.h"
 
 namespace shufflefs {
 namespace {

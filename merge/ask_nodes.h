@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "base/gate.h"
+#include "base/result.h"
 #include "merge/cluster.h"
 
 namespace shufflefs::merge {

@@ -15,10 +15,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/runtime.h"
-#include "base/seeded_hash.h"
 #include "merge/map_output.h"
 #include "merge/shuffle_table.h"
 

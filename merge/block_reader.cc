@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "base/crc32c.h"
-#include "base/crc32c_combine.h"
 #include "base/log.h"
 #include "merge/ask_nodes.h"
 #include "merge/commits.h"

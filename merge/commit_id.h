@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/stable_hash.h"
+#include "base/hash.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {

@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "base/file_io.h"
+#include "base/hash.h"
 #include "base/mutex.h"
-#include "base/seeded_hash.h"
 #include "merge/ids.h"
 #include "merge/spark_files.h"
 

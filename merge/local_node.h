@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "base/bounded_offload.h"
-#include "base/byte_budget.h"
+#include "base/memory_budget.h"
 #include "merge/cluster.h"
 #include "merge/push_receiver.h"
 #include "merge/shuffle_lives.h"
@@ -46,7 +46,8 @@ class LocalNode final : public NodeApi {
                                    uint32_t length) override;
   Task<Result<Buffer>> read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
                                   PartitionId partition, uint64_t offset, uint32_t length) override;
-  Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) override {
+  Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle,
+                               uint64_t life) override {
     return parts_.lives.drop(std::move(app), shuffle, life);
   }
   Task<Result<std::string>> report(std::string about) override;

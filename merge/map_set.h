@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "base/seeded_hash.h"
+#include "base/hash.h"
 #include "merge/ids.h"
 
 namespace shufflefs::merge {

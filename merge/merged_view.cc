@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "base/seeded_hash.h"
+#include "base/hash.h"
 
 namespace shufflefs::merge {
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "base/buffer.h"
+#include "base/memory_budget.h"
 #include "base/runtime.h"
 #include "merge/app_owners.h"
 #include "merge/commit_id.h"
@@ -244,7 +244,8 @@ class NodeApi {
   // drop; 0 is the first life. What is committed belongs to the life that its origin knew then.
   // Pushes and announcements carry it: who knows a later life refuses them (kDropped), and who
   // knows only an earlier one has missed a drop, and carries it out.
-  virtual Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle, uint64_t life) = 0;
+  virtual Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle,
+                                       uint64_t life) = 0;
 
   // What the node tells people of itself, for the status of the cluster: text that only whoever
   // shows it understands (main/node_report.h), at most kMaxReportBytes. kInvalidArgument for an

@@ -13,8 +13,8 @@
 #include <optional>
 #include <vector>
 
-#include "base/byte_budget.h"
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "merge/block_reader.h"
 #include "merge/engine_options.h"
 #include "merge/partition_plan.h"

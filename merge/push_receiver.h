@@ -7,7 +7,7 @@
 
 #include <map>
 
-#include "base/byte_budget.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "merge/merge_store.h"
 #include "merge/node_api.h"

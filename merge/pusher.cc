@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "base/background_io.h"
+#include "base/file_io.h"
 #include "base/log.h"
 #include "merge/ask_nodes.h"
 

@@ -10,7 +10,7 @@
 // A chunk goes elsewhere when its owner has left the cluster (to the new owner), or has no room (to
 // the second choice, once). Of a node that is being drained it goes to whoever takes it.
 //
-// Threads: reactor only; disk reads are offloaded, a few at a time (base/background_io.h). Memory:
+// Threads: reactor only; disk reads are offloaded, a few at a time (BackgroundIo). Memory:
 // bytes are held under the budget while they are being sent; what waits is bounded by
 // max_queued_blocks.
 #pragma once
@@ -22,8 +22,8 @@
 #include <string>
 #include <vector>
 
-#include "base/byte_budget.h"
 #include "base/gate.h"
+#include "base/memory_budget.h"
 #include "base/metrics.h"
 #include "merge/block_lengths.h"
 #include "merge/cluster.h"

@@ -28,8 +28,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/mutex.h"
-#include "base/seeded_hash.h"
 #include "merge/logical_clock.h"
 #include "merge/table_log.h"
 #include "merge/table_records.h"

@@ -10,7 +10,7 @@
 #include <span>
 #include <string>
 
-#include "base/byte_budget.h"
+#include "base/memory_budget.h"
 #include "net/messages.h"
 
 namespace shufflefs::net {

@@ -10,11 +10,11 @@
 #include <array>
 #include <filesystem>
 
+#include "base/check.h"
 #include "base/crc32c.h"
 #include "base/endian.h"
+#include "base/hash.h"
 #include "base/log.h"
-#include "base/reactor_mark.h"
-#include "base/seeded_hash.h"
 #include "merge/spark_files.h"
 
 namespace shufflefs::net::ess {

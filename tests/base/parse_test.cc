@@ -43,7 +43,7 @@ TEST_CASE("addresses") {
   CHECK(*parse_host_port("name", 7338) == HostPort{"name", 7338});
   CHECK(to_string(HostPort{"::1", 80}) == "[::1]:80");
   for (const char* bad :
-       {"", ":80", "a:", "a:0", "a:65536", "a:b", "::1:80", "[::1", "[::1]80", "[::1]"}) {
+       {"", ":80", "a:", "a:0", "a:65536", "a:b", "::1:80", "[::1", "[::1]80", "[::1]", "[::1]:"}) {
     INFO(bad);
     CHECK_FALSE(parse_host_port(bad));
   }
