@@ -41,7 +41,7 @@ class Node:
         self.name, self.port = f"node{number}", port
         self.directory = os.path.join(directory, self.name)
         self.data = os.path.join(self.directory, "data")
-        self.maps = os.path.join(self.data, "maps", "app", "0")
+        self.maps = os.path.join(self.data, "maps", "app", "0-0")
         os.makedirs(self.maps)
         self.command = [f"{args.build}/shufflefs", "serve", "--node", self.name, "--mount", f"{self.directory}/mnt", "--data", self.data,
                         "--members", members, "--peer-listen", f"127.0.0.{number}:7338", "--http-listen", f"127.0.0.{number}:7340",

@@ -112,8 +112,8 @@ TEST_CASE("a drop with another's number is asked for again with a larger one", "
   Setup setup(3);
   REQUIRE(setup.clock.load({}));
   setup.clock.observe(1000);
-  setup.cluster.at(1).life = 1001;  // of a drop by node2, which node1 has not heard of
-  setup.cluster.at(2).life = 1005;
+  setup.cluster.at(1).known_life = 1001;  // of a drop by node2, which node1 has not heard of
+  setup.cluster.at(2).known_life = 1005;
   REQUIRE(run_task(setup.runtime, setup.catalog.drop(kShuffle.app, kShuffle.shuffle)));
   CHECK(setup.cluster.at(1).dropped == std::vector<uint64_t>{1001, 1006});
   CHECK(setup.cluster.at(2).dropped == std::vector<uint64_t>{1001, 1006});

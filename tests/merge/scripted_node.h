@@ -36,12 +36,12 @@ class ScriptedNode final : public shufflefs::testing::ForwardingNode {
   Task<Result<DropReply>> drop(AppId, std::optional<ShuffleId>, uint64_t life) override {
     CO_TRY(before("drop"));
     dropped.push_back(life);
-    const uint64_t before = std::exchange(this->life, std::max(this->life, life));
+    const uint64_t before = std::exchange(known_life, std::max(known_life, life));
     co_return DropReply{before};
   }
 
   bool down = false;
-  uint64_t life = 0;  // of every name
+  uint64_t known_life = 0;  // of every name
   std::optional<Error> read_error;
   PartitionInfo info;
   std::string merged_view;
