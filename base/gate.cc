@@ -17,21 +17,21 @@ Gate::~Gate() {
   DCHECK(state_->inside.empty());  // they refer to what goes now: close() comes first
 }
 
-void Gate::spawn(Task<void> task) {
+void Gate::spawn(Task<void> task, std::shared_ptr<void> owner) {
   // Posted, so that a spawn from another thread is safe and a long task does not run inside its
   // spawner.
-  asio::post(runtime_.executor(),
-             [executor = runtime_.executor(), state = state_, task = std::move(task)]() mutable {
-               start(executor, state, std::move(task));
-             });
+  asio::post(runtime_.executor(), [executor = runtime_.executor(), state = state_,
+                                   task = std::move(task), owner = std::move(owner)]() mutable {
+    start(executor, state, std::move(task), std::move(owner));
+  });
 }
 
 void Gate::start(asio::any_io_executor executor, const std::shared_ptr<State>& state,
-                 Task<void> task) {
+                 Task<void> task, std::shared_ptr<void> owner) {
   if (state->closed) return;
   const auto place = state->inside.emplace(state->inside.end());
   // However the task ends: it may also be destroyed where it waits, with its runtime.
-  std::shared_ptr<void> left(nullptr, [state, place](void* /*nothing*/) {
+  std::shared_ptr<void> left(nullptr, [state, place, owner = std::move(owner)](void* /*nothing*/) {
     state->inside.erase(place);
     if (state->closed && state->inside.empty()) state->all_left.set();
   });

@@ -24,7 +24,9 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  void spawn(Task<void> task);
+  // `owner`: of this gate and of what the task refers to, if nobody else keeps it; it is let go
+  // when the task has left.
+  void spawn(Task<void> task, std::shared_ptr<void> owner = nullptr);
   // Cancels everything inside and returns when all of it has ended. Idempotent.
   [[nodiscard]] Task<void> close();
   [[nodiscard]] std::size_t inside() const { return state_->inside.size(); }
@@ -38,7 +40,7 @@ class Gate {
   };
 
   static void start(asio::any_io_executor executor, const std::shared_ptr<State>& state,
-                    Task<void> task);
+                    Task<void> task, std::shared_ptr<void> owner);
 
   Runtime& runtime_;
   std::shared_ptr<State> state_;  // reactor thread only; shared with posted starts

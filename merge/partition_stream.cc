@@ -138,13 +138,12 @@ std::shared_ptr<PartitionStream::Loading> PartitionStream::load(std::size_t inde
   std::shared_ptr<Loading>& place = loads_[index];
   if (!place) {
     place = std::make_shared<Loading>();
-    gate_.spawn(fetch_unit(shared_from_this(), index, place));
+    gate_.spawn(fetch_unit(index, place), shared_from_this());
   }
   return place;
 }
 
-Task<void> PartitionStream::fetch_unit(Self /*self*/, std::size_t index,
-                                       std::shared_ptr<Loading> loading) {
+Task<void> PartitionStream::fetch_unit(std::size_t index, std::shared_ptr<Loading> loading) {
   auto fetched = co_await fetch(units_[index]);
   if (!fetched) fetched = as_read_error(std::move(fetched).error());
   loading->done = std::move(fetched);

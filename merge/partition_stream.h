@@ -63,7 +63,7 @@ class PartitionStream : public std::enable_shared_from_this<PartitionStream> {
 
   [[nodiscard]] Task<Result<Buffer>> read_from(Self self, uint64_t offset, uint32_t size);
   std::shared_ptr<Loading> load(std::size_t index);
-  Task<void> fetch_unit(Self self, std::size_t index, std::shared_ptr<Loading> loading);
+  Task<void> fetch_unit(std::size_t index, std::shared_ptr<Loading> loading);
   Task<Result<Buffer>> fetch(StreamUnit unit);
   void evict(std::size_t current);
   [[nodiscard]] std::size_t unit_at(uint64_t offset) const;
