@@ -294,8 +294,8 @@ void check_dead_mounts(const Subject& /*subject*/, Report& report) {
       ++alive;
       continue;
     }
-    const auto is_mounted = [&](const MountEntry& now) { return now.point == mount.point; };
-    if (std::ranges::none_of(read_mounts(), is_mounted)) continue;  // its daemon has just ended
+    // Hidden below another mount, or unmounted just now.
+    if (looked.error().code == Code::kNotFound) continue;
     any_dead = true;
     const bool hangs = looked.error().code == Code::kTimeout;
     report.problem(
