@@ -250,9 +250,6 @@ With `--log-format json` all values are text:
     {"time":"2026-11-21T06:30:04.787Z","level":"info","event":"serve.worker_replaced","pid":"8349","took_ms":"18"}
 
 The cure for each warning and error is in [troubleshooting.md](troubleshooting.md).
-
-| event | level | meaning |
-| --- | --- | --- |
 )";
 
 }  // namespace
@@ -261,8 +258,12 @@ std::span<const EventInfo> events() { return kEvents; }
 
 std::string events_page() {
   std::string page(kHead);
-  for (const EventInfo& event : kEvents)
-    page += fmt::format("| `{}` | {} | {} |\n", event.code, to_string(event.level), event.meaning);
+  for (const LogLevel level : {kError, kWarning, kInfo, kDebug}) {
+    page += fmt::format("\n## Level {}\n\n", to_string(level));
+    for (const EventInfo& event : kEvents) {
+      if (event.level == level) page += fmt::format("- `{}`: {}\n", event.code, event.meaning);
+    }
+  }
   return page;
 }
 
