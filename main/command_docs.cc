@@ -259,25 +259,23 @@ chunk-bytes = "4M"
 | `ADDR:PORT` | IP address and port: `127.0.0.1:7340`, `[::1]:7340` |
 | `MEMBERS` | `NAME=ADDR:PORT,NAME=ADDR:PORT,...` or `dns:HOST:PORT` |
 
-## Overview
-
-| key | value | default | allowed |
-| --- | --- | --- | --- |
+## Keys
 )";
 
 std::string default_of(const ConfigKey& key) {
-  if (!key.default_text.empty()) return fmt::format("`{}`", key.default_text);
-  if (!key.default_note.empty()) return std::string(key.default_note);
+  if (!key.default_text.empty()) return fmt::format("default `{}`", key.default_text);
+  if (!key.default_note.empty()) return fmt::format("default {}", key.default_note);
   return "required";
 }
 
 // A value that lists its alternatives needs no range.
 std::string allowed_of(const ConfigKey& key) {
   if (key.repeatable()) return "several";
+  if (key.kind == ValueKind::kAddress) return "";
   return placeholder(key.kind).find('|') == std::string_view::npos ? range_text(key) : "";
 }
 
-// In a table a bar would end the cell.
+// Alternatives with a word between them.
 std::string value_of(const ConfigKey& key) {
   std::string text;
   for (const std::string_view word : split(placeholder(key.kind), '|'))
@@ -288,16 +286,10 @@ std::string value_of(const ConfigKey& key) {
 std::string configuration_page() {
   std::string page(kConfigurationHead);
   for (const ConfigKey& key : config_keys()) {
-    std::string anchor;
-    for (const char c : key.name) {
-      if (c != '.') anchor += c;  // as the renderers of Markdown make anchors of headings
-    }
-    page += fmt::format("| [`{}`](#{}) | {} | {} | {} |\n", key.name, anchor, value_of(key),
-                        default_of(key), allowed_of(key));
+    const std::string allowed = allowed_of(key);
+    page += fmt::format("\n### `{}`\n\n{}; {}{}{}.\n{} *Price:* {}\n", key.name, value_of(key),
+                        default_of(key), allowed.empty() ? "" : "; ", allowed, key.help, key.price);
   }
-  page += "\n## Keys\n";
-  for (const ConfigKey& key : config_keys())
-    page += fmt::format("\n### `{}`\n\n{} *Price:* {}\n", key.name, key.help, key.price);
   return page;
 }
 

@@ -164,7 +164,7 @@ const auto kKeys = std::to_array<ConfigKey>({
         .means("Bytes in one message to an owner; a larger block travels alone.")
         .costs("Larger: memory. Smaller: messages."),
     Row("push.max-block-bytes", kBytes, AT(push.max_block_bytes), "", 4 * kKiB, 1 * kGiB)
-        .by_default("64M or memory / 8, the smaller; memory / 4 with push.replicate = all")
+        .by_default("64M or memory / 8, the smaller, or memory / 4 with push.replicate = all")
         .means("Larger blocks stay at their origin.")
         .costs("Needs four times as much memory."),
     Row("push.replicate", kReplicate, AT(push.replicate), "none")

@@ -1,6 +1,8 @@
 // docs/messages.md, made of the declarations of the fields.
 #include <fmt/format.h>
 
+#include <map>
+
 #include "net/message_fields.h"
 
 namespace shufflefs::net {
@@ -84,33 +86,40 @@ class Describer : public Archive<Describer> {
   const std::size_t depth_;
 };
 
+// Lists of fields, and the first message that has each.
+using Seen = std::map<std::string, uint16_t>;
+
 template <class T>
-std::string described(uint16_t number, std::string_view name) {
-  std::string text = fmt::format("{} {}\n", number, name);
+std::string described(uint16_t number, std::string_view name, Seen& seen) {
+  std::string text;
   Describer describer(text);
   T value{};
   fields(describer, value);
-  return text;
+  const auto [first, is_new] = seen.try_emplace(text, number);
+  if (!is_new && text.size() > 200) text = fmt::format("  as {}\n", first->second);
+  return fmt::format("{} {}\n{}", number, name, text);
 }
 
 template <class M>
-std::string described_pair(M) {
+std::string described_pair(M, Seen& seen) {
   const std::string name(name_of(M::kType));
-  return fmt::format(
-      "\n```\n{}\n{}```\n", described<typename M::Request>(request_number(M::kType), name),
-      described<typename M::Response>(response_number(M::kType), name + ", response"));
+  const std::string request = described<typename M::Request>(request_number(M::kType), name, seen);
+  const std::string response =
+      described<typename M::Response>(response_number(M::kType), name + ", response", seen);
+  return fmt::format("\n```\n{}\n{}```\n", request, response);
 }
 
 }  // namespace
 
 std::string messages_page() {
+  Seen seen;
   std::string page = fmt::format(kHead, kProtocolVersion);
-  page += fmt::format("\n```\n{}```\n", described<Refusal>(1, "error"));
-  page += fmt::format("\n```\n{}\n{}```\n", described<Hello>(2, "hello"),
-                      described<HelloResponse>(3, "hello, response"));
-  page += fmt::format("\n```\n{}\n{}```\n", described<Proof>(6, "prove"),
-                      described<Proof>(7, "prove, response"));
-  std::apply([&page](auto... message) { ((page += described_pair(message)), ...); }, Messages());
+  page += fmt::format("\n```\n{}```\n", described<Refusal>(1, "error", seen));
+  page += fmt::format("\n```\n{}\n{}```\n", described<Hello>(2, "hello", seen),
+                      described<HelloResponse>(3, "hello, response", seen));
+  page += fmt::format("\n```\n{}\n{}```\n", described<Proof>(6, "prove", seen),
+                      described<Proof>(7, "prove, response", seen));
+  std::apply([&](auto... message) { ((page += described_pair(message, seen)), ...); }, Messages());
   return page;
 }
 
