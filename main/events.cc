@@ -18,7 +18,7 @@ const std::array kEvents = {
     EventInfo{"app.over_quota", kWarning, "An application is above app-quota: its new files fail."},
     EventInfo{"app.two_owners", kWarning, "Two users have map outputs in one application."},
     EventInfo{"application.ended", kInfo,
-              "An application showed no life for app-ttl: its directories are trash."},
+              "No life for app-ttl: an application's directories go into the trash."},
     EventInfo{"application.not_removed", kWarning,
               "A directory of an ended application could not be removed."},
     EventInfo{"commit.bad_application", kWarning,
