@@ -252,12 +252,9 @@ memory = "2G"
 chunk-bytes = "4M"
 ```
 
-| value | meaning |
-| --- | --- |
-| `SIZE` | bytes, or with K, M, G or T, powers of 1024: `512M`, `4GiB` |
-| `DURATION` | with ms, s, m or h: `500ms`, `2m`; a bare number means seconds |
-| `ADDR:PORT` | IP address and port: `127.0.0.1:7340`, `[::1]:7340` |
-| `MEMBERS` | `NAME=ADDR:PORT,NAME=ADDR:PORT,...` or `dns:HOST:PORT` |
+- `SIZE`: bytes, or with K, M, G or T, powers of 1024: `512M`, `4GiB`.
+- `DURATION`: with ms, s, m or h: `500ms`, `2m`; a bare number means seconds.
+- `ADDR:PORT`: IP address and port: `127.0.0.1:7340`, `[::1]:7340`.
 
 ## Keys
 )";

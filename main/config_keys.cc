@@ -60,22 +60,20 @@ const auto kKeys = std::to_array<ConfigKey>({
         .costs("Use the same path on all nodes."),
     Row("data", kPath, AT(data))
         .means("A directory for this node's data, one for each disk. It is made if missing.")
-        .costs("Two directories on one disk only halve its throughput. Removing a directory "
-               "discards its data."),
+        .costs("Removing a directory discards its data."),
     Row("peer-listen", kAddress, AT(peer_listen), "0.0.0.0:7338")
         .means("Where other nodes reach this one. Without secret-file, tls-cert and insecure only "
                "loopback is allowed, and the default is 127.0.0.1:7338.")
         .costs("Keep this port inside the cluster's network."),
     Row("secret-file", kFile, AT(peer_security.secret_file))
         .by_default("none")
-        .means("A file with the nodes' shared secret, for its owner alone. A second line is a "
-               "second valid secret, for its replacement (docs/security.md).")
+        .means("A file with the nodes' shared secret, for its owner alone. A second line is valid "
+               "too (docs/security.md).")
         .costs("Whoever has it can be a node."),
     Row("tls-cert", kFile, AT(peer_security.tls_cert))
         .by_default("none: no encryption")
-        .means("This node's certificate chain (PEM), with its node name as a DNS name of the "
-               "subjectAltName. With tls-key and tls-ca nodes speak TLS 1.3. Changed files are "
-               "reloaded.")
+        .means("This node's certificate chain (PEM), with its node name as a DNS name. With "
+               "tls-key and tls-ca nodes speak TLS 1.3. Changed files are reloaded.")
         .costs("Processor time for every byte (docs/security.md)."),
     Row("tls-key", kFile, AT(peer_security.tls_key))
         .by_default("none")
@@ -87,7 +85,7 @@ const auto kKeys = std::to_array<ConfigKey>({
         .costs("Whoever it signs for can be a node: use one of the cluster's own."),
     Row("insecure", kSwitch, AT(peer_security.insecure), "false")
         .means("Accept everybody who reaches the peer port as a node.")
-        .costs("Everybody on that network can read, write and drop all shuffle data."),
+        .costs("Anybody there can read, write and drop all shuffle data."),
     Row("members", kMembers, AT(members))
         .by_default("nobody")
         .means("Nodes to begin with: NAME=ADDR:PORT,... or dns:HOST:PORT. One that is up is "
@@ -97,18 +95,16 @@ const auto kKeys = std::to_array<ConfigKey>({
     Row("member-ttl", kDuration, AT(member_ttl), "10m", 1000, 365 * 24 * kHour)
         .means("With members from DNS: a node that is not listed and has been down for this time "
                "has left.")
-        .costs("Longer: reads that need that node fail meanwhile. Shorter: a restart may lose a "
-               "node."),
+        .costs("Longer: reads that need it fail meanwhile. Shorter: a restart may lose it."),
     Row("http-listen", kAddress, AT(http_listen), "127.0.0.1:7340")
         .means("Serves the page, API, metrics, health and commands. Beyond loopback it needs "
                "http-token-file.")
-        .costs("On loopback all users of the machine can read it; without http-token-file they can "
-               "drop shuffles."),
+        .costs("On loopback all users can read it, and without http-token-file drop shuffles."),
     Row("http-token-file", kFile, AT(http_token_file))
         .by_default("none")
-        .means("A file with a token, for its owner alone. Changes over HTTP then need "
-               "'Authorization: Bearer TOKEN'; beyond loopback all requests do, except health and "
-               "the page's own files.")
+        .means(
+            "A file with a token, for its owner alone. Changes over HTTP then need 'Authorization: "
+            "Bearer TOKEN'; beyond loopback everything does but health and the page's files.")
         .costs("Commands (SHUFFLEFS_HTTP_TOKEN_FILE) and scrapers need it too."),
     Row("spark-listen", kAddress, AT(spark.listen), "0.0.0.0:7337")
         .or_empty()
@@ -118,8 +114,8 @@ const auto kKeys = std::to_array<ConfigKey>({
             "Whoever reaches this port can read shuffle data, unless spark-secret-file is given."),
     Row("spark-allow-dir", kPath, AT(spark.allow_dirs))
         .by_default("none")
-        .means("A directory outside of the mount where executors may have local directories. Their "
-               "blocks are served, but not merged.")
+        .means("Executors may have local directories below it, outside of the mount. Their blocks "
+               "are served, not merged.")
         .costs("The service serves every file below it that is named like a block."),
     Row("spark-secret-file", kFile, AT(spark.secret_file))
         .by_default("none: no authentication")
@@ -133,11 +129,10 @@ const auto kKeys = std::to_array<ConfigKey>({
     Row("app-ttl", kDuration, AT(spark.app_ttl), "0s", 0, 365 * 24 * kHour)
         .means("A Spark application without a sign of life for this time has ended: its "
                "directories go into the trash. 0 means never.")
-        .costs("Too short removes the blocks of an idle application; 0 leaves those of killed "
-               "workers."),
+        .costs("Too short removes an idle application's blocks; 0 leaves those of killed workers."),
     Row("app-quota", kBytes, AT(app_quota_bytes), "0", 0, 1024 * kTiB)
-        .means("Bytes of committed map outputs that an application may have on this node. Above it "
-               "new files below local/ and maps/ fail (EDQUOT). 0 means no quota.")
+        .means("Bytes of map outputs that an application may have on this node. Above it new files "
+               "fail (EDQUOT). 0 means no quota.")
         .costs("Open files still grow; merged data is not counted."),
     Row("spark.connections", kCount, AT(spark.connections), "8192", 1, 1'000'000)
         .means("Connections of Spark's clients; a further one is closed.")
@@ -176,8 +171,7 @@ const auto kKeys = std::to_array<ConfigKey>({
         .means("Retries of a push, with growing pauses, before its blocks stay at their origin.")
         .costs("More retries wait longer for an owner that is down."),
     Row("push.jitter", kDuration, AT(push.jitter), "20ms", 0, 60 * kSecond)
-        .means(
-            "Pushes of a map output start after a random part of this time, to load owners evenly.")
+        .means("Pushes start after a random part of this time, to load owners evenly.")
         .costs("Merging starts later."),
     Row("push.per-owner", kCount, AT(push.per_owner), "2", 1, 64)
         .means("Messages of push.chunk-bytes in flight to one owner.")
@@ -185,7 +179,7 @@ const auto kKeys = std::to_array<ConfigKey>({
     Row("merge.split-bytes", kBytes, AT(merge_split_bytes), "4G", kMiB, kTiB)
         .means(
             "A larger merged partition continues in a further file, on another disk if possible.")
-        .costs("Partitions of several files are streamed by the daemon, without passthrough."),
+        .costs("Partitions of several files have no passthrough."),
     Row("disk.reserve", kBytes, AT(disk_reserve_bytes), "0", 0, kTiB)
         .means("Free space kept on each disk. Below it pushes are refused; below twice as much "
                "merged data is evicted until three times as much is free. 0 means 5 % of each "
@@ -209,15 +203,14 @@ const auto kKeys = std::to_array<ConfigKey>({
         .costs("A stack each. Waiting reads of remote partitions need none."),
     Row("passthrough", kSwitch, AT(mount_passthrough), "true")
         .means("Let the kernel read and write local files directly.")
-        .costs("Off is slow: for finding faults only."),
+        .costs("Off is slow."),
     Row("keep-mount", kSwitch, AT(keep_mount), "true")
         .means("Keep the mount, open files and waiting calls when the worker dies (kernel 6.9 or "
                "later).")
-        .costs("Off, a worker's death breaks open files: for finding faults only."),
+        .costs("Off, a worker's death breaks open files."),
     Row("fuse-io-uring", kSwitch, AT(fuse_io_uring), "false")
         .means("Take kernel requests by io_uring (6.14 or later, after 'echo 1 > "
-               "/sys/module/fuse/parameters/enable_uring'). Calls on names are a little faster "
-               "(docs/benchmarks.md).")
+               "/sys/module/fuse/parameters/enable_uring'). Calls on names are faster.")
         .costs("Needs keep-mount = false, a ring and a thread per processor."),
     Row("trash.grace", kDuration, AT(trash_grace), "60s", 0, 24 * kHour)
         .means("How long dropped data stays on disk for readers that have it open.")
