@@ -45,11 +45,10 @@ Passthrough::Passthrough(Metrics& metrics, bool wanted, Fd saved)
     : wanted_(wanted),
       on_(metrics.counter("shufflefs_passthrough_opens_total", "Opens in passthrough.")),
       off_(metrics.counter("shufflefs_ordinary_opens_total", "Opens without passthrough.")),
-      refused_(metrics.counters(
-          "shufflefs_passthrough_refused_total",
-          "First opens refused passthrough. stacked: data on overlayfs or FUSE; privilege: no "
-          "CAP_SYS_ADMIN; unsupported: the file system cannot; other: see the log.",
-          "reason")),
+      refused_(metrics.counters("shufflefs_passthrough_refused_total",
+                                "First opens refused passthrough. stacked: data on overlayfs or "
+                                "FUSE; privilege: no CAP_SYS_ADMIN.",
+                                "reason")),
       saved_(std::move(saved), "backing-ids") {
   for (const char* const reason : {"stacked", "privilege", "unsupported", "other"})
     refused_.with(reason);

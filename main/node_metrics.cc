@@ -120,7 +120,7 @@ void register_process(Metrics& metrics) {
   metrics.gauges("shufflefs_build_info", "1, with the version as a label.", "version",
                  [] { return Samples{{kVersion, 1.0}}; });
   metrics.counter_from("shufflefs_reactor_disk_waits_total",
-                       "Times that the reactor thread waited for a disk: above 0 is our fault.",
+                       "Waits of the reactor for a disk: our fault.",
                        [] { return static_cast<double>(reactor_disk_waits()); });
   metrics.counters_from(
       "shufflefs_log_events_total", "Events logged, without suppressed ones.", "level", [] {
@@ -162,8 +162,7 @@ void register_peers(Metrics& metrics, merge::Cluster& cluster) {
   });
   metrics.gauge("shufflefs_members", "Known members, this node included.",
                 [&cluster] { return static_cast<double>(cluster.names().size()); });
-  metrics.gauge("shufflefs_members_views_differ",
-                "Members whose list of members differs from ours for seconds.",
+  metrics.gauge("shufflefs_members_views_differ", "Members with another list of members.",
                 [&cluster] { return static_cast<double>(cluster.differences().size()); });
   const auto gauge = [&](const char* name, const char* help, auto value) {
     metrics.gauges(name, help, "peer", [&cluster, value] {

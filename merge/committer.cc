@@ -41,7 +41,7 @@ Committer::Committer(Parts parts)
           parts_.metrics.counter("shufflefs_commits_total", "Map outputs committed on this node.")),
       refusals_(parts_.metrics.counter("shufflefs_commits_refused_total", "Map outputs refused.")),
       index_reads_(parts_.metrics.counter("shufflefs_index_reads_total",
-                                          "Indexes of map outputs that were read as a whole.")) {}
+                                          "Indexes of map outputs read as a whole.")) {}
 
 Status Committer::claim(const MapOutput& output) const {
   return parts_.owners != nullptr ? parts_.owners->claim(output.shuffle.app, output.owner) : ok();

@@ -14,9 +14,8 @@ DiskKeeper::DiskKeeper(Runtime& runtime, Disks& disks, MergeStore& store, Metric
       disks_(disks),
       store_(store),
       options_(options),
-      evictions_(
-          metrics.counter("shufflefs_merge_evictions_total",
-                          "Shuffles whose merged data was removed from a nearly full disk.")) {
+      evictions_(metrics.counter("shufflefs_merge_evictions_total",
+                                 "Shuffles evicted from a nearly full disk.")) {
   const auto gauge = [&](const char* name, const char* help, auto value) {
     metrics.gauges(name, help, "disk", [this, value] {
       Metrics::Samples samples;

@@ -24,9 +24,8 @@ PushRequest make_request(const Drain::Parts& parts, const ShuffleKey& shuffle) {
 
 Drain::Drain(const Parts& parts)
     : parts_(parts),
-      moved_(parts_.metrics.counter(
-          "shufflefs_drain_moved_blocks_total",
-          "Merged blocks without an origin that a drain moved to another node.")),
+      moved_(parts_.metrics.counter("shufflefs_drain_moved_blocks_total",
+                                    "Merged blocks without origin that a drain moved.")),
       gate_(parts_.runtime, "drain") {}
 
 void Drain::begin() {

@@ -244,8 +244,7 @@ void Engine::start(Cluster& cluster) {
       impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
   impl.metrics.gauge("shufflefs_announce_pending", "Announcements not yet delivered.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
-  impl.metrics.gauge("shufflefs_maps_lost",
-                     "Map outputs of this node whose files are gone, cut or changed.",
+  impl.metrics.gauge("shufflefs_maps_lost", "Lost map outputs of this node.",
                      [&impl] { return static_cast<double>(impl.table.lost_maps()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) {
     impl.announcer->tell_all(node);

@@ -8,7 +8,7 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
       connections_accepted(metrics.counter("shufflefs_peer_connections_accepted_total",
                                            "Connections made by other nodes.")),
       connections_refused(metrics.counter("shufflefs_peer_connections_refused_total",
-                                          "Connections of other nodes closed at once: too many.")),
+                                          "Connections closed at once: too many.")),
       connections_closed(metrics.counter("shufflefs_peer_connections_closed_total",
                                          "Connections closed, of either kind.")),
       sent_bytes(metrics.counter("shufflefs_peer_sent_bytes_total", "Bytes sent to other nodes.")),
@@ -18,9 +18,8 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
                                        "Connects and hellos that failed.")),
       request_failures(
           metrics.counter("shufflefs_peer_request_failures_total", "Requests that got no answer.")),
-      request_retries(
-          metrics.counter("shufflefs_peer_request_retries_total",
-                          "Requests resent because the peer had closed a pooled connection.")),
+      request_retries(metrics.counter("shufflefs_peer_request_retries_total",
+                                      "Requests resent over a fresh connection.")),
       timeouts(metrics.counter("shufflefs_peer_timeouts_total",
                                "Requests and connections that timed out.")),
       protocol_errors(
