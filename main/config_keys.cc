@@ -147,7 +147,7 @@ const auto kKeys = std::to_array<ConfigKey>({
         .means("The budget for buffers (docs/memory.md), at least four times push.max-block-bytes.")
         .costs("Less makes pushes wait; more is taken from the page cache."),
     Row("log-level", kLevel, AT(log_level), "info")
-        .means("The least level that is logged.")
+        .means("The lowest level that is logged.")
         .costs("debug writes several lines per map output."),
     Row("log-format", kLogFormat, AT(log_format), "text")
         .means("Log lines on standard error: text or JSON.")
