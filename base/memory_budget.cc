@@ -62,9 +62,9 @@ void MemoryBudget::show(Metrics& metrics) const {
       return samples;
     });
   };
-  gauge("shufflefs_memory_share_used_bytes", "Bytes leased from each share of the memory budget.",
+  gauge("shufflefs_memory_share_used_bytes", "Bytes leased from each share.",
         [](const ByteBudget& share) { return share.used_bytes(); });
-  gauge("shufflefs_memory_share_bytes", "The shares of the memory budget.",
+  gauge("shufflefs_memory_share_bytes", "Shares of the memory budget.",
         [](const ByteBudget& share) { return share.total_bytes(); });
 }
 

@@ -1,17 +1,14 @@
-// A file that grows at its end, which gathers small pieces in memory. What reaches the kernel are
-// whole pages, and large pieces as long as there is memory for them (HeldBytes). Otherwise the page
-// at which a file grows is written to the disk again and again, each time the kernel writes what is
-// dirty: for an index that grows by 40 bytes, and for blocks that end anywhere, more than half of a
-// disk's seeks; and a file that grows by 2 KiB at a time is written in as small pieces
-// (docs/evaluation.md, "Why the map stage had been slower").
+// A growing file that gathers small appends in memory. The kernel gets whole pages, and large
+// pieces as long as there is memory for them (HeldBytes). Otherwise it rewrites a file's last page
+// at every writeback. With appends of 56 bytes to indexes and blocks that end anywhere that was
+// more than half of all seeks.
 //
-// Reads see what is held. flush() writes it; so does the end of the object, which can tell nobody
-// of an error but the log. What is held when the process is killed is lost: callers cope with files
-// that end early.
+// Reads see what is held. flush() writes it; so does the destructor, which can only log an error.
+// What is held when the process is killed is lost: callers cope with files that end early.
 //
 // Threads: any, concurrent writers of different ranges too: a write that does not continue what is
-// held just goes through. Memory: less than a page, what the HeldBytes give, and as much again for
-// each write under way.
+// held goes straight through. Memory: less than a page, what the HeldBytes give, and as much again
+// for each write under way.
 #pragma once
 
 #include <atomic>

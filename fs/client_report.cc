@@ -19,11 +19,11 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"merged", "read_merged", "that Spark's reducers on this node read from merged partitions"},
-    {"corrupt", "fallback_corrupt", "read at their origin, as the merged copy was damaged"},
-    {"short", "fallback_short", "read at their origin, as the merged file ended before them"},
-    {"unreadable", "fallback_unreadable", "read at their origin, as the merged file failed"},
-    {"unmerged", "fallback_unmerged", "read at their origin, as they were not merged"},
+    {"merged", "read_merged", "that reducers on this node read merged"},
+    {"corrupt", "fallback_corrupt", "read at their origin: merged copy damaged"},
+    {"short", "fallback_short", "read at their origin: merged file too short"},
+    {"unreadable", "fallback_unreadable", "read at their origin: merged file unreadable"},
+    {"unmerged", "fallback_unmerged", "read at their origin: not merged"},
 };
 
 }  // namespace

@@ -80,7 +80,7 @@ Operations::Operations(NativeFs& native_fs, HandleTable& handle_table, Passthrou
           metrics.counter("shufflefs_ordinary_reads_total", "Reads that went through the daemon.")),
       ordinary_writes(metrics.counter("shufflefs_ordinary_writes_total",
                                       "Writes that went through the daemon.")) {
-  metrics.gauge("shufflefs_known_inodes", "Files and directories that the kernel remembers.",
+  metrics.gauge("shufflefs_known_inodes", "Inodes that the kernel remembers.",
                 [&native_fs] { return static_cast<double>(native_fs.known_inodes()); });
   metrics.gauge("shufflefs_open_files", "Open files and directories below local/ and maps/.",
                 [&handle_table] { return static_cast<double>(handle_table.size()); });

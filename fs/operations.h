@@ -2,8 +2,8 @@
 // everything else is done to the disk below, as the caller, and the disk's errno is passed on.
 // Names cannot be moved or linked from one tree to another (EXDEV).
 //
-// A request that comes a second time because a worker died (request.h) is answered as its first
-// execution would have been: what it was to make, remove or rename and finds done is a success.
+// A request that comes again because a worker died (request.h) gets the answer of its first
+// execution: what it was to make, remove or rename and finds done is a success.
 //
 // Threads: any FUSE thread, concurrently. Ownership: references to parts that outlive the session
 // and whoever renders the metrics. Cost: one open by handle, the call itself, and a lookup where

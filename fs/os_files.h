@@ -15,7 +15,7 @@
 
 namespace shufflefs::fs {
 
-// ---- an errno as the error of a result, without a text to allocate. A full Error (base/error.h) is
+// ---- an errno as the error of a result, without a text to allocate. A full Error (base/result.h) is
 // made where somebody will read it.
 
 struct Errno {

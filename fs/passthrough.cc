@@ -43,17 +43,12 @@ Reason reason_of(int error) {
 
 Passthrough::Passthrough(Metrics& metrics, bool wanted, Fd saved)
     : wanted_(wanted),
-      on_(metrics.counter("shufflefs_passthrough_opens_total",
-                          "Opens whose reads and writes the kernel does itself.")),
-      off_(metrics.counter("shufflefs_ordinary_opens_total",
-                           "Opens whose reads and writes go through the daemon.")),
-      refused_(metrics.counters(
-          "shufflefs_passthrough_refused_total",
-          "First opens that the kernel refused to pass through. stacked: the backing file system "
-          "is "
-          "overlayfs or FUSE; privilege: CAP_SYS_ADMIN is missing; unsupported: the backing file "
-          "system cannot do it; other: the log says.",
-          "reason")),
+      on_(metrics.counter("shufflefs_passthrough_opens_total", "Opens in passthrough.")),
+      off_(metrics.counter("shufflefs_ordinary_opens_total", "Opens without passthrough.")),
+      refused_(metrics.counters("shufflefs_passthrough_refused_total",
+                                "First opens refused passthrough. stacked: data on overlayfs or "
+                                "FUSE; privilege: no CAP_SYS_ADMIN.",
+                                "reason")),
       saved_(std::move(saved), "backing-ids") {
   for (const char* const reason : {"stacked", "privilege", "unsupported", "other"})
     refused_.with(reason);

@@ -56,18 +56,16 @@ void note_request(uint64_t unique) {
 }
 
 RequestTimes::RequestTimes(Metrics& metrics)
-    : other_times_(metrics
-                       .histograms("shufflefs_mount_request_seconds",
-                                   "Requests of the kernel from their reading to their answer. "
-                                   "Reads and writes in passthrough are not among them.",
-                                   "operation")
-                       .with("other")),
+    : other_times_(
+          metrics
+              .histograms("shufflefs_mount_request_seconds",
+                          "Time of kernel requests, without reads and writes in passthrough.",
+                          "operation")
+              .with("other")),
       forgets_(metrics.counter("shufflefs_mount_forgets_total",
-                               "Inodes or groups of them that the kernel has forgotten.")),
+                               "Inodes, or groups of them, that the kernel forgot.")),
       errors_(metrics.counters("shufflefs_mount_errors_total",
-                               "Requests of the kernel answered with an error that says that "
-                               "something is wrong here.",
-                               "errno")) {
+                               "Kernel requests that failed with a serious errno.", "errno")) {
   auto& families = metrics.histograms("shufflefs_mount_request_seconds", "", "operation");
   for (const auto& [opcode, name] : kOperations)
     times_.at(opcode) = &families.with(std::string(name));

@@ -2,7 +2,7 @@
 // a socket that only root may use (mode 0600).
 //
 // A new supervisor says what it would run with; the old one compares what cannot change on a live
-// mount, and refuses by name or hands everything over (mount_state.h).
+// mount, and refuses by name or hands everything over (MountState, worker_channel.h).
 //
 // Threads: one. Ownership: the socket's file, which is removed at the end. Failure: an Error; a
 // node without the socket serves as well, but cannot be taken over.

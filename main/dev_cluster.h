@@ -1,6 +1,6 @@
 // The development cluster: real daemons on this machine, each on a loopback address of its own.
 // This file knows what belongs to it (names, addresses, directories, processes) and keeps that in
-// DIR/cluster.json; main/cluster_up.cc and main/cluster_down.cc start and end it.
+// DIR/cluster.json.
 //
 //   DIR/cluster.json   DIR/node1/mnt   DIR/node1/data   DIR/node1/log/serve.log   DIR/node2/...
 //

@@ -116,17 +116,14 @@ void register_process(Metrics& metrics) {
   metrics.gauge("process_resident_memory_bytes", "Resident memory of the worker.",
                 [] { return static_cast<double>(resident_bytes()); });
   metrics.gauge("process_open_fds", "Open descriptors of the worker.", open_descriptors);
-  metrics.gauge("process_max_fds", "How many descriptors the worker may have.", most_descriptors);
+  metrics.gauge("process_max_fds", "The worker's limit of descriptors.", most_descriptors);
   metrics.gauges("shufflefs_build_info", "1, with the version as a label.", "version",
                  [] { return Samples{{kVersion, 1.0}}; });
   metrics.counter_from("shufflefs_reactor_disk_waits_total",
-                       "How often the thread that answers everybody has waited for a disk: 0, "
-                       "unless there is a fault of ours.",
+                       "Waits of the reactor for a disk: our fault.",
                        [] { return static_cast<double>(reactor_disk_waits()); });
   metrics.counters_from(
-      "shufflefs_log_events_total",
-      "Events at each level since the worker started, not counting what was rate-limited.", "level",
-      [] {
+      "shufflefs_log_events_total", "Events logged, without suppressed ones.", "level", [] {
         const auto counts = recent_events().counts();
         const auto sample = [&counts](LogLevel level) {
           const uint64_t count = counts.at(static_cast<std::size_t>(level));
@@ -147,29 +144,26 @@ void register_disks(Metrics& metrics, const DiskSpaces& disks) {
       return samples;
     });
   };
-  gauge("shufflefs_disk_size_bytes", "Size of the file system of each data directory.",
+  gauge("shufflefs_disk_size_bytes", "Size of the data directory's file system.",
         [](const DataDisk& disk) { return static_cast<double>(disk.total_bytes); });
-  gauge("shufflefs_disk_free_bytes", "Free bytes on the file system of each data directory.",
+  gauge("shufflefs_disk_free_bytes", "Free bytes of the data directory's file system.",
         [](const DataDisk& disk) { return static_cast<double>(disk.free_bytes); });
-  gauge("shufflefs_disk_answers", "1 if the disk has said within a second how full it is, else 0.",
+  gauge("shufflefs_disk_answers", "1 if the disk answers within a second.",
         [](const DataDisk& disk) { return disk.reason.empty() ? 1.0 : 0.0; });
 }
 
 void register_peers(Metrics& metrics, merge::Cluster& cluster) {
-  metrics.gauges("shufflefs_peers", "The other members, by whether they answer.", "state",
-                 [&cluster] {
-                   double up = 0;
-                   double down = 0;
-                   for (const merge::PeerHealth& peer : cluster.health())
-                     if (!peer.self) ++(peer.up ? up : down);
-                   return Samples{{"down", down}, {"up", up}};
-                 });
-  metrics.gauge("shufflefs_members", "The members that this node knows, itself included.",
+  metrics.gauges("shufflefs_peers", "Other members.", "state", [&cluster] {
+    double up = 0;
+    double down = 0;
+    for (const merge::PeerHealth& peer : cluster.health())
+      if (!peer.self) ++(peer.up ? up : down);
+    return Samples{{"down", down}, {"up", up}};
+  });
+  metrics.gauge("shufflefs_members", "Known members, this node included.",
                 [&cluster] { return static_cast<double>(cluster.names().size()); });
-  metrics.gauge(
-      "shufflefs_members_views_differ",
-      "Members whose list of members has been another than ours for more than a few seconds.",
-      [&cluster] { return static_cast<double>(cluster.differences().size()); });
+  metrics.gauge("shufflefs_members_views_differ", "Members with another list of members.",
+                [&cluster] { return static_cast<double>(cluster.differences().size()); });
   const auto gauge = [&](const char* name, const char* help, auto value) {
     metrics.gauges(name, help, "peer", [&cluster, value] {
       Samples samples;
@@ -181,9 +175,9 @@ void register_peers(Metrics& metrics, merge::Cluster& cluster) {
       return samples;
     });
   };
-  gauge("shufflefs_peer_up", "1 if the peer answers heartbeats, else 0.",
+  gauge("shufflefs_peer_up", "1 if the peer answers heartbeats.",
         [](const merge::PeerHealth& peer) { return peer.up ? 1.0 : 0.0; });
-  gauge("shufflefs_peer_round_trip_seconds", "Of the peer's last heartbeat.",
+  gauge("shufflefs_peer_round_trip_seconds", "Round trip of the last heartbeat.",
         [](const merge::PeerHealth& peer) { return peer.round_trip_ms / 1e3; });
 }
 
@@ -201,22 +195,18 @@ void register_node_metrics(Metrics& metrics, const NodeMetricsSources& sources) 
   register_process(metrics);
   register_disks(metrics, sources.disks);
   register_peers(metrics, sources.cluster);
-  metrics.gauge("shufflefs_memory_used_bytes", "Bytes of the memory budget that are leased.",
+  metrics.gauge("shufflefs_memory_used_bytes", "Leased bytes of the memory budget.",
                 [&memory = sources.memory] { return static_cast<double>(memory.used_bytes()); });
   sources.memory.show(metrics);
   metrics.gauge("shufflefs_memory_budget_bytes", "The memory budget.",
                 [&memory = sources.memory] { return static_cast<double>(memory.total_bytes()); });
-  metrics.counter_from(
-      "shufflefs_workers_started_total",
-      "Workers that have served the mount, this one included: one more with each restart after a "
-      "worker's death and with each takeover.",
-      [workers = sources.workers] { return static_cast<double>(workers); });
-  metrics.gauge("shufflefs_mount_answers",
-                "1 if a stat and a read through the mount came back within 2 s, else 0.",
+  metrics.counter_from("shufflefs_workers_started_total", "Workers that have served this mount.",
+                       [workers = sources.workers] { return static_cast<double>(workers); });
+  metrics.gauge("shufflefs_mount_answers", "1 if the mount answers a stat and a read within 2 s.",
                 [&probe = sources.probe] { return probe.last_was_good() ? 1.0 : 0.0; });
-  metrics.gauge(
-      "shufflefs_shuffles", "Shuffles that this node has anything of.",
-      [&engine = sources.engine] { return static_cast<double>(engine.known_shuffles().size()); });
+  metrics.gauge("shufflefs_shuffles", "Shuffles known to this node.", [&engine = sources.engine] {
+    return static_cast<double>(engine.known_shuffles().size());
+  });
 }
 
 }  // namespace shufflefs

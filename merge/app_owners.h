@@ -1,10 +1,9 @@
-// Whose an application is: one user, who owns its map outputs, and to whom (and to root) the mount
-// shows what is merged of them.
+// The user that an application belongs to. That user owns its map outputs. The mount shows their
+// merged data to that user and to root only.
 //
-// The first one that is heard of counts, be it by a commit here, an announcement or a push of
-// another node, or mkdir. Who comes later with another user id is refused here; where two nodes had
-// accepted different users before they heard of each other, the application is root's from then on:
-// nobody reads what may be another's. User ids are taken to mean the same on every node.
+// The first user counts, by a commit here, an announcement or a push of another node, or mkdir.
+// Later ones are refused. If two nodes have accepted different users before they heard of each
+// other, the application becomes root's. User ids mean the same on every node.
 //
 // Threads: any; own lock. Memory: some hundred bytes for each application that the node knows.
 #pragma once

@@ -96,7 +96,7 @@ OutputSizes::OutputSizes(Runtime& runtime, FileIo& io, Metrics& metrics, const S
       io_(io),
       table_(table),
       index_reads_(metrics.counter("shufflefs_index_reads_total",
-                                   "Indexes of map outputs that were read as a whole.")) {}
+                                   "Indexes of map outputs read as a whole.")) {}
 
 Task<Result<BlockSizesRef>> OutputSizes::of(MapOutputRef output) {
   if (BlockSizesRef kept = table_.sizes_of(*output)) co_return kept;

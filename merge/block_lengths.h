@@ -1,8 +1,7 @@
-// The lengths of the blocks of this node's map outputs, by partition. To ask each output's index
-// for one partition costs as many opens as there are outputs; here the first question reads a
-// stretch of neighbouring partitions of each index, and the questions for the next partitions,
-// which follow, cost nothing. So a whole reduce stage opens each index a few times, and that in the
-// order of the disk.
+// The lengths of the blocks of this node's map outputs, by partition. Reading one partition's
+// lengths from the indexes takes an open for each map output. So the first request reads a stretch
+// of neighbouring partitions of each index, and the next requests are free. A whole reduce stage
+// opens each index a few times, in the order of the disk.
 //
 // Threads: any; blocks on the disk for what is not known. Memory: at most `most_bytes`; the
 // stretches used least recently go first. Failure: as block_length().

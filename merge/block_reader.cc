@@ -31,14 +31,12 @@ BlockReader::BlockReader(Runtime& runtime, Cluster& cluster, Metrics& metrics, G
       gate_(gate),
       lost_timeout_(lost_timeout),
       plan_(plan),
-      merged_bytes_(metrics.counter(
-          "shufflefs_read_merged_bytes_total",
-          "Bytes of partitions read from merged blocks, not counting passthrough.")),
+      merged_bytes_(metrics.counter("shufflefs_read_merged_bytes_total",
+                                    "Bytes of partitions read merged, without passthrough.")),
       origin_bytes_(metrics.counter("shufflefs_read_origin_bytes_total",
-                                    "Bytes of partitions read from where they were written.")),
+                                    "Bytes of partitions read from their origin.")),
       fallbacks_(metrics.counter("shufflefs_read_fallback_blocks_total",
-                                 "Merged blocks that were corrupt, short or gone, and were read "
-                                 "from their origin, or another merged copy, instead.")) {}
+                                 "Damaged or missing merged blocks read from another copy.")) {}
 
 Task<std::optional<Buffer>> BlockReader::read_run(std::span<const PlannedBlock> blocks) {
   const PlannedBlock& first = blocks.front();

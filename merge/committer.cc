@@ -37,12 +37,11 @@ ParsedGenericName parse_generic_name(std::string_view name) {
 
 Committer::Committer(Parts parts)
     : parts_(std::move(parts)),
-      commits_(parts_.metrics.counter("shufflefs_commits_total",
-                                      "Map outputs recognised as committed on this node.")),
-      refusals_(parts_.metrics.counter("shufflefs_commits_refused_total",
-                                       "Map outputs that were not accepted.")),
+      commits_(
+          parts_.metrics.counter("shufflefs_commits_total", "Map outputs committed on this node.")),
+      refusals_(parts_.metrics.counter("shufflefs_commits_refused_total", "Map outputs refused.")),
       index_reads_(parts_.metrics.counter("shufflefs_index_reads_total",
-                                          "Indexes of map outputs that were read as a whole.")) {}
+                                          "Indexes of map outputs read as a whole.")) {}
 
 Status Committer::claim(const MapOutput& output) const {
   return parts_.owners != nullptr ? parts_.owners->claim(output.shuffle.app, output.owner) : ok();
@@ -521,7 +520,8 @@ void Committer::scan_disk(const std::string& data_dir, const std::vector<LifePla
   if (it == unread_.end() || it->second != kBeingScanned) return;
   unread_.erase(it);
   // What of it is gone by now was not come upon.
-  std::erase_if(unlooked_, [&](const auto& file) { return file.first.starts_with(data_dir + "/"); });
+  std::erase_if(unlooked_,
+                [&](const auto& file) { return file.first.starts_with(data_dir + "/"); });
 }
 
 Status Committer::discard_dropped(const ShuffleKey& shuffle) {

@@ -15,8 +15,7 @@ DiskKeeper::DiskKeeper(Runtime& runtime, Disks& disks, MergeStore& store, Metric
       store_(store),
       options_(options),
       evictions_(metrics.counter("shufflefs_merge_evictions_total",
-                                 "Shuffles whose merged data on a disk was removed because the "
-                                 "disk was running full.")) {
+                                 "Shuffles evicted from a nearly full disk.")) {
   const auto gauge = [&](const char* name, const char* help, auto value) {
     metrics.gauges(name, help, "disk", [this, value] {
       Metrics::Samples samples;
@@ -25,9 +24,9 @@ DiskKeeper::DiskKeeper(Runtime& runtime, Disks& disks, MergeStore& store, Metric
       return samples;
     });
   };
-  gauge("shufflefs_disk_failed", "1 if the disk is not used after an I/O error, else 0.",
+  gauge("shufflefs_disk_failed", "1 if the disk is unused after an I/O error.",
         [](const Disks& disks, std::size_t i) { return !disks.is_well(i); });
-  gauge("shufflefs_disk_takes_merged", "1 if the disk has room for merged data, else 0.",
+  gauge("shufflefs_disk_takes_merged", "1 if the disk has room for merged data.",
         [](const Disks& disks, std::size_t i) { return disks.takes_merged(i); });
 }
 

@@ -6,9 +6,8 @@
 //   free < 2 x reserve      merged data of it is evicted, the oldest complete shuffle first, ...
 //   free >= 3 x reserve     ... until so much is free
 //
-// A disk that answers with an I/O error is given up at once: nothing is placed on it, what is on it
-// is not asked for any more. It comes back when a file can be written to it and read from it again,
-// half a minute later at the earliest.
+// A disk with an I/O error is left out at once: nothing is placed on it or read from it. It comes
+// back when a file can be written to it and read again, after half a minute at the earliest.
 //
 // Threads: any. Room is that of the last refresh() less what was taken since: an estimate.
 #pragma once

@@ -25,8 +25,7 @@ PushRequest make_request(const Drain::Parts& parts, const ShuffleKey& shuffle) {
 Drain::Drain(const Parts& parts)
     : parts_(parts),
       moved_(parts_.metrics.counter("shufflefs_drain_moved_blocks_total",
-                                    "Merged blocks whose origin had gone that a drain brought to "
-                                    "another node.")),
+                                    "Merged blocks without origin that a drain moved.")),
       gate_(parts_.runtime, "drain") {}
 
 void Drain::begin() {

@@ -1,9 +1,9 @@
 // Prepares this node for being stopped for good: what exists only here is brought to other nodes.
 //
-// Own map outputs: the pusher offers them once more, and sends what is missing elsewhere. Merged
-// blocks: only orphans move, whose origin is no living member any more or is being drained as well.
-// They are sent as they are, partition by partition, to a node that takes them; they are not queued
-// in the pusher, as there may be more of them than fit in memory.
+// Own map outputs: the pusher offers them once more, and sends the missing blocks. Merged blocks:
+// only orphans move. Their origin has left, or is being drained as well. They are sent partition by
+// partition to a node that takes them, without the pusher's queue: there may be more than fit in
+// memory.
 //
 // Threads: reactor only. Memory: a message at a time, from the push share of the budget. It lasts
 // until end(), or as long as the process.

@@ -242,12 +242,9 @@ void Engine::start(Cluster& cluster) {
   impl.drain = std::make_unique<Drain>(Drain::Parts{
       impl.runtime, cluster, impl.table, impl.store, impl.owners, *impl.pusher, *impl.placements,
       impl.memory.of(MemoryPurpose::kPush), impl.metrics, impl.options.push});
-  impl.metrics.gauge("shufflefs_announce_pending",
-                     "News of map outputs that some member has still to hear.",
+  impl.metrics.gauge("shufflefs_announce_pending", "Announcements not yet delivered.",
                      [&impl] { return static_cast<double>(impl.announcer->pending()); });
-  impl.metrics.gauge("shufflefs_maps_lost",
-                     "Map outputs of this node whose files are gone, cut or changed, though nobody "
-                     "removed them.",
+  impl.metrics.gauge("shufflefs_maps_lost", "Lost map outputs of this node.",
                      [&impl] { return static_cast<double>(impl.table.lost_maps()); });
   cluster.on_new_incarnation([&impl](const NodeName& node) {
     impl.announcer->tell_all(node);

@@ -51,13 +51,13 @@ struct ProcessesFound {
 // True only if the process was ours to see and is no more: its pid is free or another process's.
 [[nodiscard]] bool is_gone(const ProcessMark& process);
 
-// Searches for what has registered, beside the answering: who registers does not wait for it. One
-// search at a time for all that have registered since the last one. At the start, also for those
-// that the last life of the daemon did not get to. Who is not found is not looked for again before
-// the next start.
+// Searches for the processes of registered executors, in the background: a registration does not
+// wait for it. One search at a time covers all executors that have registered since the last one.
+// A start also searches for those that were not searched for before it. An executor that is not
+// found is searched for again at the next start only.
 //
 // Threads: reactor. Failure: executors.search_cut; the process stays unknown. Memory: the names of
-// what has registered during a search.
+// the executors that register during a search.
 class ExecutorFinder {
  public:
   // Both outlive it.

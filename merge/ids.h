@@ -3,8 +3,8 @@
 // component.
 //
 // Numbers have one spelling (no sign, no leading zero). Bounds follow Spark: shuffle and partition
-// are int32, a map id is the int64 task attempt id (../shared/spark-facts.md 2.2). Errors:
-// kInvalidArgument with the text and the rule.
+// are int32, a map id is the int64 task attempt id . Errors: kInvalidArgument with the text
+// and the rule.
 #pragma once
 
 #include <compare>

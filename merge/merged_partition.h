@@ -1,6 +1,6 @@
 // One merged partition on this node's disks: the blocks' bytes, one after the other, in segment
 // files, and the index that names them (docs/formats.md). The merged view is the blocks in index
-// order; views only grow, so an earlier snapshot is always a prefix of a later one.
+// order. While no commit ends, an earlier snapshot is a prefix of a later one.
 //
 // Appending: a writer reserves its place under the lock, writes its bytes without it, and is
 // acknowledged when its records are in the index. Records are written in the order of the places,
@@ -16,9 +16,8 @@
 //
 // Threads: safe. Memory: a bit for each block (map_set.h) and a few hundred bytes. A copy of the
 // index is kept of a partition that was begun in this life, as long as it is small and there is
-// memory for it: its readers come when the disks are busiest, and it is two seeks of each of them.
-// Otherwise it is read again when it is asked for. The view is kept where it is not simply the
-// file.
+// memory for it: reducers read it while the disks are busiest, and it saves each of them two seeks.
+// Otherwise it is read again. The view is kept where it is not simply the file.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,5 @@
-// A partition plan as bytes, to be read again by another process of the same version on the same
-// machine: what an open partition is, when the worker that opened it is gone. Not a format for
-// disks or the wire.
+// A partition plan as bytes: the next worker goes on with an open partition from it. Same version
+// and machine only; not a format for disks or the wire.
 //
 // Threads: pure. Failure: kCorruptData for bytes that are not such a plan. Cost: linear; about 40
 // bytes a block and each node's name once.

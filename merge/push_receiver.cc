@@ -24,9 +24,8 @@ PushReceiver::PushReceiver(Runtime& runtime, ByteBudget& budget, Metrics& metric
           metrics.counter("shufflefs_merge_blocks_total", "Blocks merged on this node.")),
       merged_bytes_(metrics.counter("shufflefs_merge_bytes_total", "Bytes merged on this node.")),
       duplicates_(metrics.counter("shufflefs_merge_duplicate_blocks_total",
-                                  "Blocks that were pushed again and dropped.")),
-      refused_(metrics.counter("shufflefs_merge_refused_chunks_total",
-                               "Chunks that this node did not merge.")) {}
+                                  "Blocks pushed again and dropped.")),
+      refused_(metrics.counter("shufflefs_merge_refused_chunks_total", "Pushed chunks refused.")) {}
 
 Status PushReceiver::check_parts(const PushRequest& request) const {
   if (is_draining_)

@@ -1,8 +1,8 @@
 // Merges what other nodes push to this one, or says which blocks are missing here.
 //
 // Threads: reactor only; blocks are checked and written on disk threads. Failure: see PushReply.
-// Memory: the request's payload, which net leased; who pushes is told how much more there is room
-// for.
+// Memory: the request's payload, which net leased. The response tells the sender how much more
+// there is room for.
 #pragma once
 
 #include <map>

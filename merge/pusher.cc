@@ -47,19 +47,18 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
       readers_(runtime, options.readers),
       sizes_(runtime, io, metrics, table),
       pushed_bytes_(metrics.counter("shufflefs_push_bytes_total",
-                                    "Bytes of blocks that an owner acknowledged as merged.")),
-      pushed_blocks_(metrics.counter("shufflefs_push_blocks_total",
-                                     "Blocks that an owner acknowledged as merged.")),
-      messages_(metrics.counter("shufflefs_push_messages_total",
-                                "Messages with chunks that were sent to owners.")),
+                                    "Bytes of blocks that an owner acknowledged.")),
+      pushed_blocks_(
+          metrics.counter("shufflefs_push_blocks_total", "Blocks that an owner acknowledged.")),
+      messages_(metrics.counter("shufflefs_push_messages_total", "Messages with chunks sent.")),
       duplicate_blocks_(metrics.counter("shufflefs_push_duplicate_blocks_total",
-                                        "Pushed blocks that the owner had already.")),
+                                        "Pushed blocks that the owner had.")),
       retries_(metrics.counter("shufflefs_push_retries_total",
-                               "Attempts to push a chunk that failed and were tried again.")),
+                               "Failed pushes of a chunk that were retried.")),
       busy_answers_(metrics.counter("shufflefs_push_busy_answers_total",
-                                    "Messages that an owner was too busy to take.")),
+                                    "Messages refused by a busy owner.")),
       left_alone_(metrics.counter("shufflefs_push_left_alone_total",
-                                  "How often an owner was left alone for a while after failures.")),
+                                  "Pauses of pushes to an owner after failures.")),
       given_up_chunks_(metrics.counters("shufflefs_push_given_up_chunks_total",
                                         "Chunks that will not be merged.", "reason")),
       planning_(runtime.make_timer()),
@@ -71,9 +70,9 @@ Pusher::Pusher(Runtime& runtime, FileIo& io, ByteBudget& budget, Metrics& metric
     (void)given_up_chunks_.with(std::string(to_string(reason)));
   metrics.gauge("shufflefs_push_in_flight_bytes", "Bytes on their way to owners.",
                 [this] { return static_cast<double>(in_flight_bytes_); });
-  metrics.gauge("shufflefs_push_queued_blocks", "Blocks that wait to be pushed.",
+  metrics.gauge("shufflefs_push_queued_blocks", "Blocks waiting to be pushed.",
                 [this] { return static_cast<double>(queued_blocks_); });
-  metrics.gauge("shufflefs_push_waiting_maps", "Map outputs that wait to be cut into chunks.",
+  metrics.gauge("shufflefs_push_waiting_maps", "Map outputs not cut into chunks yet.",
                 [this] { return static_cast<double>(submitted_maps_); });
 }
 

@@ -5,10 +5,10 @@
 // room. Scheduler: the owners in turn, to each as much as its window allows (push_queue.h), within
 // the push share of the memory budget. A chunk that fails is tried again with exponential back-off
 // and jitter. After max_retries, or when its owner refuses it for good, it is given up with a
-// reason. While an owner is left alone, what is due for it shares the fate of the probes.
+// reason. While pushes to an owner pause, its chunks share the fate of the probes.
 //
 // A chunk goes elsewhere when its owner has left the cluster (to the new owner), or has no room (to
-// the second choice, once). Of a node that is being drained it goes to whoever takes it.
+// the second choice, once). A node that is being drained pushes to any node that takes it.
 //
 // Threads: reactor only; disk reads are offloaded, a few at a time (BackgroundIo). Memory:
 // bytes are held under the budget while they are being sent; what waits is bounded by

@@ -7,16 +7,15 @@
 //   it ends by an event:  its files are removed, a later commit of its map id, a drop of its name
 //
 // An event is a fact; absence is none. A map output whose files are gone without an event is lost,
-// and says so. What has ended leaves a tombstone: who hears of it late, or was away, is told. When
-// the last own map output of a shuffle ends, its tombstones become one range: all commits since
-// this table was begun. What an earlier table of this node knew, which went with its disk, is not
-// in the range: it is lost, and not over.
+// not over. An ended one leaves a tombstone, so nodes that were away are told of the end. When the
+// last own map output of a shuffle ends, its tombstones become one range: all commits since this
+// table was begun. Commits of an earlier table, which was lost with its disk, are not in the range.
 //
 // Threads: any; one lock, never held over I/O. Durability: each event is a record of the shuffle's
-// log; whoever tells of an event calls flush() first. Memory: about 600 bytes for an own map output
-// with its news, 150 and the bits of its ranges for another node's; the block sizes of own map
-// outputs that are still to be announced or pushed are kept up to `max_held_bytes`, and are read
-// again otherwise.
+// log; callers flush() before they tell anybody of an event. Memory: about 600 bytes for an own map
+// output with its news, 150 and the bits of its ranges for another node's; the block sizes of own
+// map outputs that are still to be announced or pushed are kept up to `max_held_bytes`, and are
+// read again otherwise.
 #pragma once
 
 #include <deque>

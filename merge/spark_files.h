@@ -1,8 +1,8 @@
 // Where Spark puts files: the local directories that an executor may name as its own, and the
 // places and names of the files in them.
 //
-// Threads: pure functions and constants. Failure: see LocalDirs. Source: spark-facts.md 2.1 and 2.2
-// (DiskBlockManager.getFile, ExecutorDiskUtils.getFilePath).
+// Threads: pure functions and constants. Failure: see LocalDirs. Source: Spark's
+// DiskBlockManager.getFile and ExecutorDiskUtils.getFilePath.
 #pragma once
 
 #include <cstdint>

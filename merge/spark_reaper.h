@@ -7,9 +7,8 @@
 // asked for it, written below its directories or registered within the time given, and no process
 // of it is known to live. Index, data and RDD files are only ever touched by the last rule.
 //
-// Time is the Runtime's own; the clock on the wall decides nothing. A modification time only says
-// by being another one that something was written, and that counts from the sweep that sees it. To
-// a daemon that has just started every application has just given a sign.
+// Time is the Runtime's; wall clocks decide nothing. A changed modification time is a sign of life
+// at the sweep that sees it. After a start of the daemon every application counts as just alive.
 //
 // Threads: run() is a task of the reactor, sweep() works on a disk thread. Failure: logged, tried
 // again at the next sweep. Cost: one stat for each registered directory and sweep, and

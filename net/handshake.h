@@ -8,13 +8,13 @@
 //
 // The caller proves first, so that a stranger who connects gets nothing to try guesses on.
 //
-// dial() makes a connection up to there. Who answers is a member from then on (Context::members).
+// dial() makes a connection up to there. The callee is a member from then on (Context::members).
 //
 // Threads: reactor; the functions without a Task from any thread; the system's resolver runs on a
-// thread of Asio's. Failure: kPermission with the
-// remedy where a side has no, another, or an unexpected secret or certificate; kVersion ("upgrade
-// the older one"), kWrongPeer, kProtocol, kTimeout. Cost: two round trips; a few KiB until the
-// first byte has come, about 60 KiB with TLS after it.
+// thread of Asio's. Failure: kPermission with the remedy where a side has no, another, or an
+// unexpected secret or certificate; kVersion ("upgrade the older one"), kWrongPeer, kProtocol,
+// kTimeout. Cost: two round trips; a few KiB until the first byte has come, about 60 KiB with TLS
+// after it.
 #pragma once
 
 #include <memory>
@@ -26,12 +26,12 @@
 
 namespace shufflefs::net {
 
-// Who answers. `expected` may be empty: whoever is there. REQUIRES: context and connection outlive
-// the call, as in the other one.
+// The caller's side. An empty `expected` accepts any callee. REQUIRES here and below: context and
+// connection outlive the call.
 [[nodiscard]] Task<Result<HelloResponse>> greet_callee(
     std::reference_wrapper<const Context> context, std::reference_wrapper<Connection> connection,
     std::string expected, TimePoint deadline);
-// Who calls.
+// The callee's side.
 [[nodiscard]] Task<Result<Hello>> greet_caller(std::reference_wrapper<const Context> context,
                                                std::reference_wrapper<Connection> connection,
                                                TimePoint deadline);
@@ -57,9 +57,9 @@ struct Dialed {
 [[nodiscard]] Result<HelloResponse> decode_hello_response(std::span<const std::byte> header);
 [[nodiscard]] MemberRecord record_of(const Hello& hello);
 [[nodiscard]] MemberRecord record_of(const HelloResponse& hello);
-// The callee's check: is it me who is meant?
+// The callee's check: does the caller mean this node?
 [[nodiscard]] Status check_hello(const Hello& hello, const NodeIdentity& self);
-// The caller's check: is it the node that I meant?
+// The caller's check: is the callee the expected node?
 [[nodiscard]] Status check_hello_response(const HelloResponse& hello, std::string_view expected);
 
 }  // namespace shufflefs::net

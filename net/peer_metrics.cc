@@ -7,9 +7,8 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
                                          "Connections made to other nodes.")),
       connections_accepted(metrics.counter("shufflefs_peer_connections_accepted_total",
                                            "Connections made by other nodes.")),
-      connections_refused(metrics.counter(
-          "shufflefs_peer_connections_refused_total",
-          "Connections of other nodes closed at once, because there were too many.")),
+      connections_refused(metrics.counter("shufflefs_peer_connections_refused_total",
+                                          "Connections closed at once: too many.")),
       connections_closed(metrics.counter("shufflefs_peer_connections_closed_total",
                                          "Connections closed, of either kind.")),
       sent_bytes(metrics.counter("shufflefs_peer_sent_bytes_total", "Bytes sent to other nodes.")),
@@ -17,23 +16,19 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
                                      "Bytes received from other nodes.")),
       connect_failures(metrics.counter("shufflefs_peer_connect_failures_total",
                                        "Connects and hellos that failed.")),
-      request_failures(metrics.counter("shufflefs_peer_request_failures_total",
-                                       "Requests that ended without an answer of the peer.")),
-      request_retries(metrics.counter(
-          "shufflefs_peer_request_retries_total",
-          "Requests sent again because a pooled connection had been closed by the peer.")),
+      request_failures(
+          metrics.counter("shufflefs_peer_request_failures_total", "Requests that got no answer.")),
+      request_retries(metrics.counter("shufflefs_peer_request_retries_total",
+                                      "Requests resent over a fresh connection.")),
       timeouts(metrics.counter("shufflefs_peer_timeouts_total",
-                               "Requests and connections cut off by a deadline.")),
-      protocol_errors(metrics.counter(
-          "shufflefs_peer_protocol_errors_total",
-          "Frames that were garbage, too large, damaged or of an unknown version.")),
-      handshakes_refused(metrics.counter(
-          "shufflefs_peer_handshakes_refused_total",
-          "Connections of others refused because of their secret, certificate or name.")),
-      handshakes_crowded_out(metrics.counter(
-          "shufflefs_peer_handshakes_crowded_out_total",
-          "Connections of others closed before the end of their handshake, because too many had "
-          "begun one.")),
+                               "Requests and connections that timed out.")),
+      protocol_errors(
+          metrics.counter("shufflefs_peer_protocol_errors_total",
+                          "Invalid frames: garbage, too large, damaged, unknown version.")),
+      handshakes_refused(metrics.counter("shufflefs_peer_handshakes_refused_total",
+                                         "Callers refused for their secret, certificate or name.")),
+      handshakes_crowded_out(metrics.counter("shufflefs_peer_handshakes_crowded_out_total",
+                                             "Unfinished handshakes closed: too many.")),
       pushed_bytes(metrics.counters("shufflefs_peer_pushed_bytes_total",
                                     "Bytes of blocks pushed to the peer.", "peer")),
       fetched_bytes(metrics.counters("shufflefs_peer_fetched_bytes_total",
@@ -42,11 +37,8 @@ PeerMetrics::PeerMetrics(Metrics& metrics)
       metrics.counters("shufflefs_peer_asked_total", "Requests sent to other nodes.", "type");
   auto& answered = metrics.counters("shufflefs_peer_answered_total",
                                     "Requests received from other nodes.", "type");
-  auto& times =
-      metrics.histograms("shufflefs_peer_request_seconds",
-                         "Requests to other nodes, from the call to the answer or failure, "
-                         "queueing included.",
-                         "type");
+  auto& times = metrics.histograms("shufflefs_peer_request_seconds",
+                                   "Time of requests to other nodes, queueing included.", "type");
   for (std::size_t i = 0; i < kRequestTypes.size(); ++i) {
     const std::string name(kRequestTypes.at(i).name);
     asked_.at(i) = &asked.with(name);

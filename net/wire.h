@@ -40,8 +40,8 @@ struct FrameLimits {
 [[nodiscard]] Bytes encode_frame_head(uint16_t type, std::span<const std::byte> header,
                                       std::span<const std::byte> payload);
 
-// Checks the first four bytes alone, so that a stranger who sends less than a prefix is recognised
-// at once.
+// Checks the first four bytes alone, so a stranger that sends less than a prefix is noticed at
+// once.
 [[nodiscard]] Status check_magic(std::span<const std::byte, kMagicBytes> bytes);
 
 [[nodiscard]] Result<FramePrefix> decode_prefix(std::span<const std::byte, kPrefixBytes> bytes);

@@ -158,7 +158,7 @@ void check_ports(const Subject& subject, Report& report) {
 
 namespace {
 
-// The clock decides which of a drop and a push came first (docs/architecture.md, Drop).
+// Wall clocks order nothing, but a node without a clock file begins at its own (docs/formats.md).
 constexpr int64_t kMostSkewMs = 2000;
 constexpr auto kPeersTimeout = std::chrono::seconds(10);
 
@@ -238,8 +238,8 @@ void check_clock(const net::Member& member, uint16_t http_port, std::size_t& com
       "clock",
       fmt::format("the clock of {} is {} ms {} ours", member.name.str(), std::abs(*skew),
                   *skew > 0 ? "ahead of" : "behind"),
-      "a shuffle that is dropped on one node and used again on the other may lose pushes "
-      "of the new one until the clocks have met",
+      "times in the logs do not agree, and a node that has lost its first data disk begins its "
+      "logical clock at this one",
       "run an NTP client (chrony) on every node");
 }
 

@@ -137,8 +137,8 @@ class BlockFiles {
   [[nodiscard]] FilePlace place_of(const merge::Executor& executor, const std::string& name) const;
 
   // Why a block that a client found corrupt is corrupt: reads it again and compares with the
-  // checksum that was written with it. Whatever goes wrong is kUnknown, as the JVM's service has it
-  // (spark-facts.md 1.10). Blocks for as long as reading the block takes: call on its lane.
+  // checksum that was written with it. Any failure is kUnknown, as in the JVM's service. Blocks for
+  // as long as reading the block takes: call on its lane.
   [[nodiscard]] CorruptionCause diagnose(const merge::Executor& executor,
                                          const DiagnoseCorruption& request);
 

@@ -4,8 +4,8 @@
 //
 // Pure functions, any thread. Failure: kProtocol. A frame that is wrong must end the connection, as
 // with Spark's own server; an RPC that is wrong in a sound frame is answered by an RpcFailure.
-// Cost: nothing is allocated for what a peer merely claims. Source: spark-facts.md 1.1 to 1.4
-// (network.protocol.MessageEncoder, Message.Type; network.shuffle.protocol).
+// Cost: nothing is allocated for what a peer merely claims. Source: Spark's
+// network.protocol.MessageEncoder, Message.Type and network.shuffle.protocol.
 #pragma once
 
 #include <cstdint>
@@ -83,7 +83,7 @@ using ClientFrame = std::variant<ChunkFetchRequest, RpcRequest, StreamRequest, O
 [[nodiscard]] Bytes stream_failure(std::string_view stream, std::string_view error);
 
 // A response to a request that no client has sent: clients log it and go on. It keeps a client from
-// giving up a slow disk (spark-facts.md 1.7).
+// giving up a slow disk.
 [[nodiscard]] Bytes sign_of_life();
 
 // ---- RPCs ----------------------------------------------------------------------------------------

@@ -7,43 +7,38 @@
 namespace shufflefs::net::ess {
 
 EssMetrics::EssMetrics(Metrics& metrics)
-    : connections(metrics.counter("shufflefs_spark_connections_total",
-                                  "Connections of Spark's clients to the shuffle service.")),
+    : connections(metrics.counter("shufflefs_spark_connections_total", "Connections accepted.")),
       connections_refused(metrics.counter("shufflefs_spark_connections_refused_total",
-                                          "Connections closed at once: there were too many.")),
+                                          "Connections closed at once: too many.")),
       limit_closes(metrics.counter(
           "shufflefs_spark_limit_closes_total",
-          "Connections closed because they asked for more than a limit allows (spark.memory, "
-          "streams per connection).")),
+          "Connections closed for a limit (spark.memory, streams of a connection).")),
       protocol_errors(metrics.counter("shufflefs_spark_protocol_errors_total",
-                                      "Connections closed because of bytes that are no frame.")),
+                                      "Connections closed for invalid frames.")),
       auth_failures(metrics.counter("shufflefs_spark_auth_failures_total",
                                     "Handshakes and messages refused by authentication.")),
       slow_clients(metrics.counter("shufflefs_spark_slow_clients_total",
-                                   "Connections closed because the client took nothing.")),
+                                   "Connections closed: the client received nothing.")),
       slow_disks(metrics.counter("shufflefs_spark_slow_disks_total",
-                                 "Connections closed because a disk did not answer.")),
+                                 "Connections closed: a disk did not answer.")),
       signs_of_life(metrics.counter("shufflefs_spark_signs_of_life_total",
-                                    "Empty frames sent while a disk was slow.")),
+                                    "Empty frames sent while a disk is slow.")),
       requests(metrics.counter("shufflefs_spark_requests_total", "RPCs received.")),
       requests_failed(
-          metrics.counter("shufflefs_spark_requests_failed_total", "RPCs answered by a failure.")),
+          metrics.counter("shufflefs_spark_requests_failed_total", "RPCs that failed.")),
       registrations(
           metrics.counter("shufflefs_spark_registrations_total", "Executors registered.")),
       chunks(metrics.counter("shufflefs_spark_chunks_total", "Blocks sent.")),
-      chunks_failed(
-          metrics.counter("shufflefs_spark_chunks_failed_total", "Blocks answered by a failure.")),
+      chunks_failed(metrics.counter("shufflefs_spark_chunks_failed_total", "Blocks that failed.")),
       chunk_bytes(metrics.counter("shufflefs_spark_chunk_bytes_total", "Bytes of blocks sent.")),
-      cold_chunks(metrics.counter("shufflefs_spark_cold_reads_total",
-                                  "Reads that had to wait for a disk.")),
-      read_ahead_bytes(metrics.counter(
-          "shufflefs_spark_read_ahead_bytes_total",
-          "Bytes that disks were asked to read ahead for blocks that lie close together.")),
+      cold_chunks(
+          metrics.counter("shufflefs_spark_cold_reads_total", "Reads that waited for a disk.")),
+      read_ahead_bytes(metrics.counter("shufflefs_spark_read_ahead_bytes_total",
+                                       "Bytes read ahead for neighbouring blocks.")),
       rpc_seconds(metrics.histogram("shufflefs_spark_rpc_seconds",
-                                    "RPCs from their arrival to the answer.")),
-      chunk_seconds(metrics.histogram(
-          "shufflefs_spark_chunk_seconds",
-          "Blocks from their request to their first byte: waiting behind others, and the disk.")) {}
+                                    "Time from an RPC's arrival to its answer.")),
+      chunk_seconds(metrics.histogram("shufflefs_spark_chunk_seconds",
+                                      "Time from a block's request to its first byte.")) {}
 
 EssServer::EssServer(AsioRuntime& runtime, merge::SparkApps& apps, Metrics& metrics,
                      EssOptions options)
@@ -69,13 +64,11 @@ void EssServer::add_gauges(Metrics& metrics) {
   auto gauge = [&](const std::string& name, const std::string& help, auto value) {
     metrics.gauge(name, help, [value] { return static_cast<double>(value()); });
   };
-  gauge("shufflefs_spark_connections", "Connections of Spark's clients.",
-        [this] { return connections_.size(); });
-  gauge("shufflefs_spark_streams", "Requests whose blocks have not all been fetched.",
-        [this] { return services_.streams; });
-  gauge("shufflefs_spark_request_bytes", "Memory held for what clients have asked.",
+  gauge("shufflefs_spark_connections", "Open connections.", [this] { return connections_.size(); });
+  gauge("shufflefs_spark_streams", "Open streams.", [this] { return services_.streams; });
+  gauge("shufflefs_spark_request_bytes", "Memory held for client requests.",
         [this] { return usage_.used(); });
-  gauge("shufflefs_spark_open_outputs", "Map outputs that are open.",
+  gauge("shufflefs_spark_open_outputs", "Open map outputs.",
         [this] { return files_.open_files(); });
   gauge("shufflefs_spark_executors", "Registered executors.",
         [this] { return services_.apps.executors().size(); });

@@ -7,7 +7,7 @@ import re
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SHIFTS = {"Ki": 10, "Mi": 20, "Gi": 30}
-KEY = r"\| \[`%s`\]\(#[\w-]*\) \| [^|]* \| `(?:[\d.]*:)?(\d+)M?` \|"
+KEY = r"### `%s`\s+`[^`]*`; default `(?:[\d.]*:)?(\d+)M?`"
 
 # Document, text with a number; folder or file, pattern of the number there. Without a group the matches are counted; what two
 # places ("+") say is added up.
@@ -36,7 +36,7 @@ FIGURES = [
     ("docs/formats.md", "All are {} bytes", "merge", r"kIndexRecordBytes = ([^;]+);"),
     ("docs/formats.md", "format version, {} |", "merge/partition_index.cc", r"kVersion = ([^;]+);"),
     ("docs/semantics.md", "`max_background` is {},", "fs", r"k(?:Most|Max)Background =\s*([^;]+);"),
-    ("docs/comparison.md", "more than 200 | {} |", "docs/configuration.md", r"(?m)^\| \[`"),
+    ("docs/comparison.md", "more than 200 | {} |", "docs/configuration.md", r"(?m)^### `"),
     ("docs/operations.md", "`spark.memory` + {} MiB:", "main/doctor", r"kOwn = (\d+)ULL << 20"),
     ("docs/operations.md", "{} MiB by default", "docs/configuration.md + main/doctor",
      f"{KEY % 'memory'}|{KEY % 'spark.memory'}|kOwn = (\\d+)ULL << 20"),

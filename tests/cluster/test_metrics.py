@@ -130,10 +130,10 @@ class Monitoring(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         with open(PAGE, encoding="utf-8") as file:
-            documented = re.findall(r"^\| `(\w+)` \| (\w+) \|", file.read(), re.MULTILINE)
+            documented = re.findall(r"^- `(\w+)`( \(histogram\))?:", file.read(), re.MULTILINE)
         cls.names = {name for name, _ in documented}
-        for name, kind in documented:
-            if kind == "histogram":
+        for name, histogram in documented:
+            if histogram:
                 cls.names |= {name + suffix for suffix in ("_bucket", "_sum", "_count")}
         with open(os.path.join(MONITORING, "alerts.yaml"), encoding="utf-8") as file:
             cls.rules = file.read()

@@ -22,8 +22,9 @@ def documented_keys(directory):
     """What docs/configuration.md says of each key: its value, default and allowed range."""
     subprocess.run([PROGRAM, "generate-docs", directory], check=True, timeout=SHORT, stdout=subprocess.DEVNULL)
     text = read(f"{directory}/docs/configuration.md").decode()
-    rows = re.findall(r"^\| \[`(.*?)`\]\(.*?\) \| (.*?) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
-    return {name: {"Value": value, "Default": default, "Allowed": allowed} for name, value, default, allowed in rows}
+    rows = re.findall(r"^### `(.*?)`\n\n(.*?); (.*?)(?:; (.*?))?\.$", text, re.MULTILINE)
+    return {name: {"Value": value, "Default": default.removeprefix("default "), "Allowed": allowed}
+            for name, value, default, allowed in rows}
 
 
 def number_of(text):
