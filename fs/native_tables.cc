@@ -200,6 +200,8 @@ OpenFile::~OpenFile() = default;
 
 bool OpenFile::writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
 
+bool OpenFile::mappable() const { return (flags & O_ACCMODE) == O_RDWR; }
+
 HandleTable::HandleTable(Fd saved) : opens_(std::move(saved), "open-files") {}
 
 std::vector<OpenRecord> HandleTable::saved() const {
@@ -232,6 +234,7 @@ void HandleTable::count_locked(const OpenFile& file) {
   Opens& opens = by_node_[file.nodeid];
   opens.keys.push_back(file.key);
   if (file.writable()) ++opens.writers;
+  if (file.mappable()) ++opens.mappers;
   if (is_ordinary(file)) ++ordinary_;
 }
 
@@ -262,6 +265,12 @@ bool HandleTable::has_writer(uint64_t nodeid) const {
   return it != by_node_.end() && it->second.writers != 0;
 }
 
+bool HandleTable::may_be_mapped(uint64_t nodeid) const {
+  const MutexLock lock(mu_);
+  const auto it = by_node_.find(nodeid);
+  return it != by_node_.end() && it->second.mappers != 0;
+}
+
 HandleTable::Removed HandleTable::remove(uint64_t key) {
   const MutexLock lock(mu_);
   auto file = opens_.remove(key);
@@ -269,6 +278,7 @@ HandleTable::Removed HandleTable::remove(uint64_t key) {
   Removed removed{std::move(*file), false};
   const auto opens = by_node_.find(removed.file->nodeid);
   if (removed.file->writable()) removed.was_last_writer = --opens->second.writers == 0;
+  if (removed.file->mappable()) --opens->second.mappers;
   if (is_ordinary(*removed.file)) --ordinary_;
   std::erase(opens->second.keys, key);
   if (opens->second.keys.empty()) by_node_.erase(opens);

@@ -176,6 +176,8 @@ struct OpenFile {
   std::unique_ptr<DirectoryCursor> cursor;  // of directories; has its own lock
 
   [[nodiscard]] bool writable() const;
+  // For shared stores a file must be open for reading and writing.
+  [[nodiscard]] bool mappable() const;
 };
 
 struct OpenRecord {
@@ -217,6 +219,8 @@ class HandleTable {
 
   // Whether somebody has it open for writing.
   [[nodiscard]] bool has_writer(uint64_t nodeid) const;
+  // Whether somebody can have it mapped for shared stores, for which it is open for both.
+  [[nodiscard]] bool may_be_mapped(uint64_t nodeid) const;
 
   struct Removed {
     std::shared_ptr<OpenFile> file;
@@ -232,6 +236,7 @@ class HandleTable {
   struct Opens {
     std::vector<uint64_t> keys;
     uint32_t writers = 0;
+    uint32_t mappers = 0;  // of these
   };
   static bool is_ordinary(const OpenFile& file);
   void count_locked(const OpenFile& file) REQUIRES(mu_);

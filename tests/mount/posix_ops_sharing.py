@@ -134,6 +134,44 @@ def op_stores_move_the_times(d):
     return results
 
 
+def op_attributes_follow_each_write(d):
+    """Whoever asks after a write, by name or by the descriptor, sees its size and its time."""
+    results = []
+    for flags in (os.O_WRONLY, os.O_WRONLY | os.O_APPEND, os.O_RDWR):
+        path = f"{d}/f{flags}"
+        fd = os.open(path, flags | os.O_CREAT, 0o644)
+        results.append((os.fstat(fd).st_size, os.stat(path).st_size))
+        for size in (10, 20, 5000):
+            os.utime(fd, ns=(1, 1))
+            os.fstat(fd), os.stat(path)  # what is known now is remembered
+            os.write(fd, b"x" * (size - os.fstat(fd).st_size))
+            for seen in (os.fstat(fd), os.stat(path)):
+                results.append((seen.st_size, seen.st_mtime_ns > 1))
+        os.ftruncate(fd, 7)
+        results.append((os.fstat(fd).st_size, os.stat(path).st_size))
+        os.close(fd)
+        results.append(os.stat(path).st_size)
+    return results
+
+
+def op_stores_after_a_look(d):
+    """What was known of a file before it was mapped is not taken for its state after a store."""
+    put(f"{d}/f", b"\0" * 8192)
+    os.utime(f"{d}/f", ns=(1, 1))
+    results = [os.stat(f"{d}/f").st_mtime_ns == 1]
+    fd = os.open(f"{d}/f", os.O_RDWR)
+    shared = mmap.mmap(fd, 8192)
+    shared[100] = 1
+    shared.flush()
+    results += [os.stat(f"{d}/f").st_mtime_ns > 1, os.fstat(fd).st_mtime_ns > 1]
+    os.close(fd)
+    shared[200] = 1
+    shared.flush()
+    shared.close()
+    results.append(os.stat(f"{d}/f").st_mtime_ns > 1)
+    return results
+
+
 def op_mapping_beyond_the_end(d):
     """The rest of the last page is zeroes; beyond it is SIGBUS, also after a truncate."""
     def touch(size, at):
