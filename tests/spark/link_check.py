@@ -3,16 +3,17 @@ Spark's jars, as the JVM does when it links. Also abstract methods that nobody i
 
 As a program: link_check.py JAR DIRECTORY, the folder with Spark's jars. Prints what is missing; exit code 1 if anything is.
 
-Not seen: whether a method is static, and what is looked for at run time by its name. Java's own classes are taken as they are.
+Not seen: whether a method is static, and what is looked for at run time by its name. Needs a JDK, for Java's own classes.
 """
 
 import glob
+import os
+import shutil
 import struct
 import sys
 import zipfile
 
-PUBLIC, PRIVATE, STATIC, PROTECTED, FINAL, INTERFACE, ABSTRACT = 1, 2, 8, 4, 0x10, 0x200, 0x400
-OF_OBJECT = {"<init>", "clone", "equals", "finalize", "getClass", "hashCode", "notify", "notifyAll", "toString", "wait"}
+PUBLIC, PRIVATE, PROTECTED, STATIC, FINAL, INTERFACE, ABSTRACT = 1, 2, 4, 8, 0x10, 0x200, 0x400
 CLASS, FIELD, METHOD, INTERFACE_METHOD = 7, 9, 10, 11  # tags of the constant pool
 # The lengths of the other constants, by tag; after a long or a double (5, 6) one index is left out.
 LENGTHS = {3: 4, 4: 4, 5: 8, 6: 8, 8: 2, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
@@ -88,34 +89,28 @@ class Classes:
         for path in jars:
             jar = zipfile.ZipFile(path)
             for name in jar.namelist():
-                if name.endswith(".class"):
-                    self.places.setdefault(name.removesuffix(".class"), jar)
+                if name.endswith(".class"):  # the JDK's lie in a folder
+                    self.places.setdefault(name.removesuffix(".class").removeprefix("classes/"), (jar, name))
 
     def find(self, name):
         """None: not there."""
         if name not in self.known:
-            jar = self.places.get(name)
-            self.known[name] = ClassFile(jar.read(f"{name}.class")) if jar else None
+            jar, entry = self.places.get(name, (None, None))
+            self.known[name] = ClassFile(jar.read(entry)) if jar else None
         return self.known[name]
 
     def ancestors(self, name):
-        """Its own file, those of the classes above it, then those of all interfaces; None for one that is not in the jars."""
+        """Its own file, those of the classes above it, then those of all interfaces."""
         chain, interfaces = [], []
-        while name:
-            found = self.find(name)
-            chain.append((name, found))
-            interfaces += found.interfaces if found else []
-            name = found.parent if found else None
+        while name and (found := self.find(name)):
+            chain.append(found)
+            interfaces += found.interfaces
+            name = found.parent
         while interfaces:
-            name = interfaces.pop(0)
-            found = self.find(name)
-            chain.append((name, found))
-            interfaces += found.interfaces if found else []
+            if found := self.find(interfaces.pop(0)):
+                chain.append(found)
+                interfaces += found.interfaces
         return chain
-
-
-def is_javas(name):
-    return name.startswith(("java/", "javax/"))
 
 
 def package(name):
@@ -124,8 +119,9 @@ def package(name):
 
 class Check:
     def __init__(self, jar, sparks_jars):
+        jdk = os.path.dirname(os.path.dirname(os.path.realpath(shutil.which("javac"))))
         self.own = Classes([jar])
-        self.all = Classes([jar, *sparks_jars])
+        self.all = Classes([jar, *sparks_jars, f"{jdk}/jmods/java.base.jmod"])
         self.missing = []
 
     def run(self):
@@ -143,7 +139,7 @@ class Check:
         return self.missing
 
     def check_class(self, found, other):
-        if len(other) == 1 or is_javas(other):  # a primitive type, of an array
+        if len(other) == 1:  # a primitive type, of an array
             return
         there = self.all.find(other)
         if there is None:
@@ -153,38 +149,29 @@ class Check:
 
     def lacks(self, found, tag, owner, name, descriptor):
         """What is wrong with the member that the class names; None: nothing, or it is said of the owner."""
-        if owner[0] == "[" or is_javas(owner) or self.all.find(owner) is None:
+        its_class = self.all.find(owner)
+        if its_class is None:
             return None
-        if tag != FIELD and bool(self.all.find(owner).access & INTERFACE) != (tag == INTERFACE_METHOD):
+        if tag != FIELD and bool(its_class.access & INTERFACE) != (tag == INTERFACE_METHOD):
             return f"{owner} has become an interface, or ceased to be one"
-        for above, there in self.all.ancestors(owner):
-            if there is None:
-                if above != "java/lang/Object" or name in OF_OBJECT and name != "<init>":
-                    return None
-                continue
+        for there in self.all.ancestors(owner)[:1 if name == "<init>" else None]:
             access = (there.fields if tag == FIELD else there.methods).get((name, descriptor))
             if access is not None:
-                closed = access & PRIVATE or not access & (PUBLIC | PROTECTED) and package(above) != package(found.name)
-                return f"{owner}.{name}{descriptor} is not accessible" if closed and above not in self.own.places else None
-            if name == "<init>":
-                break
+                inside = there.name in self.own.places or access & (PUBLIC | PROTECTED) or package(there.name) == package(found.name)
+                return None if inside and not (access & PRIVATE and there.name not in self.own.places) else f"{owner}.{name} is not accessible"
         return f"no {owner}.{name} {descriptor}"
 
     def check_overriding(self, found):
-        chain = [(name, there) for name, there in self.all.ancestors(found.name) if there]
-        for name, there in chain[1:]:
+        chain = self.all.ancestors(found.name)
+        for there in chain[1:]:
             if there.access & FINAL:
-                self.missing.append(f"{found.name}: class {name} is final")
-            for (method, descriptor), access in there.methods.items():
-                if access & FINAL and not access & (PRIVATE | STATIC) and (method, descriptor) in found.methods:
-                    self.missing.append(f"{found.name}: {name}.{method}{descriptor} is final")
-                if access & ABSTRACT and not found.access & (ABSTRACT | INTERFACE) and not self.implemented(chain, method, descriptor):
-                    self.missing.append(f"{found.name}: {name}.{method}{descriptor} is not implemented")
-
-    def implemented(self, chain, method, descriptor):
-        if any(there.methods.get((method, descriptor), ABSTRACT) & ABSTRACT == 0 for _, there in chain):
-            return True
-        return any(is_javas(there.parent or "") and there.parent != "java/lang/Object" for _, there in chain) or method in OF_OBJECT
+                self.missing.append(f"{found.name}: class {there.name} is final")
+            for member, access in there.methods.items():
+                if access & FINAL and not access & (PRIVATE | STATIC) and member in found.methods:
+                    self.missing.append(f"{found.name}: {there.name}.{member[0]} {member[1]} is final")
+                implemented = any(above.methods.get(member, ABSTRACT) & ABSTRACT == 0 for above in chain)
+                if access & ABSTRACT and not found.access & (ABSTRACT | INTERFACE) and not implemented:
+                    self.missing.append(f"{found.name}: {there.name}.{member[0]} {member[1]} is not implemented")
 
 
 def missing(jar, directory):
