@@ -36,6 +36,8 @@ SETTINGS = {
     "lzf": {CODEC: "lzf"},
     "not compressed, kryo": {"spark.shuffle.compress": "false", "spark.serializer": "org.apache.spark.serializer.KryoSerializer"},
     "encrypted": ENCRYPTED,
+    "settings that change nothing": {"spark.shuffle.push.enabled": "true",  # outside of YARN
+                                     "spark.shuffle.sort.io.plugin.class": "org.apache.spark.shuffle.sort.io.LocalDiskShuffleDataIO"},
     "encrypted, zstd, 256 bits": ENCRYPTED | {CODEC: "zstd", "spark.io.encryption.keySizeBits": "256"},
 }
 COMMON = {"spark.sql.ansi.enabled": "false"}  # sums of hashes wrap around, as in Spark 3
