@@ -21,7 +21,7 @@ from record_job import RecordJob  # noqa: E402
 from standalone import main_with_spark  # noqa: E402
 
 MAPS, PARTITIONS = 4, 6
-OFF = "this Spark has not what the client leans on"
+OFF = "this Spark lacks something that the client needs"
 NOT_PREFERRED = "reduce tasks do not prefer the owners"
 
 

@@ -6,7 +6,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Whether the client does anything. It is turned off for good, and that is said once, when this
- * Spark has not what the client leans on. Any thread.
+ * Spark lacks something that the client needs. Any thread.
  */
 final class ClientSwitch {
   private static final Logger LOG = LoggerFactory.getLogger(ShufflefsManager.class);
@@ -20,7 +20,8 @@ final class ClientSwitch {
   void turnOff(Throwable missing) {
     if (off.compareAndSet(false, true)) {
       LOG.warn(
-          "this Spark has not what the client leans on ({}): shuffles are read as Spark reads them",
+          "this Spark lacks something that the client needs ({}): shuffles are read as Spark reads"
+              + " them",
           missing.toString());
     }
   }

@@ -146,6 +146,8 @@ final class ReduceLocality {
       Field merging = MapOutputTrackerMaster.class.getDeclaredField("pushBasedShuffleEnabled");
       merging.setAccessible(true);
       if (merging.getBoolean(tracker)) {
+        LOG.info("push-based shuffle is on: reduce tasks prefer where Spark has merged");
+        failed.set(true);
         return false;
       }
       merging.setBoolean(tracker, true);

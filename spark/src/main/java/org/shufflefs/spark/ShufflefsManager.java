@@ -20,7 +20,7 @@ import org.apache.spark.shuffle.sort.SortShuffleManager;
  * in the mount. Any thread, as Spark's.
  *
  * <p>This class names nothing but what it overrides, so that any Spark can load it. All else is in
- * {@link MergedShuffles}. Where a Spark has not what that needs, this is Spark's sort shuffle.
+ * {@link MergedShuffles}. Where a Spark lacks what that needs, this is Spark's sort shuffle.
  */
 public class ShufflefsManager extends SortShuffleManager {
   private final ClientSwitch client = new ClientSwitch();
