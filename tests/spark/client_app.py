@@ -116,6 +116,23 @@ class ClientApp:
         self.session = self.make_session()
         self.app = self.session.sparkContext.applicationId
 
+    def restart_driver(self, conf, log):
+        """The same by a driver of its own, with its log in the file."""
+        self.stop_session()
+        context = type(self.session.sparkContext)
+        context._gateway = context._jvm = None  # pylint: disable=protected-access
+        until(lambda: not self.spark_cluster.executors(), "the executors have ended", PATIENCE)
+        self.extra = conf
+        own = os.dup(2)
+        with open(log, "wb") as file:
+            os.dup2(file.fileno(), 2)
+        try:
+            self.session = self.make_session()
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+        self.app = self.session.sparkContext.applicationId
+
     # ---- What Spark says it has done
 
     def context(self):

@@ -1,8 +1,9 @@
 """One version of Spark with the client, under several settings: codecs, encryption, serializer. What scripts/spark-client-matrix runs, by the
 Python of that Spark.
 
-For each setting an application of its own: records that are checked one by one, rows of SQL, and queries of which stock Spark's answers
-are known; all of the first two must be read merged. Prints a line for each; exit code 1 if one does not hold.
+First, without Spark running: whether it has all that the client's jar names. Then, for each setting, an application of its own: records that
+are checked one by one, rows of SQL, and queries of which stock Spark's answers are known; all of the first two must be read merged. Prints a
+line for each; exit code 1 if one does not hold.
 """
 
 import argparse
@@ -20,8 +21,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
 from client_queries import answer, make_tables  # noqa: E402
+from link_check import missing  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
 from record_job import RecordJob  # noqa: E402
+from standalone import ROOT, spark_environment, spark_home  # noqa: E402
 
 MAPS, PARTITIONS = 6, 8
 CODEC = "spark.io.compression.codec"
@@ -33,6 +36,8 @@ SETTINGS = {
     "lzf": {CODEC: "lzf"},
     "not compressed, kryo": {"spark.shuffle.compress": "false", "spark.serializer": "org.apache.spark.serializer.KryoSerializer"},
     "encrypted": ENCRYPTED,
+    "settings that change nothing": {"spark.shuffle.push.enabled": "true",  # outside of YARN
+                                     "spark.shuffle.sort.io.plugin.class": "org.apache.spark.shuffle.sort.io.LocalDiskShuffleDataIO"},
     "encrypted, zstd, 256 bits": ENCRYPTED | {CODEC: "zstd", "spark.io.encryption.keySizeBits": "256"},
 }
 COMMON = {"spark.sql.ansi.enabled": "false"}  # sums of hashes wrap around, as in Spark 3
@@ -115,6 +120,11 @@ def expected_answers(directory):
 
 def run(only, with_queries):
     import pyspark  # pylint: disable=import-outside-toplevel,import-error
+    scala = spark_environment(spark_home(sys.executable), "")["SPARK_SCALA_VERSION"]
+    unknown = missing(ROOT / "build" / "client" / f"shufflefs-spark_{scala}.jar", f"{spark_home(sys.executable)}/jars")
+    if unknown:
+        print(f"Spark {pyspark.__version__}, Scala {scala}: FAILED: the client's jar does not fit", *unknown, sep="\n  ", flush=True)
+        return 1
     expected = {}
     if with_queries:
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as directory:
@@ -133,7 +143,7 @@ def run(only, with_queries):
             except (Wrong, AssertionError) as wrong:
                 failed = True
                 text = f"FAILED: {wrong}"
-            print(f"Spark {pyspark.__version__}, Scala {os.environ['SPARK_SCALA_VERSION']}, {name}: {text}", flush=True)
+            print(f"Spark {pyspark.__version__}, Scala {scala}, {name}: {text}", flush=True)
     return 1 if failed else 0
 
 

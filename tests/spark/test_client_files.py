@@ -1,4 +1,5 @@
-"""The client's reading of indexes and merged files, without Spark running: ClientFiles.java and ClientReads.java against its jar."""
+"""The client's reading of indexes and merged files, without Spark running: ClientFiles.java and ClientReads.java against its jar. And
+whether the jar fits this Spark."""
 
 import glob
 import os
@@ -12,6 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 # pylint: disable=wrong-import-position
+from link_check import missing  # noqa: E402
 from standalone import ROOT, spark_home, spark_python  # noqa: E402
 
 
@@ -21,9 +23,14 @@ class ClientFilesTest(unittest.TestCase):
         subprocess.run([ROOT / "scripts" / "client"], check=True)
         home = spark_home(spark_python())
         cls.directory = cls.enterClassContext(tempfile.TemporaryDirectory())
-        cls.path = ":".join([str(ROOT / "build" / "client" / "shufflefs-spark_2.12.jar"), *glob.glob(f"{home}/jars/*.jar")])
+        cls.jar = ROOT / "build" / "client" / "shufflefs-spark_2.12.jar"
+        cls.jars = f"{home}/jars"
+        cls.path = ":".join([str(cls.jar), *glob.glob(f"{cls.jars}/*.jar")])
         sources = [HERE / "ClientFiles.java", HERE / "ClientReads.java"]
         subprocess.run(["javac", "-d", cls.directory, "-cp", cls.path, *sources], check=True)
+
+    def test_spark_has_all_that_the_jar_names(self):
+        self.assertEqual(missing(self.jar, self.jars), [])
 
     def run_java(self, name, *options):
         files = os.path.join(self.directory, name)

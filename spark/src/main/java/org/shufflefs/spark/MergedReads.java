@@ -48,6 +48,7 @@ final class MergedReads {
   private final Counts counts;
   private final Map<Integer, Source> sources = new TreeMap<>(); // by partition
   private long waitedNanos; // and not counted yet
+  private boolean asked;
 
   MergedReads(
       NodeMount mount,
@@ -77,6 +78,11 @@ final class MergedReads {
     return sources.isEmpty();
   }
 
+  /** Whether Spark has found a merged block here. */
+  boolean isAsked() {
+    return asked;
+  }
+
   /** Partition by partition, each in the order of its file. */
   List<MergedBlock> inFileOrder() {
     List<MergedBlock> blocks = new ArrayList<>();
@@ -101,6 +107,7 @@ final class MergedReads {
       MergedBlock block = find(mapId, partition);
       if (block != null) {
         found.add(block);
+        asked = true;
       }
     }
     return found;

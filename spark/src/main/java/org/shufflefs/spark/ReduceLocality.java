@@ -12,7 +12,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.spark.MapOutputTracker;
 import org.apache.spark.MapOutputTrackerMaster;
 import org.apache.spark.ShuffleDependency;
-import org.apache.spark.ShuffleStatus;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.SparkEnv;
@@ -67,6 +66,7 @@ final class ReduceLocality {
   private final Map<String, Hello> executors = new ConcurrentHashMap<>(); // by id; driver only
   private final Map<String, String> lastHosts = new ConcurrentHashMap<>(); // by node; driver only
   private RpcEndpointRef endpoint; // driver only
+  private boolean pretends; // driver only
 
   ReduceLocality(SparkConf conf) {
     this.conf = conf;
@@ -96,7 +96,7 @@ final class ReduceLocality {
             () -> {
               try {
                 RpcUtils.makeDriverRef(ENDPOINT, conf, env.rpcEnv()).send(hello);
-              } catch (Exception e) {
+              } catch (Exception | LinkageError e) {
                 LOG.info("the driver does not ask for nodes: {}", e.toString());
               }
             },
@@ -118,33 +118,45 @@ final class ReduceLocality {
       int partitions = dependency.partitioner().numPartitions();
       Path path = mount.owners(app, shuffle, partitions);
       List<String> owners = mount.io().call(path, () -> Files.readAllLines(path));
-      registerIn(
-          (MapOutputTrackerMaster) tracker,
-          shuffle,
-          mount.replicates()
-              ? new SurvivingOutputs(dependency.rdd().getNumPartitions(), partitions)
-              : new ShuffleStatus(dependency.rdd().getNumPartitions(), partitions));
-      tell((MapOutputTrackerMaster) tracker, shuffle, owners);
-    } catch (IOException | ReflectiveOperationException | RuntimeException e) {
+      MapOutputTrackerMaster master = (MapOutputTrackerMaster) tracker;
+      if (!pretendMerging(master)) {
+        return;
+      }
+      // Before the scheduler would do it, so that there is room for what is told.
+      if (!master.containsShuffle(shuffle)) {
+        int maps = dependency.rdd().getNumPartitions();
+        if (mount.replicates()) {
+          master.shuffleStatuses().put(shuffle, SurvivingOutputs.of(conf, maps, partitions));
+        } else {
+          master.registerShuffle(shuffle, maps, partitions);
+        }
+      }
+      tell(master, shuffle, owners);
+    } catch (IOException | ReflectiveOperationException | RuntimeException | LinkageError e) {
       if (failed.compareAndSet(false, true)) {
         LOG.warn("reduce tasks do not prefer the owners of their partitions", e);
       }
     }
   }
 
-  /** Before the scheduler would do it, so that there is room for what is told. */
-  private static void registerIn(
-      MapOutputTrackerMaster tracker, int shuffle, ShuffleStatus outputs) {
-    if (!tracker.containsShuffle(shuffle)) {
-      tracker.shuffleStatuses().put(shuffle, outputs);
+  /** False: Spark merges by itself, and what it says of that must stay. */
+  private synchronized boolean pretendMerging(MapOutputTrackerMaster tracker)
+      throws ReflectiveOperationException {
+    if (!pretends) {
+      Field merging = MapOutputTrackerMaster.class.getDeclaredField("pushBasedShuffleEnabled");
+      merging.setAccessible(true);
+      if (merging.getBoolean(tracker)) {
+        LOG.info("push-based shuffle is on: reduce tasks prefer where Spark has merged");
+        failed.set(true);
+        return false;
+      }
+      merging.setBoolean(tracker, true);
+      pretends = true;
     }
+    return true;
   }
 
-  private void tell(MapOutputTrackerMaster tracker, int shuffle, List<String> owners)
-      throws ReflectiveOperationException {
-    Field merging = MapOutputTrackerMaster.class.getDeclaredField("pushBasedShuffleEnabled");
-    merging.setAccessible(true);
-    merging.setBoolean(tracker, true);
+  private void tell(MapOutputTrackerMaster tracker, int shuffle, List<String> owners) {
     for (String line : owners) {
       String[] words = line.split(" ");
       int last = Integer.parseInt(words[1]);

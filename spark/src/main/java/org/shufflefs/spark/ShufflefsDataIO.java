@@ -31,6 +31,7 @@ public class ShufflefsDataIO implements ShuffleDataIO {
   static void installIfReplicated(MountIo io, SparkConf conf) {
     Optional<NodeMount> mount = NodeMount.find(io, new File[0]);
     if (mount.isPresent() && mount.get().replicates() && !conf.contains(KEY)) {
+      new ShufflefsDataIO(conf).driver(); // here an error turns the client off, later it ends the job
       conf.set(KEY, ShufflefsDataIO.class.getName());
       LOG.info("every block has a second node: map outputs survive the loss of one");
     }
