@@ -164,7 +164,8 @@ class Package(unittest.TestCase):
 
     # ---- its life ----
 
-    @unittest.skipUnless(os.path.exists(SYSTEMD) and control_groups(), "no systemd, or no control groups of version 2")
+    @unittest.skipUnless(os.path.exists(SYSTEMD) and os.access(control_groups() or "", os.W_OK),
+                         "no systemd, or no control groups of version 2")
     def test_installed_started_upgraded_removed(self):
         machine = Machine()
         self.addCleanup(machine.end)
@@ -180,6 +181,7 @@ class Package(unittest.TestCase):
             self.assertEqual(self.works(machine, kept, None), pid)
             self.upgraded(machine)
             self.works(machine, kept, pid)
+        self.started_again(machine)
         self.removed(machine)
 
     def done(self, machine, *command):
@@ -231,6 +233,12 @@ class Package(unittest.TestCase):
         self.done(machine, "dpkg", "--no-triggers", "--force-confold", "-i", "/packages/1.deb")
         self.assertIn("# edited", read(machine.path(CONFIG)))
         self.assertIn("# new in 99.0", read(machine.path(CONFIG + ".dpkg-dist")))
+
+    def started_again(self, machine):
+        self.done(machine, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", "shufflefs")
+        until(lambda: machine.run("systemctl", "show", "-p", "NRestarts", "-p", "ActiveState", "shufflefs").stdout ==
+              "NRestarts=1\nActiveState=active\n", "systemd has started it again")
+        self.assertEqual(self.done(machine, "tail", "-n", "1", "/shuffle/mnt/local/disk0/kept"), "still open\n")
 
     def removed(self, machine):
         self.done(machine, "dpkg", "--no-triggers", "-r", "shufflefs")
