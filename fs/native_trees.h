@@ -142,9 +142,9 @@ class NativeFs {
   void keep_if_open(const Node& directory, const char* name);
   // The same for a file that never had a name.
   void keep_open(const OpenFile& file);
-  // How long the kernel may remember the attributes of that inode. Not at all while somebody may have
-  // it mapped for stores: in passthrough mode the kernel does not notice that a store has changed
-  // the modification time. It forgets them itself with each write.
+  // How long the kernel may remember the attributes of that inode. Not at all while somebody may
+  // have it mapped for stores: in passthrough mode the kernel does not notice that a store has
+  // changed the modification time. It forgets them itself with each write.
   [[nodiscard]] double attribute_seconds(const Tree& tree, fuse_ino_t ino) const {
     return handles_.may_be_mapped(ino) ? 0 : tree.options.cache_seconds;
   }

@@ -1,12 +1,14 @@
 #include "main/client.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <boost/json/parse.hpp>
 #include <cstdlib>
 #include <iostream>
 
 #include "base/escape.h"
+#include "main/config.h"
 #include "net/ess/auth/server_auth.h"
 #include "net/http_client.h"
 
@@ -14,10 +16,28 @@ namespace shufflefs {
 namespace {
 
 constexpr auto kPageTimeout = std::chrono::seconds(20);
+// Of the service on this machine.
+constexpr const char* kServiceConfig = "/etc/shufflefs/shufflefs.toml";
+constexpr const char* kDefaultAddress = "127.0.0.1:7340";
 
 std::string variable(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? std::string() : value;
+}
+
+std::string own_address() {
+  return value_in_file(kServiceConfig, "http-listen").value_or(kDefaultAddress);
+}
+
+// The file that the environment names, with what names it. Else, for the node of this machine, that
+// of its configuration, if we may read it: others may ask without a token.
+std::pair<std::string, std::string> token_file(const HostPort& address) {
+  if (std::string file = variable("SHUFFLEFS_HTTP_TOKEN_FILE"); !file.empty())
+    return {std::move(file), "SHUFFLEFS_HTTP_TOKEN_FILE"};
+  if (to_string(address) != own_address()) return {};
+  std::string file = value_in_file(kServiceConfig, "http-token-file").value_or("");
+  if (file.empty() || ::access(file.c_str(), R_OK) != 0) return {};
+  return {std::move(file), kServiceConfig};
 }
 
 // {"error": {"message": ...}}, or the beginning of whatever it was.
@@ -32,9 +52,9 @@ std::string message_of(const std::string& text) {
 Result<std::string> call(net::HttpMethod method, const HostPort& address, const std::string& path,
                          std::chrono::milliseconds timeout) {
   std::string token;
-  if (const std::string file = variable("SHUFFLEFS_HTTP_TOKEN_FILE"); !file.empty()) {
+  if (const auto [file, source] = token_file(address); !file.empty()) {
     const auto secret = net::ess::read_secret_file(file);
-    if (!secret) return secret.error().with_context("SHUFFLEFS_HTTP_TOKEN_FILE");
+    if (!secret) return secret.error().with_context(source);
     token = (*secret)->text();
   }
   TRY_ASSIGN(net::HttpAnswer answer, net::http_call(method, address, path, timeout, token));
@@ -53,7 +73,8 @@ CLI::App* add_client_command(CLI::App& app, CommandContext& context, const std::
   command->add_flag("--json", options.json, "Print JSON instead of text");
   command
       ->add_option("--http", options.http,
-                   "The node to ask (default: SHUFFLEFS_HTTP, else 127.0.0.1:7340)")
+                   "The node to ask (default: SHUFFLEFS_HTTP, else http-listen of "
+                   "/etc/shufflefs/shufflefs.toml, else 127.0.0.1:7340)")
       ->type_name("ADDR:PORT");
   command->callback([&context, &options, run = std::move(run)] {
     const auto address = api_address(options.http);
@@ -91,10 +112,12 @@ Result<HostPort> api_address(const std::string& flag) {
   const std::string from_environment = variable("SHUFFLEFS_HTTP");
   const std::string text = !flag.empty()               ? flag
                            : !from_environment.empty() ? from_environment
-                                                       : "127.0.0.1:7340";
+                                                       : own_address();
   auto address = parse_host_port(text, kDefaultPort);
   if (address) return address;
-  return std::move(address).error().with_context(!flag.empty() ? "--http" : "SHUFFLEFS_HTTP");
+  return std::move(address).error().with_context(!flag.empty()               ? "--http"
+                                                 : !from_environment.empty() ? "SHUFFLEFS_HTTP"
+                                                                             : kServiceConfig);
 }
 
 Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,

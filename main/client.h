@@ -24,7 +24,7 @@
 namespace shufflefs {
 
 struct ClientOptions {
-  std::string http;  // empty: SHUFFLEFS_HTTP, else the default
+  std::string http;  // empty: as api_address() finds it
   bool json = false;
 };
 
@@ -63,10 +63,12 @@ struct ShufflePath {
 // A line of JSON on the standard output.
 void print_json(const boost::json::value& value);
 
-// The --http flag if it is given, else SHUFFLEFS_HTTP, else 127.0.0.1:7340.
+// The --http flag if it is given, else SHUFFLEFS_HTTP, else http-listen of
+// /etc/shufflefs/shufflefs.toml, else 127.0.0.1:7340.
 [[nodiscard]] Result<HostPort> api_address(const std::string& flag);
 
-// With the token in the file that SHUFFLEFS_HTTP_TOKEN_FILE names, if it does. The answer's JSON.
+// With the token in the file that SHUFFLEFS_HTTP_TOKEN_FILE names, else http-token-file of
+// /etc/shufflefs/shufflefs.toml for the node that it configures. The answer's JSON.
 // Its error message and kNotFound for 404, kRefused for other error answers.
 [[nodiscard]] Result<boost::json::value> api_call(net::HttpMethod method, const HostPort& address,
                                                   const std::string& path,

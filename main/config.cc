@@ -402,6 +402,14 @@ LoadedConfig load_config(const RawConfig& command_line, const std::optional<std:
   return std::move(loader.config());
 }
 
+std::optional<std::string> value_in_file(const std::string& file, std::string_view key) {
+  std::vector<Mistake> ignored;
+  const RawConfig values = read_config_file(file, ignored);
+  const auto found = values.find(key);
+  if (found == values.end() || found->second.texts.empty()) return std::nullopt;
+  return found->second.texts.back();
+}
+
 std::string describe(const std::vector<Mistake>& mistakes) {
   std::string text =
       fmt::format("shufflefs: {} in the configuration; nothing was started or mounted.\n",

@@ -56,6 +56,11 @@ struct Machine {
                                        const std::optional<std::string>& file,
                                        const Machine& machine);
 
+// What a configuration file says of one key; nothing if there is no such file or key. Cost: reads
+// the file.
+[[nodiscard]] std::optional<std::string> value_in_file(const std::string& file,
+                                                       std::string_view key);
+
 // Several lines for people: what is wrong, one paragraph a mistake, and how many there are.
 [[nodiscard]] std::string describe(const std::vector<Mistake>& mistakes);
 

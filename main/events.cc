@@ -159,6 +159,7 @@ const std::array kEvents = {
     EventInfo{"serve.log_level_not_kept", kWarning,
               "The new log level holds for this worker only."},
     EventInfo{"serve.no_worker", kError, "The worker process could not be started."},
+    EventInfo{"serve.not_notified", kWarning, "systemd could not be told the node's state."},
     EventInfo{"serve.privileges_kept", kWarning,
               "The daemon could not give up unneeded privileges."},
     EventInfo{"serve.ready", kInfo, "The node serves."},

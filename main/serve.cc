@@ -142,6 +142,16 @@ int run_serve(const Settings& settings, Start start) {
   return supervisor.run();
 }
 
+// The mount is looked at unless it is that of a node which runs with this configuration.
+LoadedConfig check_only(const RawConfig& flags, const std::optional<std::string>& file,
+                        Machine machine) {
+  machine.will_mount = false;
+  LoadedConfig config = load_config(flags, file, machine);
+  if (!config.mistakes.empty() || can_take_over(config.settings)) return config;
+  machine.will_mount = true;
+  return load_config(flags, file, machine);
+}
+
 }  // namespace
 
 void add_serve_command(CLI::App& app, CommandContext& context) {
@@ -158,6 +168,8 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
       "the same first data directory, else mounts; and after another has taken over, waits for "
       "SIGTERM instead of ending.");
   in_pod->excludes(take_over);
+  CLI::Option* const check = command->add_flag("--check");
+  check->description("Say what is wrong with the configuration, and start nothing.");
   command->allow_extras();
   command->footer(
       "It runs in the foreground, logs to the standard error, and stops within 10 s of SIGTERM; a "
@@ -171,20 +183,23 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
       "  shufflefs serve --node n1 --mount /shuffle/mnt --data /disk1/shufflefs --data "
       "/disk2/shufflefs \\\n"
       "      --members n2=10.0.0.2:7338 --secret-file /etc/shufflefs/secret\n"
-      "  shufflefs serve --config /etc/shufflefs.toml --log-level debug\n"
-      "  shufflefs serve --config /etc/shufflefs.toml --takeover      the upgrade of a running "
-      "node");
-  command->callback([command, options, take_over, in_pod, &context] {
+      "  shufflefs serve --config /etc/shufflefs/shufflefs.toml --check\n"
+      "  shufflefs serve --config /etc/shufflefs/shufflefs.toml --takeover      the upgrade of a "
+      "running node");
+  command->callback([command, options, take_over, in_pod, check, &context] {
     Machine machine = this_machine();
     const Start start = in_pod->count() > 0      ? Start::kInPod
                         : take_over->count() > 0 ? Start::kTakeOver
                                                  : Start::kMount;
     machine.will_mount = start == Start::kMount;  // else it may be there already
-    const LoadedConfig config =
-        load_config(options->values(command->remaining()), options->file(), machine);
+    const RawConfig flags = options->values(command->remaining());
+    const LoadedConfig config = check->count() > 0 ? check_only(flags, options->file(), machine)
+                                                   : load_config(flags, options->file(), machine);
     if (!config.mistakes.empty()) {
       std::cerr << describe(config.mistakes);
       context.exit_code = kExitUsage;
+    } else if (check->count() > 0) {
+      std::cout << "The configuration has no mistakes.\n";
     } else {
       context.exit_code = run_serve(config.settings, start);
     }

@@ -1,5 +1,6 @@
 #include "main/supervisor.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -14,6 +15,7 @@
 #include "fs/session.h"
 #include "main/commands.h"
 #include "main/config.h"
+#include "main/service_manager.h"
 
 namespace shufflefs {
 namespace {
@@ -102,6 +104,8 @@ int Supervisor::take_over() {
   if (const Status made = make_settings_file(); !made) return failed(made.error());
   for (const Fd& lock : state_.locks) fs::InstanceLock::note_holder(lock.get());
   mount_.emplace(fs::Mount::adopt(state_.directory, Fd(), state_.connection_number));
+  // Before the old one ends, which systemd would take for the service's end.
+  tell_service_manager(fmt::format("MAINPID={}", ::getpid()));
   if (const Status told = send(channel->get(), {.type = Message::kTaken}); !told) {
     mount_->leave();
     return failed(told.error());
@@ -180,6 +184,7 @@ void Supervisor::take_message(ChannelMessage message) {
     case Message::kReady:
       was_ever_ready_ = is_ready_ = true;
       worker_ready_ = Clock::now();
+      tell_service_manager("READY=1");
       if (state_.generation > 1) {
         const auto took =
             std::chrono::duration_cast<std::chrono::milliseconds>(worker_ready_ - worker_started_);
@@ -227,6 +232,7 @@ void Supervisor::on_signal() {
 void Supervisor::begin_stop(const char* why) {
   log_info("serve.stopping", {{"reason", why}, {"patience_ms", kStopPatience.count()}});
   phase_ = Phase::kStopping;
+  tell_service_manager("STOPPING=1");
   deadline_ = Clock::now() + kStopPatience;
   restart_at_.reset();
   if (!worker_) return finish(kExitOk);

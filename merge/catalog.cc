@@ -193,7 +193,8 @@ Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
     co_return make_error(Code::kPeerUnreachable,
                          "could not be dropped on " + who + ": they are told when they are back");
   }
-  co_return make_error(Code::kRefused, "other nodes drop it as well, again and again: try it later");
+  co_return make_error(Code::kRefused,
+                       "other nodes drop it as well, again and again: try it later");
 }
 
 }  // namespace shufflefs::merge

@@ -66,8 +66,7 @@ Result<Fd> nameless_file(const std::string& directory) {
 }
 
 Status answer_init(int connection) {
-  TRY_ASSIGN(const std::vector<std::byte> init,
-             fs::read_init(connection, std::chrono::seconds(5)));
+  TRY_ASSIGN(const std::vector<std::byte> init, fs::read_init(connection, std::chrono::seconds(5)));
   fs::RequestHeader request{};
   std::memcpy(&request, init.data(), sizeof request);
   struct {

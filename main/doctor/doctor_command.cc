@@ -149,7 +149,7 @@ void add_doctor_command(CLI::App& app, CommandContext& context) {
       "alone.\n"
       "Exit codes: 0 no problem (there may be warnings); 1 it could not look; 2 usage; 3 a "
       "problem.\n\n"
-      "  shufflefs doctor --config /etc/shufflefs.toml\n"
+      "  shufflefs doctor --config /etc/shufflefs/shufflefs.toml\n"
       "  shufflefs doctor --json | jq '.findings[] | select(.severity == \"problem\")'");
 }
 

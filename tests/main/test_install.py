@@ -1,6 +1,7 @@
 """What `cmake --install` puts where, for packagers."""
 
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -35,13 +36,26 @@ class Install(unittest.TestCase):
                 if name.endswith(".jar")} if os.path.isdir(f"{BUILD}/client") else set()
         self.assertEqual(found, pages | jars | {
             "bin/shufflefs", "share/man/man1/shufflefs.1", "share/bash-completion/completions/shufflefs",
+            "share/zsh/vendor-completions/_shufflefs", "share/fish/vendor_completions.d/shufflefs.fish",
             "share/doc/shufflefs/LICENSE", "lib/systemd/system/shufflefs.service"})
 
     def test_the_unit_starts_the_installed_program(self):
         with open(self.path("lib/systemd/system/shufflefs.service"), encoding="utf-8") as file:
             unit = file.read()
-        self.assertRegex(unit, r"(?m)^ExecStart=/\S*/bin/shufflefs serve --config /etc/shufflefs.toml$")
-        self.assertNotIn("@", unit)
+        program = re.escape(self.path("bin", "shufflefs"))
+        self.assertRegex(unit, rf"(?m)^ExecStart={program} serve --config /etc/shufflefs/shufflefs.toml$")
+        self.assertNotIn("@bindir", unit)
+
+    def test_completions_for_other_shells_ask_the_one_for_bash(self):
+        for name in ("share/zsh/vendor-completions/_shufflefs", "share/fish/vendor_completions.d/shufflefs.fish"):
+            with self.subTest(name=name), open(self.path(name), encoding="utf-8") as file:
+                script = re.search(r"bash -c '([^']*)'", file.read())[1]
+                paths = {**os.environ, "PATH": self.path("bin") + ":" + os.environ["PATH"]}
+                for words, offered in ((["sta"], ["status"]), (["cluster", ""], ["up", "status", "down"]),
+                                       (["status", "--ht"], ["--http"])):
+                    done = subprocess.run(["bash", "-c", script, "bash", "shufflefs", *words], check=True, timeout=60,
+                                          capture_output=True, text=True, env=paths)
+                    self.assertEqual(done.stdout.split(), offered)
 
     def test_manual_pages_are_read_by_man(self):
         with open(self.path("share/man/man1/shufflefs-serve.1"), encoding="utf-8") as file:

@@ -153,7 +153,7 @@ Task<Result<merge::DropReply>> FakeNode::drop(merge::AppId app,
                                               std::optional<merge::ShuffleId> shuffle,
                                               uint64_t life) {
   CO_TRY(note(fmt::format("drop {} {} {}", app.str(),
-                             shuffle ? std::to_string(merge::number(*shuffle)) : "all", life)));
+                          shuffle ? std::to_string(merge::number(*shuffle)) : "all", life)));
   co_return merge::DropReply{life - 1};
 }
 
