@@ -39,6 +39,11 @@ class PushFaults(unittest.TestCase):
                 self.assertEqual(sorted(maps_in(content, partition)), sorted(maps) if size else [],
                                  f"partition {partition} on node {node}")
 
+    def has_told(self, cluster, node):
+        """From then on the others can answer for it: they know all that it has."""
+        cluster.write_files(node, "told/0", 0, make_blocks(0, SIZES))
+        until(lambda: cluster.metric(node, "shufflefs_announce_pending") == 0, f"node{node + 1} has told the others")
+
     def up_again(self, cluster):
         done = subprocess.run([PROGRAM, "cluster", "up", "--nodes", str(len(cluster.nodes)), "--dir", cluster.directory],
                               capture_output=True, text=True, timeout=120, check=False)
@@ -56,6 +61,7 @@ class PushFaults(unittest.TestCase):
 
     def test_a_paused_owner_is_left_alone_and_taken_back(self):
         with Cluster(3, "--push.max-retries=100") as cluster:
+            self.has_told(cluster, 2)
             processes = [cluster.nodes[2]["pid"], *cluster.workers(2)]
             for process in processes:
                 os.kill(process, signal.SIGSTOP)
@@ -76,6 +82,7 @@ class PushFaults(unittest.TestCase):
     def test_a_node_whose_packets_are_dropped(self):
         """Silence instead of a refusal, and in one direction only: node2 reaches the others."""
         with Cluster(3, "--push.max-retries=100") as cluster:
+            self.has_told(cluster, 1)
             drop = ["INPUT", "-p", "tcp", "-d", cluster.nodes[1]["address"], "--dport", str(cluster.nodes[1]["peer_port"]),
                     "-j", "DROP"]
             subprocess.run(["iptables", "-A", *drop], check=True, timeout=60)
