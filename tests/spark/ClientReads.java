@@ -208,7 +208,10 @@ public final class ClientReads {
 
   private static void oldProtocol() {
     SparkConf conf = new SparkConf(false).set("spark.shuffle.useOldFetchProtocol", "true");
-    require(new ShufflefsManager(conf, false).findMount().isEmpty(), "map ids name no bytes");
+    MergedShuffles shuffles =
+        new MergedShuffles(
+            conf, false, new ShufflefsManager(conf, false).shuffleBlockResolver(), new ClientSwitch());
+    require(shuffles.findMount().isEmpty(), "map ids name no bytes");
   }
 
   public static void main(String[] arguments) throws Exception {
