@@ -2,6 +2,7 @@
 ends and fails. Needs root. SHUFFLEFS_BUILD names the build directory (default: build)."""
 
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -77,6 +78,19 @@ class TestDiskPassthrough(Parity, Mounted):
         self.assertEqual(counters["shufflefs_ordinary_opens_total"], 0)
         self.assertEqual(counters["shufflefs_ordinary_reads_total"], 0)
         self.assertEqual(counters["shufflefs_ordinary_writes_total"], 0)
+
+    def test_an_open_file_keeps_its_append_mode(self):
+        """The kernel's, and not as on the disk (docs/namespace.md): the file below keeps the flags that it was opened with."""
+        written = []
+        for place in self.places():
+            put(f"{place}/f", b"0123456789")
+            fd = os.open(f"{place}/f", os.O_RDWR | os.O_APPEND)
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
+            os.pwrite(fd, b"AB", 0)
+            os.close(fd)
+            written.append(get(f"{place}/f"))
+        # Linux appends with pwrite as well while O_APPEND is set.
+        self.assertEqual(written, [b"0123456789AB", b"AB23456789"])
 
 
 class TestDiskOrdinary(Parity, Mounted):
