@@ -300,12 +300,15 @@ Task<Result<PushReply>> Pusher::exchange(NodeName name, PushMessage& message,
   {
     // Not all disk threads: in the background a read may take long.
     CO_TRY_ASSIGN(const auto turn, co_await readers_.acquire(1, options_.memory_patience));
-    message = co_await offload(runtime_, [&] {
+    CO_TRY(co_await offload(runtime_, [&]() -> Status {
+      // The number of a commit that another node gets must not be given again after a restart.
+      TRY(table_.flush());
       const BackgroundIo background;
-      return make_push_message(io_, cluster_.self(), std::move(message.chunks),
-                               Buffer(bytes, std::move(lease)),
-                               [this](const MapOutput& output) { return is_current(output); });
-    });
+      message = make_push_message(io_, cluster_.self(), std::move(message.chunks),
+                                  Buffer(bytes, std::move(lease)),
+                                  [this](const MapOutput& output) { return is_current(output); });
+      return ok();
+    }));
   }
   if (message.chunks.empty()) co_return PushReply{};
   messages_.add();

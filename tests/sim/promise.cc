@@ -76,7 +76,8 @@ bool World::may_be_read(const Reading& reading, const WrittenMap& written,
                         const std::optional<merge::NodeName>& holder) const {
   if (!written.committed_at && !written.uncertain) return false;
   if (written.uncertain || !written.removed_at || *written.removed_at >= reading.began) return true;
-  if (written.dropped) return false;
+  // Its origin has lost its table with a disk, and found Spark's file on another one.
+  if (written.dropped) return written.is_spark && written.may_come_again;
   const auto answered = [&](std::size_t index) {
     const merge::NodeName& name = nodes_[index]->name();
     return std::ranges::binary_search(reading.members, name) && !has_left_[index] &&
