@@ -142,7 +142,7 @@ void World::check_read(const Reading& reading, const std::vector<ReadBlock>& blo
                                                  : "was removed before the reading began");
     } else {
       check_attempts(reading, block.map, allowed);
-      if (allowed.size() > 1 || allowed.front()->uncertain) continue;
+      if (allowed.size() > 1 || allowed.front()->uncertain || allowed.front()->dropped) continue;
       if (life.value_or(allowed.front()->life) != allowed.front()->life)
         complain(block.map, "is of another life of the name than others");
       life = allowed.front()->life;
