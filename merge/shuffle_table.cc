@@ -412,6 +412,7 @@ void ShuffleTable::set_down(std::set<NodeName> down) {
 }
 
 Status ShuffleTable::flush() {
+  const MutexLock flushing(flushing_);
   // Those of now: what others tell from here on may not be in the log before the next flush.
   std::optional<std::string> names;
   {

@@ -261,7 +261,8 @@ class ShuffleTable {
   const NodeTag self_tag_;
   const std::string heard_path_;
   const uint64_t max_held_bytes_;
-  mutable Mutex mu_;
+  Mutex flushing_;  // held over I/O; by disk threads only
+  mutable Mutex mu_ ACQUIRED_AFTER(flushing_);
   std::map<ShuffleKey, std::unique_ptr<Shuffle>> shuffles_ GUARDED_BY(mu_);
   std::map<TableLog::Name, Life> lives_ GUARDED_BY(mu_);
   uint64_t drops_heard_ GUARDED_BY(mu_) = 0;
