@@ -111,7 +111,7 @@ Result<std::optional<AppId>> Committer::application_of(const std::string& path) 
 void Committer::look_at_spark_file(const std::string& path, std::optional<uint64_t> drops) {
   const auto name = parse_spark_name(name_of(path));
   if (!name) return;
-  const Status looked = inspect_spark_file(path, drops);
+  const Status looked = inspect_spark_file(path, *name, drops);
   const bool is_unread = !looked && looked.error().code == Code::kIo;
   if (is_unread) note_failure(path, looked.error());
   const MutexLock lock(unread_mu_);
@@ -121,18 +121,18 @@ void Committer::look_at_spark_file(const std::string& path, std::optional<uint64
     unlooked_.erase(path);
 }
 
-Status Committer::inspect_spark_file(const std::string& path, std::optional<uint64_t> drops) {
-  const auto name = parse_spark_name(name_of(path));
+Status Committer::inspect_spark_file(const std::string& path, const SparkName& name,
+                                     std::optional<uint64_t> drops) {
   TRY_ASSIGN(const std::optional<AppId> app, application_of(path));
   if (!app) return ok();  // found again when the application is named
-  const ShuffleKey shuffle{*app, name->shuffle};
+  const ShuffleKey shuffle{*app, name.shuffle};
   const MutexLock lock(spark_mu_);
   if (halves_.size() > kMaxHalves)
     halves_.clear();  // halves of crashed tasks; a scan would find real ones again
-  const auto known = parts_.table.find(shuffle, name->map);
+  const auto known = parts_.table.find(shuffle, name.map);
   if (known && (path == known->index_path || path == known->data_path)) {
     const auto now = parts_.io.stat(path);
-    const FileStamp& committed = name->is_index ? known->index_stamp : known->data_stamp;
+    const FileStamp& committed = name.is_index ? known->index_stamp : known->data_stamp;
     if (now && now->stamp == committed) return ok();
     // Nobody has renamed it there while we looked: it was changed behind our back.
     if (!drops) {
@@ -140,16 +140,16 @@ Status Committer::inspect_spark_file(const std::string& path, std::optional<uint
       return ok();
     }
   }
-  const auto [place, is_new] = halves_.try_emplace({shuffle, name->map});
+  const auto [place, is_new] = halves_.try_emplace({shuffle, name.map});
   Halves& halves = place->second;
-  (name->is_index ? halves.index_path : halves.data_path) = path;
+  (name.is_index ? halves.index_path : halves.data_path) = path;
   if (halves.index_path.empty())
     return ok();  // Spark renames the index first: it will be here, or this is not a commit
   // Without a data file the output is committed only if it is empty. Its name need not exist then.
   const std::string data_path =
       halves.data_path.empty() ? halves.index_path + ".no-data" : halves.data_path;
   index_reads_.add();
-  auto inspected = inspect_files(parts_.io, shuffle, name->map, data_path, halves.index_path);
+  auto inspected = inspect_files(parts_.io, shuffle, name.map, data_path, halves.index_path);
   if (!inspected && inspected.error().code == Code::kNotFound) return ok();
   if (!inspected) {
     // An index that does not fit to the data yet, of a map output that is written again.

@@ -100,7 +100,8 @@ class Committer final : public CommitSink {
   // `drops`: ShuffleTable::drops_heard() when it appeared; nothing: a scan has come upon it.
   void look_at_spark_file(const std::string& path, std::optional<uint64_t> drops);
   // Code::kIo: the disk could not tell whether there is a map output.
-  Status inspect_spark_file(const std::string& path, std::optional<uint64_t> drops);
+  Status inspect_spark_file(const std::string& path, const SparkName& name,
+                            std::optional<uint64_t> drops);
   void learn_lives(const std::vector<LifePlace>& maps);
   void scan_disk(const std::string& data_dir, const std::vector<LifePlace>& maps);
   void scan_tree(const std::string& directory);

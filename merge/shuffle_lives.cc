@@ -66,27 +66,28 @@ Task<void> ShuffleLives::end_if_over(ShuffleKey shuffle) {
 // ---- drops ---------------------------------------------------------------------------------------------------------
 
 Task<Status> ShuffleLives::catch_up(ShuffleKey shuffle, uint64_t life) {
-  if (life <= table_.life_of(shuffle)) co_return ok();
-  co_return co_await carry_out({shuffle.app, shuffle.shuffle, life});
-}
-
-// What the node knows of the application, or the shuffle whether it is known or not.
-std::vector<ShuffleKey> ShuffleLives::named_by(const DroppedName& name) const {
-  if (name.shuffle) return {{name.app, *name.shuffle}};
-  std::vector<ShuffleKey> keys = known();
-  std::erase_if(keys, [&](const ShuffleKey& key) { return key.app != name.app; });
-  return keys;
+  if (life > table_.life_of(shuffle))
+    CO_TRY(co_await carry_out({shuffle.app, shuffle.shuffle, life}));
+  co_return ok();
 }
 
 // The table first: from then on nothing of an earlier life is taken, told or read, and what comes
 // in meanwhile is of the new one. The files follow, and may take their time.
-Task<Status> ShuffleLives::carry_out(DroppedName name) {
-  std::vector<ShuffleKey> keys = named_by(name);
+Task<Result<DropReply>> ShuffleLives::carry_out(DroppedName name) {
+  DropReply reply;
+  std::vector<ShuffleKey> keys;
+  if (name.shuffle)
+    keys.push_back({name.app, *name.shuffle});
+  else
+    std::ranges::copy_if(known(), std::back_inserter(keys),
+                         [&](const ShuffleKey& key) { return key.app == name.app; });
+  for (const ShuffleKey& key : keys)
+    reply.life_before = std::max(reply.life_before, table_.life_of(key));
   std::erase_if(keys, [&](const ShuffleKey& key) { return table_.life_of(key) >= name.life; });
   table_.dropped(name);
   if (announcer_ != nullptr) announcer_->wake();
   for (const ShuffleKey& key : keys) lengths_.forget(key);
-  co_return co_await offload(runtime_, [&]() -> Status {
+  CO_TRY(co_await offload(runtime_, [&]() -> Status {
     // A restart must not forget it.
     TRY(table_.flush());
     for (const ShuffleKey& key : keys) {
@@ -94,15 +95,13 @@ Task<Status> ShuffleLives::carry_out(DroppedName name) {
       TRY(committer_.discard_dropped(key));
     }
     return ok();
-  });
+  }));
+  co_return reply;
 }
 
 Task<Result<DropReply>> ShuffleLives::drop(AppId app, std::optional<ShuffleId> shuffle,
                                            uint64_t life) {
-  DropReply reply;
-  for (const ShuffleKey& key : named_by({app, shuffle, life}))
-    reply.life_before = std::max(reply.life_before, table_.life_of(key));
-  CO_TRY(co_await carry_out({app, shuffle, life}));
+  CO_TRY_ASSIGN(const DropReply reply, co_await carry_out({app, shuffle, life}));
   forget_owner(app);
   log_info("shuffle.dropped", {{"app", app.str()},
                                {"shuffle", shuffle ? std::to_string(number(*shuffle)) : "all"},

@@ -36,7 +36,6 @@ class ShuffleLives {
   // Written down when it returns.
   [[nodiscard]] Task<Status> announced(AnnounceRequest request);
   // Whoever knows a later life of the name than we do has seen a drop that we have missed.
-  [[nodiscard]] std::vector<ShuffleKey> named_by(const DroppedName& name) const;
   [[nodiscard]] Task<Status> catch_up(ShuffleKey shuffle, uint64_t life);
   [[nodiscard]] Task<Result<DropReply>> drop(AppId app, std::optional<ShuffleId> shuffle,
                                              uint64_t life);
@@ -44,7 +43,7 @@ class ShuffleLives {
   [[nodiscard]] Task<void> ended(MapOutputRef output);
 
  private:
-  Task<Status> carry_out(DroppedName name);
+  [[nodiscard]] Task<Result<DropReply>> carry_out(DroppedName name);
   // Once everything has ended that was ever heard of the shuffle.
   Task<void> end_if_over(ShuffleKey shuffle);
   // Once nothing of the application is known here any more.
