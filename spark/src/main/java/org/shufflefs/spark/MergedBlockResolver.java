@@ -11,8 +11,8 @@ import org.apache.spark.util.collection.OpenHashSet;
 import scala.Option;
 
 /**
- * Spark's resolver of local blocks, which also gives {@link CurrentReads}. For Scala 2.13: Spark
- * 3.5, and 4 with another constructor.
+ * Spark's resolver of local blocks, which also gives {@link CurrentReads}. Spark 4 has another
+ * constructor than Spark 3.
  */
 final class MergedBlockResolver extends IndexShuffleBlockResolver {
   private final IndexShuffleBlockResolver sparks;
