@@ -17,11 +17,11 @@ Gate::~Gate() {
   DCHECK(state_->inside.empty());  // they refer to what goes now: close() comes first
 }
 
-void Gate::spawn(Task<void> task, std::shared_ptr<void> owner) {
+void Gate::spawn(Task<void> task) {
   // Posted, so that a spawn from another thread is safe and a long task does not run inside its
   // spawner.
   asio::post(runtime_.executor(), [executor = runtime_.executor(), state = state_,
-                                   task = std::move(task), owner = std::move(owner)]() mutable {
+                                   task = std::move(task), owner = owner_.lock()]() mutable {
     start(executor, state, std::move(task), std::move(owner));
   });
 }

@@ -11,6 +11,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/event.h"
 
@@ -24,9 +25,10 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  // `owner`: of this gate and of what the task refers to, if nobody else keeps it; it is let go
-  // when the task has left.
-  void spawn(Task<void> task, std::shared_ptr<void> owner = nullptr);
+  // For a gate whose tasks may be the last that need what it is a part of: from now on each task
+  // keeps `owner` until it has left.
+  void set_owner(std::weak_ptr<void> owner) { owner_ = std::move(owner); }
+  void spawn(Task<void> task);
   // Cancels everything inside and returns when all of it has ended. Idempotent.
   [[nodiscard]] Task<void> close();
   [[nodiscard]] std::size_t inside() const { return state_->inside.size(); }
@@ -44,6 +46,7 @@ class Gate {
 
   Runtime& runtime_;
   std::shared_ptr<State> state_;  // reactor thread only; shared with posted starts
+  std::weak_ptr<void> owner_;
 };
 
 }  // namespace shufflefs

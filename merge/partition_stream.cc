@@ -64,6 +64,7 @@ void PartitionStream::release_if_idle() {
 }
 
 Task<Result<Buffer>> PartitionStream::read(uint64_t offset, uint32_t size) {
+  gate_.set_owner(weak_from_this());
   return read_from(shared_from_this(), offset, size);
 }
 
@@ -138,7 +139,7 @@ std::shared_ptr<PartitionStream::Loading> PartitionStream::load(std::size_t inde
   std::shared_ptr<Loading>& place = loads_[index];
   if (!place) {
     place = std::make_shared<Loading>();
-    gate_.spawn(fetch_unit(index, place), shared_from_this());
+    gate_.spawn(fetch_unit(index, place));
   }
   return place;
 }
