@@ -165,7 +165,9 @@ Fd open_abort_file(unsigned number) {
 
 constexpr uint32_t kInit = 26;
 constexpr uint32_t kHasSecondFlags = 1U << 30U;
-constexpr uint32_t kHasResend = 1U << (39U - 32U);  // in the second flags
+// In the second flags:
+constexpr uint32_t kHasPassthrough = 1U << (37U - 32U);
+constexpr uint32_t kHasResend = 1U << (39U - 32U);
 
 struct InitBody {
   uint32_t major;
@@ -266,11 +268,21 @@ Result<std::vector<std::byte>> read_init(int connection, std::chrono::millisecon
   return message;
 }
 
-bool offers_resend(const std::vector<std::byte>& init) {
+namespace {
+
+bool offers(const std::vector<std::byte>& init, uint32_t second_flag) {
   InitBody body{};
   if (init.size() < sizeof(RequestHeader) + sizeof body) return false;
   std::memcpy(&body, init.data() + sizeof(RequestHeader), sizeof body);
-  return (body.flags & kHasSecondFlags) != 0 && (body.flags2 & kHasResend) != 0;
+  return (body.flags & kHasSecondFlags) != 0 && (body.flags2 & second_flag) != 0;
+}
+
+}  // namespace
+
+bool offers_resend(const std::vector<std::byte>& init) { return offers(init, kHasResend); }
+
+bool offers_passthrough(const std::vector<std::byte>& init) {
+  return offers(init, kHasPassthrough);
 }
 
 }  // namespace shufflefs::fs

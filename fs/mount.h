@@ -103,5 +103,7 @@ static_assert(sizeof(RequestHeader) == 40);
 // Whether this kernel sends requests again that a dead worker left unanswered (6.9 or later).
 // Without it those calls would wait for ever.
 [[nodiscard]] bool offers_resend(const std::vector<std::byte>& init);
+// Whether it reads and writes the disks' files itself (6.9 or later).
+[[nodiscard]] bool offers_passthrough(const std::vector<std::byte>& init);
 
 }  // namespace shufflefs::fs

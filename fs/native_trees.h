@@ -146,8 +146,11 @@ class NativeFs {
   // have it mapped for stores: in passthrough mode the kernel does not notice that a store has
   // changed the modification time. It forgets them itself with each write.
   [[nodiscard]] double attribute_seconds(const Tree& tree, fuse_ino_t ino) const {
-    return handles_.may_be_mapped(ino) ? 0 : tree.options.cache_seconds;
+    const bool may_change = stores_pass_by_ && handles_.may_be_mapped(ino);
+    return may_change ? 0 : tree.options.cache_seconds;
   }
+  // Without passthrough every store reaches us as a write, of which the kernel knows.
+  void set_stores_pass_by(bool pass_by) { stores_pass_by_ = pass_by; }
 
   // The inode number that programs see. Two disks have the same numbers, but the mount is one
   // device, and `tar` takes equal numbers for hard links: the top bits say which disk it is.
@@ -188,6 +191,7 @@ class NativeFs {
 
   HandleTable& handles_;
   InodeTable inodes_;
+  std::atomic<bool> stores_pass_by_ = true;
   mutable Mutex mu_;
   SavedTable<TreeRecord> saved_trees_ GUARDED_BY(mu_);
   uint32_t next_tree_ GUARDED_BY(mu_) = 1;

@@ -101,6 +101,8 @@ struct Operations {
   RequestTimes times;
   Counter& ordinary_reads;
   Counter& ordinary_writes;
+  // Constant while requests come. False: the kernel is told once that there are none (ENOSYS).
+  bool has_xattrs = true;
   // No answer reaches the kernel any more: the next worker will be asked again.
   std::atomic<bool> silent = false;
   // Set by the session: called when the kernel says what it offers.

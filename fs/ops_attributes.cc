@@ -152,6 +152,7 @@ void statfs(fuse_req_t req, fuse_ino_t ino) {
 
 void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, std::size_t size,
               int flags) {
+  if (!operations(req).has_xattrs) return void(fuse_reply_err(req, ENOSYS));
   Operations& ops = operations(req);
   if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
   const OsResult<Node> node = ops.native.node(ino);
@@ -168,6 +169,7 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
 }
 
 void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
+  if (!operations(req).has_xattrs) return void(fuse_reply_err(req, ENOSYS));
   Operations& ops = operations(req);
   if (is_virtual(ino)) return ops.virtual_ops.getxattr(req, ino, name, size);
   std::vector<char> value(size);
@@ -199,6 +201,7 @@ std::string visible_names(std::string_view names, bool is_root) {
 }
 
 void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) {
+  if (!operations(req).has_xattrs) return void(fuse_reply_err(req, ENOSYS));
   Operations& ops = operations(req);
   if (is_virtual(ino)) return ops.virtual_ops.listxattr(req, ino, size);
   const OsResult<Node> node = ops.native.node(ino);
@@ -214,6 +217,7 @@ void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) {
 }
 
 void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
+  if (!operations(req).has_xattrs) return void(fuse_reply_err(req, ENOSYS));
   Operations& ops = operations(req);
   if (is_virtual(ino)) return void(fuse_reply_err(req, EROFS));
   const OsResult<Node> node = ops.native.node(ino);

@@ -42,6 +42,7 @@ std::shared_ptr<OpenFile> add_handle(fuse_req_t req, fuse_ino_t ino,
     if (ops.passthrough.open(ino, quiet ? quiet.get() : file->fd.get(), info))
       file->backing_id = info.backing_id;
   }
+  info.keep_cache = !ops.passthrough.in_use() && tree->options.cache_seconds > 0 ? 1 : 0;
   info.fh = ops.handles.add(file, current_request().number);
   info.noflush = 1;  // nothing to do at close(2): writes have reached the disk's page cache, locks
                      // are the kernel's own
@@ -240,6 +241,9 @@ void lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_i
   // Only SEEK_DATA and SEEK_HOLE come here. A virtual file has no holes that anybody should know
   // of.
   if (is_virtual(ino)) return void(fuse_reply_err(req, EINVAL));
+  // The disk does not know what is stored in the kernel's pages. Without this request the kernel
+  // says that there are no holes.
+  if (!operations(req).passthrough.in_use()) return void(fuse_reply_err(req, ENOSYS));
   const auto file = find_open(req, info);
   if (!file) return;
   const off_t found = ::lseek(file->fd.get(), offset, whence);

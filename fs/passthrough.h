@@ -50,6 +50,10 @@ class Passthrough {
   // open file needs.
   void close_unused();
 
+  [[nodiscard]] bool wanted() const { return wanted_; }
+  // False: every read and write of this connection comes to us. Then nothing changes a file without
+  // the kernel's page cache.
+  [[nodiscard]] bool in_use() const { return wanted_ && negotiated_; }
   [[nodiscard]] std::size_t open_inodes() const;
 
  private:

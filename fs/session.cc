@@ -47,7 +47,9 @@ void log_libfuse(fuse_log_level level, const char* format, va_list arguments) {
 }
 
 // Returns whether passthrough was agreed on.
-bool negotiate(fuse_conn_info& connection, bool io_uring) {
+bool negotiate(fuse_conn_info& connection, const SessionOptions& options, bool wants_passthrough) {
+  const bool passthrough =
+      wants_passthrough && fuse_set_feature_flag(&connection, FUSE_CAP_PASSTHROUGH);
   for (const uint64_t wanted :
        {uint64_t{FUSE_CAP_HANDLE_KILLPRIV_V2}, uint64_t{FUSE_CAP_PARALLEL_DIROPS},
         uint64_t{FUSE_CAP_READDIRPLUS}, uint64_t{FUSE_CAP_READDIRPLUS_AUTO},
@@ -70,7 +72,10 @@ bool negotiate(fuse_conn_info& connection, bool io_uring) {
         uint64_t{FUSE_CAP_ATOMIC_O_TRUNC}}) {
     fuse_unset_feature_flag(&connection, unwanted);
   }
-  if (!io_uring) {
+  // It would throw away a file's pages at each change of its time, and so after each of our writes.
+  if (!passthrough) fuse_unset_feature_flag(&connection, FUSE_CAP_AUTO_INVAL_DATA);
+  if (!options.xattrs) fuse_unset_feature_flag(&connection, FUSE_CAP_POSIX_ACL);
+  if (!options.io_uring) {
     fuse_unset_feature_flag(&connection, FUSE_CAP_OVER_IO_URING);
   } else if (!fuse_set_feature_flag(&connection, FUSE_CAP_OVER_IO_URING)) {
     log_warning("mount.io_uring_refused",
@@ -87,7 +92,7 @@ bool negotiate(fuse_conn_info& connection, bool io_uring) {
   // Backing files lie on plain file systems; the other choice would forbid overlayfs on top of our
   // mount.
   connection.max_backing_stack_depth = FUSE_BACKING_STACKED_UNDER;
-  return fuse_set_feature_flag(&connection, FUSE_CAP_PASSTHROUGH);
+  return passthrough;
 }
 
 }  // namespace
@@ -279,7 +284,10 @@ Result<std::unique_ptr<Session>> Session::start(Mount mount, Operations& operati
   operations.on_init = [weak = std::weak_ptr(state)](fuse_conn_info& negotiated) {
     const std::shared_ptr<State> started = weak.lock();
     if (!started) return;
-    const bool passthrough = negotiate(negotiated, started->options.io_uring);
+    const bool passthrough =
+        negotiate(negotiated, started->options, started->operations.passthrough.wanted());
+    started->operations.has_xattrs = started->options.xattrs;
+    started->operations.native.set_stores_pass_by(passthrough);
     started->operations.passthrough.attach(fuse_session_fd(started->session), passthrough);
     log_info(
         "mount.ready",

@@ -30,6 +30,8 @@ struct SessionOptions {
   // Requests over io_uring, where the kernel and libfuse have it; else a warning, and /dev/fuse.
   // Excludes takeover: requests that a ring has taken die with its process.
   bool io_uring = false;
+  // False: no extended attributes and no ACLs, so the kernel does not ask for one before a write.
+  bool xattrs = true;
   // Called once on a session thread when the loop has ended without stop(): somebody unmounted us,
   // or an error.
   std::function<void()> on_ended;

@@ -103,7 +103,7 @@ Api::Api(Parts parts)
       disks_(parts.runtime, parts.io, parts.settings.data),
       probe_(parts.runtime, parts.settings.mount),
       report_({parts.settings, parts.runtime, parts.engine, parts.membership, parts.memory,
-               parts.metrics, parts.workers, disks_, probe_}),
+               parts.metrics, parts.workers, disks_, probe_, parts.local}),
       cluster_view_(parts.runtime, parts.engine, parts.membership, report_) {
   register_node_metrics(parts_.metrics, {parts.engine, parts.membership, parts.memory,
                                          parts.workers, disks_, probe_});

@@ -27,6 +27,7 @@
 #include "base/memory_budget.h"
 #include "fs/virtual_contents.h"
 #include "main/cluster_view.h"
+#include "main/local_access.h"
 #include "main/mounts.h"
 #include "main/node_metrics.h"
 #include "main/node_report.h"
@@ -49,6 +50,7 @@ class Api {
     Metrics& metrics;
     FileIo& io;
     uint32_t workers;  // that have served the mount, this one included
+    const LocalAccess& local;
   };
   explicit Api(Parts parts);
 

@@ -210,6 +210,10 @@ void add_small_commands(CLI::App& app, CommandContext& context) {
   remover->allow_extras();
   remover->callback([remover] { remove_names(remover->remaining()); });
 
+  CLI::App* const binder = app.add_subcommand("bind-local", "What a worker starts")->group("");
+  binder->allow_extras();
+  binder->callback([&context, binder] { context.exit_code = bind_each(binder->remaining()); });
+
   CLI::App* const probe = app.add_subcommand("probe", "What /readyz runs")->group("");
   probe->allow_extras();
   probe->callback([&context, probe] {

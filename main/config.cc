@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <set>
 #include <sstream>
@@ -16,6 +17,13 @@
 #include "main/config_keys.h"
 
 namespace shufflefs {
+
+constexpr std::array<std::string_view, 4> kLocalModes{"auto", "passthrough", "bind", "fuse"};
+
+std::string_view to_string(LocalMode mode) {
+  return kLocalModes.at(static_cast<std::size_t>(mode));
+}
+
 namespace {
 
 using std::chrono::milliseconds;
@@ -109,6 +117,15 @@ Status read(const ConfigKey&, const std::string& text, Replicate& place) {
   return read_word(value, text, "is neither none nor all", place);
 }
 std::string write(Replicate value) { return value == Replicate::kAll ? "all" : "none"; }
+
+Status read(const ConfigKey&, const std::string& text, LocalMode& place) {
+  std::optional<LocalMode> value;
+  for (std::size_t i = 0; i < kLocalModes.size(); ++i) {
+    if (text == kLocalModes.at(i)) value = static_cast<LocalMode>(i);
+  }
+  return read_word(value, text, "is neither auto, passthrough, bind nor fuse", place);
+}
+std::string write(LocalMode mode) { return std::string(to_string(mode)); }
 
 Status read(const ConfigKey&, const std::string& text, LogLevel& place) {
   return read_word(parse_log_level(text), text, "is not a log level", place);

@@ -29,7 +29,8 @@ enum class ValueKind {
   kSwitch,
   kLevel,
   kLogFormat,
-  kReplicate
+  kReplicate,
+  kLocalMode
 };
 
 // "SIZE", "DURATION", ...: for --help and the documentation.
@@ -38,10 +39,10 @@ enum class ValueKind {
 // Where a value goes.
 template <class Value>
 using Place = Value& (*)(Settings&);
-using Target =
-    std::variant<Place<merge::NodeName>, Place<std::string>, Place<std::vector<std::string>>,
-                 Place<HostPort>, Place<uint64_t>, Place<uint32_t>, Place<bool>, Place<LogLevel>,
-                 Place<LogFormat>, Place<Replicate>, Place<std::chrono::milliseconds>>;
+using Target = std::variant<Place<merge::NodeName>, Place<std::string>,
+                            Place<std::vector<std::string>>, Place<HostPort>, Place<uint64_t>,
+                            Place<uint32_t>, Place<bool>, Place<LogLevel>, Place<LogFormat>,
+                            Place<Replicate>, Place<LocalMode>, Place<std::chrono::milliseconds>>;
 
 struct ConfigKey {
   std::string_view

@@ -65,7 +65,8 @@ std::string takeover_request(const Settings& settings) {
                    {"fixed", json::object{{"mount", settings.mount},
                                           {"data", std::move(data)},
                                           {"keep-mount", settings.keep_mount},
-                                          {"passthrough", settings.mount_passthrough}}}});
+                                          {"local-mode", to_string(settings.local_mode)},
+                                          {"xattrs", settings.xattrs}}}});
 }
 
 std::string fixed_differences(const std::string& running, const std::string& wanted) {

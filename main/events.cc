@@ -53,6 +53,15 @@ const std::array kEvents = {
     EventInfo{"http.handler_slow", kWarning, "An HTTP request was not answered in time."},
     EventInfo{"http.too_many_connections", kWarning, "Too many HTTP connections: one was closed."},
     EventInfo{"internal.exception", kError, "A task ended by an exception: our fault."},
+    EventInfo{
+        "local.bind_refused", kWarning,
+        "The kernel does not tell what happens on a disk: its local/ goes through the mount."},
+    EventInfo{"local.events_lost", kWarning,
+              "More happened on a disk than the kernel could queue: it is scanned. Raise "
+              "fs.fanotify.max_queued_events."},
+    EventInfo{"local.mode", kInfo, "How programs reach local/, and why."},
+    EventInfo{"local.not_bound", kWarning,
+              "A disk's directory could not be laid over the mount; tried again."},
     EventInfo{"lock.not_noted", kWarning, "The process id could not be written into a lock."},
     EventInfo{"log.level", kInfo, "'shufflefs log-level' changed the level."},
     EventInfo{"log.suppressed", kWarning, "More than ten events of one code in ten seconds."},

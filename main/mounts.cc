@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,7 +51,15 @@ std::vector<MountEntry> read_mounts() {
     std::istringstream words(line);
     std::string word;
     MountEntry entry;
-    for (int i = 0; i < 5 && words >> word; ++i) entry.point = unescaped(word);
+    std::string device;
+    words >> word >> word >> device >> entry.root >> entry.point;
+    const auto colon = device.find(':');
+    if (colon != std::string::npos) {
+      entry.device = makedev(static_cast<unsigned>(std::stoul(device.substr(0, colon))),
+                             static_cast<unsigned>(std::stoul(device.substr(colon + 1))));
+    }
+    entry.root = unescaped(entry.root);
+    entry.point = unescaped(entry.point);
     while (words >> word && word != "-") {
     }
     if (words >> entry.type) entries.push_back(std::move(entry));
@@ -155,15 +164,15 @@ Task<Status> MountProbe::check() {
 namespace {
 
 constexpr std::size_t kPathsAtOnce = 256;
-constexpr std::chrono::milliseconds kForgetTimeout = std::chrono::seconds(5);
+constexpr std::chrono::milliseconds kHelperTimeout = std::chrono::seconds(5);
 
 void warn(const std::string& reason) {
   log_limited(LogLevel::kWarning, "mount.names_kept",
               {{"reason", reason}, {"consequence", "seen on the mount for another minute"}});
 }
 
-pid_t start_remover(std::span<const std::string> paths, int& error) {
-  std::vector<std::string> words = {"shufflefs", "forget-names"};
+pid_t start_helper(const char* command, std::span<const std::string> paths, int& error) {
+  std::vector<std::string> words = {"shufflefs", command};
   words.insert(words.end(), paths.begin(), paths.end());
   std::vector<char*> arguments;
   arguments.reserve(words.size() + 1);
@@ -198,21 +207,78 @@ void remove_names(const std::vector<std::string>& paths) {
   }
 }
 
+namespace {
+
+// Runs our own program with a hidden command, and waits. Its exit code; an error if it does not end
+// in time: it ends with the mount, if not before.
+Result<int> run_helper(const char* command, std::span<const std::string> paths) {
+  int error = 0;
+  const pid_t pid = start_helper(command, paths, error);
+  if (pid < 0) return errno_error("cannot start a process", error);
+  const Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  pollfd waits{handle.get(), POLLIN, 0};
+  if (handle && ::poll(&waits, 1, static_cast<int>(kHelperTimeout.count())) == 0)
+    return make_error(Code::kTimeout, "it did not end: the mount does not answer");
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  if (!WIFEXITED(status)) return make_error(Code::kMount, "the process was killed");
+  return WEXITSTATUS(status);
+}
+
+}  // namespace
+
 void forget_names_on_mount(const std::vector<std::string>& paths) {
   for (std::size_t at = 0; at < paths.size(); at += kPathsAtOnce) {
     const auto some = std::span(paths).subspan(at, std::min(kPathsAtOnce, paths.size() - at));
-    int error = 0;
-    const pid_t pid = start_remover(some, error);
-    if (pid < 0) return warn(errno_error("cannot start a process", error).message);
-    const Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    pollfd waits{handle.get(), POLLIN, 0};
-    if (handle && ::poll(&waits, 1, static_cast<int>(kForgetTimeout.count())) == 0) {
-      // It ends with the mount, if not before; nobody needs its result.
-      return warn("it did not end: the mount does not answer");
-    }
-    int status = 0;
-    ::waitpid(pid, &status, 0);
+    const auto code = run_helper("forget-names", some);
+    if (!code) return warn(code.error().message);  // nobody needs its result
   }
+}
+
+namespace {
+
+bool is_bound(const Binding& binding) {
+  struct stat source{};
+  const auto there = mounted_at(binding.point);
+  return there && ::stat(binding.source.c_str(), &source) == 0 && there->device == source.st_dev &&
+         !there->root.ends_with("//deleted");
+}
+
+}  // namespace
+
+Status bind_directories(const std::vector<Binding>& bindings) {
+  std::vector<std::string> missing;
+  for (const Binding& binding : bindings) {
+    if (is_bound(binding)) continue;
+    missing.push_back(binding.source);
+    missing.push_back(binding.point);
+  }
+  if (missing.empty()) return ok();
+  TRY_ASSIGN(const int code, run_helper("bind-local", missing));
+  if (code == 0) return ok();
+  return errno_error(fmt::format("cannot bind {} over {}", missing[0], missing[1]), code);
+}
+
+int bind_each(const std::vector<std::string>& sources_and_points) {
+  int failed = 0;
+  for (std::size_t i = 0; i + 1 < sources_and_points.size(); i += 2) {
+    const char* const source = sources_and_points[i].c_str();
+    const char* const point = sources_and_points[i + 1].c_str();
+    // Of a disk that has gone.
+    while (::umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    }
+    if (::mount(source, point, nullptr, MS_BIND, nullptr) != 0) {
+      failed = errno;
+      continue;
+    }
+    // As the passthrough has it; not before 5.12.
+    mount_attr quiet{.attr_set = MOUNT_ATTR_NOATIME,
+                     .attr_clr = MOUNT_ATTR__ATIME,
+                     .propagation = 0,
+                     .userns_fd = 0};
+    ::mount_setattr(AT_FDCWD, point, 0, &quiet, sizeof quiet);
+  }
+  return failed;
 }
 
 }  // namespace shufflefs

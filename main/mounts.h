@@ -1,7 +1,6 @@
 // Mounts from outside: what is mounted where, from /proc/self/mountinfo, which answers without
-// asking the mounts; and two things that another process does to our mount: a call into a mount
-// that hangs cannot be taken back, and a thread of ours that waits for our own answer could not be
-// killed.
+// asking the mounts; and what another process does to our mount: a call into a mount that hangs
+// cannot be taken back, and a thread of ours that waits for our own answer could not be killed.
 //
 // Threads: any, where nothing else is said. Failure: errors carry the errno.
 #pragma once
@@ -18,6 +17,8 @@
 namespace shufflefs {
 
 struct MountEntry {
+  dev_t device = 0;
+  std::string root;  // which directory of its file system is mounted
   std::string point;
   std::string type;  // "fuse.shufflefs", "tmpfs", ...
 };
@@ -69,6 +70,18 @@ class MountProbe {
 // disk threads; blocks for milliseconds, 5 s at most. Failure: logged; the kernel finds out after a
 // minute.
 void forget_names_on_mount(const std::vector<std::string>& paths);
+
+// A directory of a disk that is to lie over one of our mount.
+struct Binding {
+  std::string source;
+  std::string point;
+};
+// Binds what is not bound. Blocks, 5 s at most. Failure: the first that could not be bound;
+// programs then use the directory through the mount.
+[[nodiscard]] Status bind_directories(const std::vector<Binding>& bindings);
+// What the other process does: the hidden command "bind-local SOURCE POINT...". The exit code, 0 or
+// an errno.
+[[nodiscard]] int bind_each(const std::vector<std::string>& sources_and_points);
 
 // What the other process does: the hidden command "forget-names PATH...". It follows no link: what
 // is below the mount is the users', and it is root.

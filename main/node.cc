@@ -15,6 +15,7 @@
 #include "fs/virtual_replies.h"
 #include "main/api.h"
 #include "main/api_shuffles.h"
+#include "main/local_access.h"
 #include "main/mounts.h"
 #include "main/process.h"
 #include "merge/engine.h"
@@ -48,7 +49,7 @@ bool ran_on_since(const std::vector<std::string>& data_dirs) {
   return same;
 }
 
-merge::EngineOptions engine_options(const Settings& settings) {
+merge::EngineOptions engine_options(const Settings& settings, const LocalAccess& local) {
   merge::EngineOptions options;
   options.self = settings.node;
   // Canonical: what the kernel says of an open file is compared with it as text. They exist: serve
@@ -87,6 +88,8 @@ merge::EngineOptions engine_options(const Settings& settings) {
     }
     forget_names_on_mount(paths);
   };
+  if (local.mode() == LocalMode::kBind)
+    options.has_unread_events = [&local] { return local.has_unread_events(); };
   return options;
 }
 
@@ -169,7 +172,8 @@ struct Node::Parts {
         runtime(settings.disk_threads),
         memory(runtime, settings.memory_bytes),
         io(make_posix_file_io()),
-        engine(runtime, *io, memory, metrics, engine_options(settings)),
+        local(runtime, metrics, settings, fs::offers_passthrough(mount_state.init)),
+        engine(runtime, *io, memory, metrics, engine_options(settings, local)),
         auth(runtime, peer_auth_files(settings)),
         context{runtime,
                 memory.of(MemoryPurpose::kReceive),
@@ -183,9 +187,11 @@ struct Node::Parts {
         server(membership.context(), *engine.local_node()),
         http(runtime),
         handles(saved.take(fs::SavedPart::kOpenFiles)),
-        passthrough(metrics, settings.mount_passthrough, saved.take(fs::SavedPart::kBackingIds)),
+        passthrough(metrics, settings.local_mode != LocalMode::kFuse,
+                    saved.take(fs::SavedPart::kBackingIds)),
         native(handles, saved, &kept),
-        api({settings, runtime, engine, membership, memory, metrics, *io, saved.generation + 1}),
+        api({settings, runtime, engine, membership, memory, metrics, *io, saved.generation + 1,
+             local}),
         shuffle_api(runtime, engine, membership),
         tree(engine, membership, native, passthrough, api.info_texts(), saved, &kept,
              {client_directory(settings), &client_report}) {
@@ -233,6 +239,7 @@ struct Node::Parts {
   }
   Task<void> stop_network() {
     // First whoever asks peers, then the peers, then who answers them.
+    co_await local.close();
     co_await tree.stop();
     co_await http.stop();
     co_await api.stop();
@@ -250,6 +257,7 @@ struct Node::Parts {
   AsioRuntime runtime;
   MemoryBudget memory;
   std::unique_ptr<FileIo> io;
+  LocalAccess local;
   merge::Engine engine;
   net::PeerAuth auth;
   const net::Context context;
@@ -273,6 +281,10 @@ struct Node::Parts {
 
 Status Node::Parts::start(Listeners listeners) {
   fs::raise_file_limit();
+  std::vector<std::string> roots;
+  for (std::size_t disk = 0; disk < engine.disks(); ++disk)
+    roots.push_back(engine.local_root(disk));
+  local.prepare(roots);
   TRY(engine.prepare());
   membership.load();
   TRY(tree.prepare());
@@ -296,10 +308,12 @@ Status Node::Parts::start(Listeners listeners) {
   fs::SessionOptions options;
   options.max_threads = options.max_idle_threads = settings.fuse_threads;
   options.io_uring = settings.fuse_io_uring;
+  options.xattrs = settings.xattrs;
   options.init_message = mount_state.init;
   options.resend = mount_state.can_resend && saved.generation > 0;
   options.on_ended = std::move(listeners.on_unable);
   TRY_ASSIGN(session, fs::Session::start(std::move(mount), *operations, std::move(options)));
+  local.start(engine.commits());
   on_reactor(start_spark());
   // Last: who gets an answer here finds everything else working.
   Status listening;
@@ -319,6 +333,7 @@ void Node::Parts::hand_over() {
 
 void Node::Parts::stop_parts() {
   if (reactor.joinable()) {
+    local.stop_events();
     on_reactor(stop_network());
     runtime.stop();
     reactor.join();

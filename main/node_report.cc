@@ -155,7 +155,9 @@ json::object NodeReport::identity() const {
                       {"version", kVersion},
                       {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(up).count()},
                       {"workers_started", parts_.workers},
-                      {"mount", parts_.settings.mount}};
+                      {"mount", parts_.settings.mount},
+                      {"local_mode", to_string(parts_.local.mode())},
+                      {"local_mode_reason", parts_.local.reason()}};
 }
 
 json::array NodeReport::disks() const {

@@ -20,6 +20,7 @@
 #include "base/gate.h"
 #include "base/memory_budget.h"
 #include "base/recent_events.h"
+#include "main/local_access.h"
 #include "main/mounts.h"
 #include "main/node_metrics.h"
 #include "main/settings.h"
@@ -60,6 +61,7 @@ class NodeReport {
     uint32_t workers;  // that have served the mount, this one included
     DiskSpaces& disks;
     MountProbe& probe;
+    const LocalAccess& local;
   };
   explicit NodeReport(Parts parts);
 

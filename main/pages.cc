@@ -154,12 +154,13 @@ std::string shuffle_remarks(View shuffle, const Terminal& terminal) {
 
 std::string status_page(View status, const Terminal& terminal) {
   return fmt::format(
-      "{} (shufflefs {}), up for {}, mounted at {}\nMemory: {} of {} in use\n\n{}\n{}\n{}\n{}",
+      "{} (shufflefs {}), up for {}, mounted at {}\nlocal/: {} ({})\nMemory: {} of {} in "
+      "use\n\n{}\n{}\n{}\n{}",
       terminal.paint(Colour::kBold, status.text("node")), status.text("version"),
-      duration_text(status.real("uptime_s")), status.text("mount"),
-      bytes_in(status.at("memory"), "used_bytes"), bytes_in(status.at("memory"), "budget_bytes"),
-      peers_text(status, terminal), disks_text(status, terminal), spark_text(status, terminal),
-      shuffles_text(status, terminal));
+      duration_text(status.real("uptime_s")), status.text("mount"), status.text("local_mode"),
+      status.text("local_mode_reason"), bytes_in(status.at("memory"), "used_bytes"),
+      bytes_in(status.at("memory"), "budget_bytes"), peers_text(status, terminal),
+      disks_text(status, terminal), spark_text(status, terminal), shuffles_text(status, terminal));
 }
 
 namespace {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
@@ -15,6 +16,16 @@ namespace shufflefs {
 
 // Which blocks are to be on a second node, so that the loss of one loses no map output.
 enum class Replicate : uint8_t { kNone, kAll };
+
+// How programs reach the files below local/.
+enum class LocalMode : uint8_t {
+  kAuto,         // kPassthrough if the kernel has it, else kBind
+  kPassthrough,  // through the mount; the kernel reads and writes the disk
+  kBind,         // the disk's directory itself, bound over local/disk<i>
+  kFuse          // through the mount and the daemon
+};
+
+[[nodiscard]] std::string_view to_string(LocalMode mode);
 
 struct PushSettings {
   bool enabled = true;
@@ -74,9 +85,10 @@ struct Settings {
   ReadSettings read;
   uint32_t disk_threads = 0;
   uint32_t fuse_threads = 0;
-  bool mount_passthrough = true;
+  LocalMode local_mode = LocalMode::kAuto;
   bool keep_mount = true;
   bool fuse_io_uring = false;
+  bool xattrs = true;
   std::chrono::milliseconds trash_grace{};
   uint64_t merge_split_bytes = 0;
   uint64_t app_quota_bytes = 0;     // 0: none

@@ -46,9 +46,18 @@ class CommitSink {
   virtual ~CommitSink() = default;
 
   // ---- local/: paths on the disk below -----------------------------------------------------------------------
-  // A file got a name that parse_spark_name knows, by rename, link or a last close.
-  virtual void spark_file_appeared(std::string path) = 0;
+  // A file got a name that parse_spark_name knows, by rename, link or a last close. `drops`:
+  // drops_heard() at that moment, or before: a later drop is of this file too.
+  virtual void spark_file_appeared(std::string path, uint64_t drops) = 0;
+  void spark_file_appeared(std::string path) {
+    spark_file_appeared(std::move(path), drops_heard());
+  }
+  [[nodiscard]] virtual uint64_t drops_heard() const = 0;
   virtual void spark_file_removed(std::string path) = 0;
+  // Files that cannot be named were removed. Blocks on the disk, as the next one.
+  virtual void spark_files_removed() = 0;
+  // Some of all this was not told: everything below local/ is looked at again.
+  virtual void spark_events_lost(uint64_t drops) = 0;
   // user.shufflefs.app was set (or removed) on the directory, or an executor has registered it.
   virtual void application_named(std::string directory) = 0;
   // The executor that had registered the directory has registered anew, without it: what is below

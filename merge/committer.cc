@@ -134,8 +134,11 @@ Status Committer::inspect_spark_file(const std::string& path, const SparkName& n
     const auto now = parts_.io.stat(path);
     const FileStamp& committed = name.is_index ? known->index_stamp : known->data_stamp;
     if (now && now->stamp == committed) return ok();
-    // Nobody has renamed it there while we looked: it was changed behind our back.
-    if (!drops) {
+    // Nobody has renamed it there while we looked: it was changed behind our back. Where nobody
+    // tells us at once, a further file of the name is a rename that we have missed.
+    const bool may_be_missed =
+        parts_.has_unread_events && now && now->stamp.inode != committed.inode;
+    if (!drops && !may_be_missed) {
       parts_.table.lost(*known, path + " was changed after it was committed");
       return ok();
     }
@@ -173,12 +176,11 @@ void Committer::post_look(std::optional<ShuffleId> shuffle, std::function<void()
   });
 }
 
-void Committer::spark_file_appeared(std::string path) {
+void Committer::spark_file_appeared(std::string path, uint64_t drops) {
   const auto name = parse_spark_name(name_of(path));
   if (!name) return;
-  post_look(name->shuffle, [this, path = std::move(path), drops = parts_.table.drops_heard()] {
-    look_at_spark_file(path, drops);
-  });
+  post_look(name->shuffle,
+            [this, path = std::move(path), drops] { look_at_spark_file(path, drops); });
 }
 
 void Committer::spark_file_removed(std::string path) {
@@ -192,8 +194,24 @@ void Committer::spark_file_removed(std::string path) {
   ended(parts_.table.file_removed(path));
 }
 
+void Committer::spark_files_removed() {
+  for (const MapOutputRef& output : parts_.table.all()) {
+    for (const std::string& path : {output->index_path, output->data_path}) {
+      if (parse_spark_name(name_of(path))) spark_file_removed(path);
+    }
+  }
+}
+
+void Committer::spark_events_lost(uint64_t drops) {
+  post_look(std::nullopt, [this, drops] {
+    spark_files_removed();
+    for (const std::string& data_dir : parts_.data_dirs) scan_tree(data_dir + "/local", drops);
+  });
+}
+
 void Committer::application_named(std::string directory) {
-  post_look(std::nullopt, [this, directory = std::move(directory)] { scan_tree(directory); });
+  post_look(std::nullopt,
+            [this, directory = std::move(directory)] { scan_tree(directory, std::nullopt); });
 }
 
 void Committer::directory_left(std::string directory) {
@@ -203,13 +221,13 @@ void Committer::directory_left(std::string directory) {
   for (const MapOutputRef& output : outputs) ended(output);
 }
 
-void Committer::scan_tree(const std::string& directory) {
+void Committer::scan_tree(const std::string& directory, std::optional<uint64_t> drops) {
   for (const DirectoryEntry& entry : list_for_scan(directory)) {
     const std::string path = directory + "/" + entry.name;
     if (entry.is_directory)
-      scan_tree(path);
+      scan_tree(path, drops);
     else
-      look_at_spark_file(path, std::nullopt);
+      look_at_spark_file(path, drops);
   }
 }
 
@@ -434,14 +452,15 @@ void Committer::note_failure(const std::string& path, const Error& error) {
 }
 
 bool Committer::is_looking(ShuffleId shuffle) const {
+  if (parts_.has_unread_events && parts_.has_unread_events()) return true;
   const MutexLock lock(unread_mu_);
   return looks_.contains(shuffle) || looks_.contains(std::nullopt) ||
          std::ranges::any_of(unlooked_, [&](const auto& file) { return file.second == shuffle; });
 }
 
 uint64_t Committer::looks_under_way() const {
+  uint64_t count = parts_.has_unread_events && parts_.has_unread_events() ? 1 : 0;
   const MutexLock lock(unread_mu_);
-  uint64_t count = 0;
   for (const auto& [shuffle, looks] : looks_) count += looks;
   return count;
 }
@@ -513,7 +532,7 @@ void Committer::scan_disk(const std::string& data_dir, const std::vector<LifePla
         look_at_generic(place.shuffle, entry.name);
     }
   }
-  scan_tree(data_dir + "/local");
+  scan_tree(data_dir + "/local", std::nullopt);
   // A failure in between has put its reason in the place of this one.
   const MutexLock lock(unread_mu_);
   const auto it = unread_.find(data_dir);

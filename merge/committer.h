@@ -53,11 +53,17 @@ class Committer final : public CommitSink {
     // through the mount has its answer only then. May be absent. Not for disk threads, which it
     // needs.
     std::function<void()> wait_until_told = {};
+    // Whether something has happened below local/ of which we are still to be told. Any thread.
+    std::function<bool()> has_unread_events = {};
   };
   explicit Committer(Parts parts);
 
-  void spark_file_appeared(std::string path) override;
+  using CommitSink::spark_file_appeared;
+  void spark_file_appeared(std::string path, uint64_t drops) override;
+  [[nodiscard]] uint64_t drops_heard() const override { return parts_.table.drops_heard(); }
   void spark_file_removed(std::string path) override;
+  void spark_files_removed() override;
+  void spark_events_lost(uint64_t drops) override;
   void application_named(std::string directory) override;
   void directory_left(std::string directory) override;
   Result<std::string> generic_directory(const ShuffleKey& shuffle, bool create) override;
@@ -78,7 +84,8 @@ class Committer final : public CommitSink {
   // Why the table may lack map outputs that are on the disks: one could not be read when it was
   // scanned, or when something new was looked at. Empty if none may be missing. Any thread.
   [[nodiscard]] std::string incomplete() const;
-  // Files of the shuffle have appeared that are still to be looked at, or could not be. Any thread.
+  // Files of the shuffle have, or may have, appeared that are still to be looked at, or could not
+  // be. Any thread.
   [[nodiscard]] bool is_looking(ShuffleId shuffle) const;
   // Files and directories of Spark's that have appeared and have not been looked at to the end:
   // there may be map outputs that are not listed yet.
@@ -104,7 +111,7 @@ class Committer final : public CommitSink {
                             std::optional<uint64_t> drops);
   void learn_lives(const std::vector<LifePlace>& maps);
   void scan_disk(const std::string& data_dir, const std::vector<LifePlace>& maps);
-  void scan_tree(const std::string& directory);
+  void scan_tree(const std::string& directory, std::optional<uint64_t> drops);
   // A directory as the scan sees it. One that is not there is empty.
   [[nodiscard]] std::vector<DirectoryEntry> list_for_scan(const std::string& directory);
   // If the disk could not be read, there may be a map output that is not listed.

@@ -67,6 +67,9 @@ struct EngineOptions {
   bool tell_before_answering = true;
   // Makes the kernel forget names on the mount whose files were removed below it. Disk threads.
   std::function<void(const std::vector<std::string>&)> forget_names;
+  // Whether something has happened below local/ of which commits() is still to be told: where that
+  // is told after the fact. Any thread.
+  std::function<bool()> has_unread_events;
 };
 
 // ---- status --------------------------------------------------------------------------------------------------------

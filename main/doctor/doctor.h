@@ -119,7 +119,7 @@ void check_file_limit(const Subject& subject, Report& report);
 void check_memory(const Subject& subject, Report& report);
 void check_dead_mounts(const Subject& subject, Report& report);
 void check_propagation(const Subject& subject, Report& report);
-// disks.cc: kind, space, passthrough by a real try
+// disks.cc: kind, space, local-mode by a real try
 void check_disks(const Subject& subject, Report& report);
 // network.cc: ports; who answers, and whose clock is wrong; what a running daemon says of itself
 void check_ports(const Subject& subject, Report& report);

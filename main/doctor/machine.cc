@@ -97,8 +97,8 @@ void check_kernel(const Subject& subject, Report& report) {
   } else if (version >= Version{5, 11}) {
     report.warning(
         "kernel", what,
-        "passthrough and the mount's life beyond its daemon need 6.9: without them every "
-        "byte goes through the daemon, and its death makes the mount anew",
+        "passthrough and the mount's life beyond its daemon need 6.9: without them the disks' "
+        "directories are bound into the mount (local-mode), and the daemon's death makes it anew",
         "use a kernel of 6.9 or later where you can (Debian 13 has 6.12)");
   } else {
     report.problem("kernel", what, "it lacks what the filesystem needs of FUSE and openat2",

@@ -107,7 +107,7 @@ function nodeCard(node) {
     facts.push(`up for ${duration(report.uptime_s)}`);
     if (!node.self) facts.push(`${node.round_trip_ms.toFixed(1)} ms away`);
     if (report.workers_started > 1) facts.push(`${plural(report.workers_started - 1, "restart or takeover", "restarts and takeovers")}`);
-    facts.push(`passthrough ${percent(counts.passthrough_opens, opens)}`);
+    facts.push(report.local_mode === "bind" ? "local/ bound" : `passthrough ${percent(counts.passthrough_opens, opens)}`);
     if (report.spark) facts.push(`${plural(report.spark.executors, "executor")}`);
     facts.push(`version ${report.version}`);
   }

@@ -97,7 +97,7 @@ class BrokenSetUps(unittest.TestCase):
                  for flag in self.flags if flag != "--data"]
         _, findings = doctor(*flags, prefix=("unshare", "-m", "sh", "-c", script, "sh"))
         self.assertTrue(having(findings, "warning", "overlayfs"), findings)
-        refused = [one for one in findings if one["check"] == "passthrough"]
+        refused = [one for one in findings if one["check"] == "local-mode"]
         self.assertEqual(refused[0]["severity"], "warning", refused)
         self.assertIn("plain disk", refused[0]["remedy"])
 

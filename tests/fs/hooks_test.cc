@@ -20,7 +20,10 @@ using testing::TempDir;
 
 class RememberingSink final : public merge::CommitSink {
  public:
-  void spark_file_appeared(std::string path) override { events.push_back("+" + path); }
+  void spark_file_appeared(std::string path, uint64_t) override { events.push_back("+" + path); }
+  [[nodiscard]] uint64_t drops_heard() const override { return 0; }
+  void spark_files_removed() override {}
+  void spark_events_lost(uint64_t) override {}
   void spark_file_removed(std::string path) override { events.push_back("-" + path); }
   void application_named(std::string directory) override { events.push_back("app " + directory); }
   void directory_left(std::string directory) override { events.push_back("left " + directory); }

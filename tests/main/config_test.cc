@@ -69,7 +69,7 @@ TEST_CASE("config: defaults") {
   CHECK(settings.read.ahead_bytes == 4 * kMiB);
   CHECK(settings.disk_threads == 4);
   CHECK(settings.fuse_threads == 16);
-  CHECK(settings.mount_passthrough);
+  CHECK(settings.local_mode == LocalMode::kAuto);
   CHECK(settings.trash_grace == std::chrono::seconds(60));
   // Looking changes nothing: the data directory is made later.
   CHECK_FALSE(std::filesystem::exists(config.directory.path("data")));
@@ -318,7 +318,7 @@ void change(const ConfigKey& key, Settings& settings) {
   };
   for (const std::string& text :
        {std::string("true"), std::string("false"), number(1), number(2), std::string("debug"),
-        std::string("json"), std::string("all"), std::string("127.0.0.1:9"),
+        std::string("json"), std::string("all"), std::string("fuse"), std::string("127.0.0.1:9"),
         std::string("node2=127.0.0.1:9"), std::string("/other"), std::string("node2")}) {
     Settings changed = settings;
     if (!read_value(key, text, changed) || value_texts(key, changed) == before) continue;

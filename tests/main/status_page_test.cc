@@ -8,6 +8,7 @@ namespace shufflefs {
 TEST_CASE("status page: everything that an operator looks for, without colour off a terminal") {
   const boost::json::value view = boost::json::parse(R"({
     "node": "node1", "version": "0.1.0", "uptime_s": 130.5, "mount": "/m",
+    "local_mode": "bind", "local_mode_reason": "as configured",
     "disks": [{"name": "disk0", "path": "/d", "total_bytes": 2048, "free_bytes": 1024}],
     "memory": {"budget_bytes": 1048576, "used_bytes": 512},
     "members": {"count": 3, "differences": [{"node": "node2", "missing_here": ["node5"], "missing_there": ["node3", "node4"]}]},
@@ -20,6 +21,7 @@ TEST_CASE("status page: everything that an operator looks for, without colour of
                   "given_up": [{"node": "node1", "reason": "owner node3: connection refused", "blocks": 2, "bytes": 10}]}]})");
   CHECK(status_page(view, Terminal::plain()) ==
         "node1 (shufflefs 0.1.0), up for 2 min, mounted at /m\n"
+        "local/: bind (as configured)\n"
         "Memory: 512 B of 1.0 MiB in use\n"
         "\n"
         "Peers\n"

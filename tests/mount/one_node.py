@@ -89,10 +89,11 @@ class NamespaceCase(unittest.TestCase):
     """Each test has a shuffle of its own; all share one daemon."""
 
     number = 0
+    flags = ()
 
     @classmethod
     def setUpClass(cls):
-        cls.daemon = Daemon()
+        cls.daemon = Daemon(*cls.flags)
         cls.mount = cls.daemon.mount
 
     @classmethod

@@ -275,13 +275,15 @@ class SparkFiles(NamespaceCase):
         os.unlink(f"{base}.index")
         until(lambda: not os.path.exists(f"{maps}/7.data"), "it is gone")
 
+
+class SparkFilesByFuse(SparkFiles):
+    flags = ("--local-mode", "fuse")
+
+
 class Quota(NamespaceCase):
     """An application above its quota gets EDQUOT for what is new; others notice nothing."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--app-quota=1M")
-        cls.mount = cls.daemon.mount
+    flags = ("--app-quota=1M",)
 
     def test_it_hits_the_culprit_only(self):
         executor = f"{self.mount}/local/disk0/blockmgr-{self.app}"

@@ -109,6 +109,28 @@ class Names(NamespaceCase):
         self.fail(f"no metric {name}")
 
 
+class WithoutAttributes(NamespaceCase):
+    flags = ("--xattrs=false",)
+
+    def test_there_are_none_and_nobody_asks(self):
+        path = f"{self.mount}/local/disk0/f"
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(100):
+                file.write(b"x")
+                os.fstat(file.fileno())
+        for call, *arguments in ((os.setxattr, path, "user.a", b"b"), (os.getxattr, path, "user.a"), (os.listxattr, path),
+                                 (os.removexattr, path, "user.a"), (os.getxattr, self.shuffle, "user.shufflefs.maps")):
+            with self.subTest(call=call.__name__):
+                self.refused(errno.EOPNOTSUPP, call, *arguments)
+        metrics = read(f"{self.mount}/.shufflefs/metrics").decode()
+        asked = re.search(r'^shufflefs_mount_request_seconds_count{operation="getxattr"} (\d+)', metrics, re.MULTILINE)
+        self.assertLess(int(asked[1]), 5)
+
+    def test_map_outputs_are_committed(self):
+        self.commit(1, {0: b"abc"})
+        self.assertEqual(read(f"{self.partitions}/0"), b"abc")
+
+
 class Jars(NamespaceCase):
     @classmethod
     def setUpClass(cls):

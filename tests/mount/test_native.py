@@ -3,6 +3,7 @@ ends and fails. Needs root. SHUFFLEFS_BUILD names the build directory (default: 
 
 import errno
 import fcntl
+import mmap
 import os
 import shutil
 import subprocess
@@ -95,6 +96,28 @@ class TestDiskPassthrough(Parity, Mounted):
 
 class TestDiskOrdinary(Parity, Mounted):
     arguments = ("--no-passthrough",)
+
+    def test_sparse_seek(self):
+        """The kernel knows of no holes, as on a disk that has none (docs/namespace.md)."""
+        with open(f"{self.places()[0]}/f", "wb+") as file:
+            file.seek(1 << 20)
+            file.write(b"data")
+            file.flush()
+            self.assertEqual(os.lseek(file.fileno(), 0, os.SEEK_DATA), 0)
+            self.assertEqual(os.lseek(file.fileno(), 0, os.SEEK_HOLE), (1 << 20) + 4)
+            os.ftruncate(file.fileno(), 2 << 20)
+            with mmap.mmap(file.fileno(), 2 << 20) as mapped:
+                mapped[3 << 19:(3 << 19) + 4] = b"more"
+                self.assertEqual(os.lseek(file.fileno(), 0, os.SEEK_DATA), 0)
+
+    def test_pages_stay_in_the_kernel(self):
+        path = f"{self.node.disk()}/kept"
+        put(path, b"x" * 100_000)
+        get(path)
+        before = self.node.counters()["shufflefs_ordinary_reads_total"]
+        for _ in range(3):
+            self.assertEqual(get(path), b"x" * 100_000)
+        self.assertEqual(self.node.counters()["shufflefs_ordinary_reads_total"], before)
 
     def test_ordinary_io_is_in_use(self):
         put(f"{self.node.disk()}/counted", b"x" * 10000)

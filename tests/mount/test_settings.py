@@ -75,7 +75,7 @@ class TestSettings(unittest.TestCase):
         given.update({
             "http-token-file": f"{directory}/http-token", "spark-secret-file": f"{directory}/spark-secret",
             "client-dir": f"{directory}/client", "spark-allow-dir": f"{directory}/allowed",
-            "log-level": "debug", "log-format": "json", "push.replicate": "all",
+            "log-level": "debug", "log-format": "json", "push.replicate": "all", "local-mode": "fuse",
             "http-listen": f"{ADDRESS}:7350", "spark-listen": f"{ADDRESS}:7351",
             "peer-listen": f"{ADDRESS}:7352", "members": f"n7={ADDRESS}:7352", "node": "n7",
         })

@@ -120,7 +120,10 @@ class KilledWorker(unittest.TestCase):
         self.under_load(KILLS)
 
     def test_without_passthrough(self):
-        self.under_load(KILLS // 2, "--passthrough", "false")
+        self.under_load(KILLS // 2, "--local-mode", "fuse")
+
+    def test_bound(self):
+        self.under_load(KILLS // 2, "--local-mode", "bind")
 
     def test_nothing_accumulates(self):
         """Open handles, known inodes and backing ids are back to where they were."""
@@ -293,9 +296,9 @@ class Takeover(unittest.TestCase):
     def test_what_cannot_change_is_refused_by_name(self):
         daemon = Daemon()
         try:
-            done = run(*daemon.command("--takeover", "--passthrough", "false"))
+            done = run(*daemon.command("--takeover", "--local-mode", "fuse"))
             self.assertEqual(done.returncode, 2)
-            self.assertIn("passthrough", done.stderr)
+            self.assertIn("local-mode", done.stderr)
             self.assertNotIn("mount, ", done.stderr)
             self.assertIsNone(daemon.process.poll())
             os.stat(f"{daemon.mount}/local/disk0")

@@ -163,9 +163,9 @@ bool World::put_files(SimNode& node, WrittenMap& written) {
                                          number(written.shuffle.shuffle), number(written.map));
     written.files = {base + ".index", base + ".data"};
     if (!replace_file(disk, base + ".index", index)) return false;
-    commits.spark_file_appeared(base + ".index");
+    node.spark_file_changed(base + ".index", false);
     if (!replace_file(disk, base + ".data", bytes_of(data))) return false;
-    commits.spark_file_appeared(base + ".data");
+    node.spark_file_changed(base + ".data", false);
     return true;
   }
   const auto place = commits.generic_directory(written.shuffle, true);
@@ -239,7 +239,7 @@ bool World::unlink_files(SimNode& node, WrittenMap& written) {
     const Status removed = disk.remove_file(path);
     if (!removed && removed.error().code != Code::kNotFound) all = false;
     if (written.is_spark)
-      commits.spark_file_removed(path);
+      node.spark_file_changed(path, true);
     else
       commits.generic_removed(written.shuffle, path.substr(path.rfind('/') + 1));
   }

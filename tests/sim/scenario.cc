@@ -120,6 +120,13 @@ Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes, const st
   if (random.chance(0.5)) scenario.split_bytes = random.between(1, 16) << 10U;
   draw_faults(scenario, random, only);
   scenario.restart_at_end = random.chance(0.4);
+  scenario.late_events = only.empty() ? random.chance(0.2) : only == "events";
+  if (only == "events") {
+    scenario.removals = random.below(4);
+    scenario.crashes = random.below(3);
+    scenario.stops = random.below(3);
+    scenario.hangs = random.below(2);
+  }
   return scenario;
 }
 
@@ -128,7 +135,7 @@ std::string to_string(const Scenario& s) {
       "{} nodes, {} disks each, {} shuffles of {} partitions, {} maps, blocks up to {} bytes, "
       "memory {} KiB, {}{} reads; crashes {}{}, stops {}, removals {}, rewrites {}, drops {}, cuts "
       "{}, slow {}, sick disks {}, full disks {}, flipped bits {}, joins {}, leaves {}, drains "
-      "{}{}{}{}{}{}{}",
+      "{}{}{}{}{}{}{}{}",
       s.nodes, s.disks, s.shuffles, s.partitions, s.maps, s.block_bytes, s.memory >> 10U,
       s.split_bytes < UINT64_MAX ? fmt::format("split at {} KiB, ", s.split_bytes >> 10U) : "",
       s.reads, s.crashes, s.power_losses ? " (with power losses)" : "", s.stops, s.removals,
@@ -140,7 +147,7 @@ std::string to_string(const Scenario& s) {
                   "disk work is cut at {:.0f} %{}",
                   s.harms, s.new_disks, s.twins, s.clock_jumps, s.hangs, s.reuses,
                   s.cut_chance * 100, s.old_views ? ", old views" : ""),
-      s.restart_at_end ? ", all restarted at the end" : "");
+      s.late_events ? ", late events" : "", s.restart_at_end ? ", all restarted at the end" : "");
 }
 
 }  // namespace shufflefs::sim

@@ -42,22 +42,24 @@ struct Scenario {
   uint64_t bursts = 0;
   uint64_t squeezes = 0;  // times in which slow senders hold most of a node's memory for requests
   bool lossy_network = false;
-  bool power_losses = false;    // some crashes take what was written lately with them
-  bool skewed_clocks = false;   // by seconds
-  double cut_chance = 0;        // of disk work, at each operation: others go on meanwhile
-  uint64_t harms = 0;           // files of map outputs lost, cut, replaced, unreadable
-  uint64_t new_disks = 0;       // a node comes back without its data, or without one directory
-  uint64_t twins = 0;           // a map id that two nodes commit
-  uint64_t clock_jumps = 0;     // by hours; then clocks differ by hours from the start, too
-  uint64_t hangs = 0;           // of a disk
-  uint64_t reuses = 0;          // drops after which the name is used at once
-  bool old_views = false;       // some begin with a list of members that lacks others
+  bool power_losses = false;   // some crashes take what was written lately with them
+  bool skewed_clocks = false;  // by seconds
+  double cut_chance = 0;       // of disk work, at each operation: others go on meanwhile
+  uint64_t harms = 0;          // files of map outputs lost, cut, replaced, unreadable
+  uint64_t new_disks = 0;      // a node comes back without its data, or without one directory
+  uint64_t twins = 0;          // a map id that two nodes commit
+  uint64_t clock_jumps = 0;    // by hours; then clocks differ by hours from the start, too
+  uint64_t hangs = 0;          // of a disk
+  uint64_t reuses = 0;         // drops after which the name is used at once
+  bool late_events =
+      false;               // Spark's files are told of late, and sometimes not (local-mode = bind)
+  bool old_views = false;  // some begin with a list of members that lacks others
   bool restart_at_end = false;  // of all nodes: whatever was given up is then offered again
 };
 
 // `nodes` and `only` override what the seed says: the size, and the one kind of fault to have
 // ("crashes", "network", "disks", "members", "drains", "memory", "removals", "lost", "twins",
-// "clocks", "views", "hangs", "reuse", "races", "none").
+// "clocks", "views", "hangs", "reuse", "races", "events", "none").
 [[nodiscard]] Scenario make_scenario(uint64_t seed, std::optional<std::size_t> nodes,
                                      const std::string& only = {});
 [[nodiscard]] std::string to_string(const Scenario& scenario);

@@ -30,8 +30,11 @@ bool SimNode::start(const std::vector<Member>& members) {
   life_->memory = std::make_unique<MemoryBudget>(*life_->runtime, config_.memory);
   life_->cluster = std::make_unique<SimCluster>(schedule_, *life_->runtime, random_.next(), name(),
                                                 hooks_.probe);
+  merge::EngineOptions options = config_.engine;
+  if (config_.late_events)
+    options.has_unread_events = [life = life_.get()] { return !life->untold.empty(); };
   life_->engine = std::make_unique<merge::Engine>(*life_->runtime, disk_, *life_->memory,
-                                                  life_->metrics, config_.engine);
+                                                  life_->metrics, std::move(options));
   life_->gate = std::make_unique<Gate>(*life_->runtime, "simulation");
   if (!life_->engine->prepare()) {
     crash();
@@ -82,8 +85,57 @@ SimNode::Counts SimNode::counts() const {
   return sum;
 }
 
+void SimNode::spark_file_changed(const std::string& path, bool removed) {
+  merge::CommitSink& commits = life_->engine->commits();
+  if (!config_.late_events) {
+    if (removed)
+      commits.spark_file_removed(path);
+    else
+      commits.spark_file_appeared(path);
+    return;
+  }
+  if (life_->untold.empty()) life_->drops = commits.drops_heard();
+  life_->untold.emplace_back(path, removed);
+  life_->events_lost = life_->events_lost || random_.chance(0.05);
+  if (!std::exchange(life_->telling, true)) spawn(tell_later());
+}
+
+Task<void> SimNode::tell_later() {
+  co_await sleep_for(*life_->runtime, std::chrono::milliseconds(random_.below(1500)));
+  (void)co_await offload(*life_->runtime, [this]() -> Status {
+    tell_now();
+    return ok();
+  });
+}
+
+void SimNode::tell_now() {
+  merge::CommitSink& commits = life_->engine->commits();
+  while (!life_->untold.empty()) {
+    // It counts as untold until the engine knows it, and all of them while any was lost.
+    if (std::exchange(life_->events_lost, false)) {
+      const std::size_t covered = life_->untold.size();
+      commits.spark_events_lost(life_->drops);
+      life_->untold.erase(life_->untold.begin(),
+                          life_->untold.begin() + static_cast<std::ptrdiff_t>(covered));
+      continue;
+    }
+    const auto [path, removed] = life_->untold.front();
+    if (removed)
+      commits.spark_file_removed(path);
+    else
+      commits.spark_file_appeared(path, life_->drops);
+    life_->untold.pop_front();
+  }
+  life_->telling = false;
+}
+
 void SimNode::crash() {
   past_ = counts();
+  std::set<std::string> removed;
+  for (const auto& [path, was_removed] : life_->untold) {
+    if (was_removed) removed.insert(path);
+  }
+  if (!removed.empty()) hooks_.removals_untold(removed);
   // Coroutines go while everything that they refer to is still there.
   life_->runtime->kill();
   life_.reset();

@@ -3,6 +3,9 @@
 // of its code runs, and its coroutines are destroyed where they wait.
 #pragma once
 
+#include <deque>
+#include <set>
+
 #include "base/gate.h"
 #include "merge/engine.h"
 #include "sim/network.h"
@@ -18,6 +21,7 @@ class SimNode final : public Endpoint {
     std::size_t index = 0;
     merge::EngineOptions engine;  // with self and data_dirs
     uint64_t memory = 0;
+    bool late_events = false;
   };
   struct Hooks {
     SimDisk::Hooks disk;
@@ -26,6 +30,8 @@ class SimNode final : public Endpoint {
     std::function<Duration()> clock_skew;
     // The node `to` has acknowledged the announcement.
     std::function<void(std::size_t to, const merge::AnnounceRequest&)> announced;
+    // A life has ended before it was told that these files were removed.
+    std::function<void(const std::set<std::string>&)> removals_untold;
   };
   SimNode(Schedule& schedule, Network& network, uint64_t seed, Config config, Hooks hooks);
   ~SimNode() override;
@@ -70,6 +76,9 @@ class SimNode final : public Endpoint {
   [[nodiscard]] SimRuntime& runtime() { return *life_->runtime; }
   [[nodiscard]] MemoryBudget& memory() { return *life_->memory; }
   [[nodiscard]] Metrics& metrics() { return life_->metrics; }
+  // Something has happened to one of Spark's files. It is told at once, as a mount does that sees
+  // it; or a moment later, and sometimes only that something was lost, as the kernel's events do.
+  void spark_file_changed(const std::string& path, bool removed);
   // For what the simulation does on the node: it dies with it.
   void spawn(Task<void> task) { life_->gate->spawn(std::move(task)); }
 
@@ -87,7 +96,14 @@ class SimNode final : public Endpoint {
     std::unique_ptr<Gate> gate;  // requests being answered, and what the simulation does
     bool stopping = false;
     bool stopped = false;
+    // What is to be told of Spark's files, the oldest first.
+    std::deque<std::pair<std::string, bool>> untold;  // path, removed
+    uint64_t drops = 0;                               // heard of when there was nothing
+    bool events_lost = false;
+    bool telling = false;
   };
+  Task<void> tell_later();
+  void tell_now();
   void add_members(const std::vector<Member>& members);
   Task<void> answer_one(merge::NodeName caller, WireFrame request, Answer answer);
   Task<void> stop_life();

@@ -79,6 +79,7 @@ void World::add_node() {
   config.engine.split_bytes = scenario_.split_bytes;
   config.engine.trash_grace = std::chrono::seconds(5);
   config.memory = scenario_.memory;
+  config.late_events = scenario_.late_events;
   const uint64_t skew_ms = scenario_.clock_jumps > 0 ? 36'000'000
                            : scenario_.skewed_clocks ? 20'000
                                                      : 0;
@@ -128,6 +129,18 @@ void World::add_node() {
         if (is_named && written->removed_at && nodes_[written->origin]->name() == request.origin)
           written->removal_told.insert(to);
       }
+    }
+  };
+  // The files are gone when the next life begins, and nobody can tell it why.
+  hooks.removals_untold = [this, index](const std::set<std::string>& paths) {
+    for (auto& [writing, written] : truth_.all()) {
+      if (written.origin != index || std::ranges::none_of(written.files, [&](const auto& path) {
+            return paths.contains(path);
+          }))
+        continue;
+      written.removed_at.reset();
+      written.uncertain = true;
+      written.harm = SimDisk::Harm::kLost;
     }
   };
   disk_slowness_.push_back(1);

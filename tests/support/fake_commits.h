@@ -11,8 +11,14 @@ namespace shufflefs::testing {
 
 class FakeCommits final : public merge::CommitSink {
  public:
-  void spark_file_appeared(std::string path) override { note("appeared", path); }
+  using CommitSink::spark_file_appeared;
+  void spark_file_appeared(std::string path, uint64_t /*drops*/) override {
+    note("appeared", path);
+  }
+  [[nodiscard]] uint64_t drops_heard() const override { return 0; }
   void spark_file_removed(std::string path) override { note("removed", path); }
+  void spark_files_removed() override { note("removed", "some"); }
+  void spark_events_lost(uint64_t /*drops*/) override { note("lost", "events"); }
   void application_named(std::string directory) override { note("named", directory); }
   void directory_left(std::string directory) override { note("left", directory); }
   Result<std::string> generic_directory(const merge::ShuffleKey& /*shuffle*/,

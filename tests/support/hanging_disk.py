@@ -84,7 +84,7 @@ class HangingDisk:
             # It ends with this process, however that ends: a disk that hangs for ever would hold up the machine.
             self.carrier = subprocess.Popen(  # pylint: disable=consider-using-with
                 ["setpriv", "--pdeathsig", "KILL", PROGRAM, "serve", "--node", "carrier", "--mount", mount, "--data",
-                 f"{self.place}/data", "--passthrough=false", "--peer-listen", f"{ADDRESS}:7338", "--http-listen",
+                 f"{self.place}/data", "--local-mode=fuse", "--peer-listen", f"{ADDRESS}:7338", "--http-listen",
                  f"{ADDRESS}:7340", "--spark-listen", ""], stdout=log, stderr=log)
         self.undo.append(self._stop_carrier)
         directory = os.path.join(mount, "local", "disk0")

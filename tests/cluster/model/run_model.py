@@ -150,6 +150,8 @@ def start_cluster():
             shutil.rmtree(cluster.nodes[node]["data"])
             os.mkdir(cluster.nodes[node]["data"])
             cluster.set_option(node, "--members", ",".join(members[:-1] if node < NODES - 1 else [members[0], members[-1]]))
+            if node % 2 == 1:  # what happens to Spark's files is told by the kernel, after the fact
+                cluster.set_option(node, "--local-mode", "bind")
         for node in range(NODES - 1):
             cluster.restart(node)
         assert not runs(cluster.nodes[-1]["pid"])
