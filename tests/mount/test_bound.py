@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
+import unittest.mock
 
 from one_node import Daemon, NamespaceCase, index_of, read, run, until, write
 
@@ -214,6 +216,30 @@ class Life(unittest.TestCase):
         self.assertEqual(read("/proc/self/mountinfo").decode().count(self.daemon.mount), 2)
         self.executor.commit(2, b"2;")
         self.assert_read("both are seen")
+
+
+class Pods(unittest.TestCase):
+    """A mount namespace that follows another, as a container with mountPropagation: HostToContainer does."""
+
+    def test_what_is_bound_later_is_seen_in_them(self):
+        shared = tempfile.mkdtemp(prefix="shufflefs-shared-", dir="/var/tmp")
+        self.addCleanup(os.rmdir, shared)
+        subprocess.run(["mount", "--bind", shared, shared], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", shared], check=True)
+        subprocess.run(["mount", "--make-shared", shared], check=True)
+        with subprocess.Popen(["unshare", "-m", "--propagation", "slave", "sleep", "300"]) as pod:
+            self.addCleanup(pod.kill)
+            until(lambda: os.readlink(f"/proc/{pod.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"), "the pod is there")
+            with unittest.mock.patch.dict(os.environ, {"TMPDIR": shared}):
+                daemon = Daemon("--local-mode", "bind")
+            self.addCleanup(daemon.stop)
+            in_pod = f"/proc/{pod.pid}/root{daemon.mount}/local/disk0"
+            until(lambda: os.stat(in_pod).st_dev == os.stat(f"{daemon.data}/local").st_dev, "the pod sees the disk")
+            write(f"{in_pod}/f", b"x")
+            self.assertEqual(read(f"{daemon.data}/local/f"), b"x")
+            daemon.stop()
+            self.assertFalse(os.path.exists(in_pod))
+            pod.kill()
 
 
 if __name__ == "__main__":
