@@ -19,10 +19,6 @@
 namespace shufflefs::fs {
 namespace {
 
-bool is_map_output(std::string_view name) {
-  return name.starts_with("shuffle_") && merge::parse_spark_name(name).has_value();
-}
-
 std::optional<std::string> path_of(const NameInTree& name) {
   auto path = name.backing_path();
   if (path) return std::move(*path);
@@ -117,20 +113,20 @@ Status CommitWatch::before_change(const NameInTree& target) {
 }
 
 void CommitWatch::after_rename(const NameInTree& from, const NameInTree& to) {
-  if (is_map_output(from.name)) removed(from);
-  if (is_map_output(to.name)) appeared(to);
+  if (merge::parse_spark_name(from.name)) removed(from);
+  if (merge::parse_spark_name(to.name)) appeared(to);
 }
 
 void CommitWatch::after_link(const NameInTree& to) {
-  if (is_map_output(to.name)) appeared(to);
+  if (merge::parse_spark_name(to.name)) appeared(to);
 }
 
 void CommitWatch::after_remove(const NameInTree& target, bool was_directory) {
-  if (!was_directory && is_map_output(target.name)) removed(target);
+  if (!was_directory && merge::parse_spark_name(target.name)) removed(target);
 }
 
 void CommitWatch::after_write_close(const std::string& path) {
-  if (is_map_output(std::string_view(path).substr(path.rfind('/') + 1)))
+  if (merge::parse_spark_name(std::string_view(path).substr(path.rfind('/') + 1)))
     sink_.spark_file_appeared(path);
 }
 

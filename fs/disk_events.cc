@@ -26,7 +26,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "fs/os_files.h"
-#include "merge/spark_files.h"
+#include "merge/map_output.h"
 
 namespace shufflefs::fs {
 namespace {
@@ -91,10 +91,6 @@ std::optional<Event> take_event(std::span<const std::byte>& bytes) {
     at = end;
   }
   return event;
-}
-
-bool is_map_output(std::string_view name) {
-  return name.starts_with("shuffle_") && merge::parse_spark_name(name).has_value();
 }
 
 }  // namespace
@@ -175,7 +171,7 @@ class DiskEvents::Group {
       if ((event.mask & FAN_ATTRIB) != 0 && event.name == ".") named(*event.directory, sink);
       return;
     }
-    if ((event.mask & ~uint64_t{FAN_ATTRIB}) == 0 || !is_map_output(event.name)) return;
+    if ((event.mask & ~uint64_t{FAN_ATTRIB}) == 0 || !merge::parse_spark_name(event.name)) return;
     const Fd directory = open_handle(root_.get(), *event.directory, O_PATH | O_DIRECTORY);
     const std::string path = directory ? path_of_descriptor(directory.get()) : std::string();
     if (path.empty()) {
