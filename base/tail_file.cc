@@ -118,21 +118,22 @@ Status TailFile::write_pieces_at(uint64_t offset, Pieces pieces) {
 }
 
 Status TailFile::flush_first() {
-  if (first_.empty()) return ok();
-  const auto first = first_;
-  // Whoever comes in here meanwhile flushes them as well.
-  mu_.unlock();
-  Status done = ok();
-  for (const auto& file : first) {
-    Status one = file->flush();
-    if (done) done = std::move(one);
+  while (!first_.empty()) {
+    const auto first = first_;
+    const uint64_t asked = asked_first_;
+    // Whoever comes in here meanwhile flushes them as well.
+    mu_.unlock();
+    Status done = ok();
+    for (const auto& file : first) {
+      Status one = file->flush();
+      if (done) done = std::move(one);
+    }
+    mu_.lock();
+    TRY(done);
+    // What was appended meanwhile to one of them may be held still, and named by what we hold.
+    if (asked == asked_first_) first_.clear();
   }
-  mu_.lock();
-  if (done) {
-    std::erase_if(first_,
-                  [&](const auto& file) { return std::ranges::find(first, file) != first.end(); });
-  }
-  return done;
+  return ok();
 }
 
 Status TailFile::write_held() {
@@ -156,6 +157,7 @@ Status TailFile::flush() {
 
 void TailFile::flush_after(std::shared_ptr<TailFile> first) {
   const MutexLock lock(mu_);
+  ++asked_first_;
   if (std::ranges::find(first_, first) == first_.end()) first_.push_back(std::move(first));
 }
 

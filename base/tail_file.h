@@ -114,6 +114,7 @@ class TailFile : public File {
   Ranges ranges_
       GUARDED_BY(mu_);  // were held: being written with what continues them, or could not be
   std::vector<std::shared_ptr<TailFile>> first_ GUARDED_BY(mu_);
+  uint64_t asked_first_ GUARDED_BY(mu_) = 0;  // calls of flush_after()
 };
 
 }  // namespace shufflefs

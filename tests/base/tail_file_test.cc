@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <random>
@@ -180,6 +181,55 @@ TEST_CASE_METHOD(Fixture, "nothing of an index is written before what it names")
     io.fail_writes_below.clear();
     CHECK(io.stat(dir / "index")->size == 0);
   }
+}
+
+// Calls `before_write` before each write.
+class HookedFile final : public File {
+ public:
+  HookedFile(std::unique_ptr<File> below, std::function<void()> before_write)
+      : below_(std::move(below)), before_write_(std::move(before_write)) {}
+  Result<std::size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
+    return below_->read_at(offset, into);
+  }
+  Status write_at(uint64_t offset, std::span<const std::byte> bytes) override {
+    before_write_();
+    return below_->write_at(offset, bytes);
+  }
+  Result<uint64_t> size() override { return below_->size(); }
+  Result<FileStamp> stamp() override { return below_->stamp(); }
+  Status truncate(uint64_t size) override { return below_->truncate(size); }
+  [[nodiscard]] int native_fd() const override { return -1; }
+
+ private:
+  const std::unique_ptr<File> below_;
+  const std::function<void()> before_write_;
+};
+
+TEST_CASE_METHOD(Fixture, "what is appended while an index is being flushed is written first too") {
+  const auto data = open(path);
+  std::shared_ptr<TailFile> index;
+  bool is_first = true;
+  // While the second of the files that the index names is flushed, another append comes.
+  const auto other = std::make_shared<TailFile>(std::make_unique<HookedFile>(
+      *io.open(dir / "other", OpenMode::kWriteCreate), [&] {
+        if (!std::exchange(is_first, false)) return;
+        REQUIRE(write(*data, 10, text(20)));
+        index->flush_after(data);
+        REQUIRE(write(*index, 40, text(40)));
+      }));
+  std::vector<uint64_t> data_bytes;  // on the disk, whenever the index is written
+  index = std::make_shared<TailFile>(
+      std::make_unique<HookedFile>(*io.open(dir / "index", OpenMode::kWriteCreate),
+                                   [&] { data_bytes.push_back(on_disk()); }),
+      std::make_shared<HeldBytes>(1U << 20U));
+  REQUIRE(write(*data, 0, text(10)));
+  REQUIRE(write(*other, 0, text(10)));
+  index->flush_after(data);
+  index->flush_after(other);
+  REQUIRE(write(*index, 0, text(40)));
+  REQUIRE(index->flush());
+  REQUIRE(io.stat(dir / "index")->size == 80);
+  CHECK(data_bytes == std::vector<uint64_t>{30});
 }
 
 TEST_CASE_METHOD(Fixture,

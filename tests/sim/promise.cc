@@ -172,10 +172,13 @@ void World::check_missing(const Reading& reading, const std::vector<ReadBlock>& 
     if (std::ranges::any_of(attempts, [&](const auto* one) {
           return somebody_knows(*one) && was_reached(reading, *one);
         })) {
-      violate(fmt::format("{} has read {} of {}/{}: it is short of map {} of {}",
+      std::string told;
+      for (const auto& [witness, ranges] : attempts.front()->told)
+        told += fmt::format(" {}", nodes_[witness.first]->name().str());
+      violate(fmt::format("{} has read {} of {}/{}: it is short of map {} of {} (told to{})",
                           reading.reader.str(), reading.kind, to_string(reading.shuffle),
                           number(reading.partition), number(map),
-                          nodes_[attempts.front()->origin]->name().str()));
+                          nodes_[attempts.front()->origin]->name().str(), told));
       continue;
     }
     ++outcome_.reads_forgetful;
