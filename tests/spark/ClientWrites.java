@@ -33,8 +33,8 @@ import scala.Product2;
 import scala.Tuple2;
 
 /**
- * Map outputs of the client and of Spark, byte for byte: Spark's writers are given the same records
- * over both, and whole jobs are run with both managers. Ends with an AssertionError if a file differs
+ * Map outputs of the client and of Spark, byte for byte: Spark's interface is given the same calls on
+ * both, Spark's writers the same records, and whole jobs are run with both managers. Ends with an AssertionError if a file differs
  * or is missing. Argument: a directory for temporary files.
  */
 public final class ClientWrites {
@@ -169,10 +169,14 @@ public final class ClientWrites {
     }
     Thread.interrupted(); // that a test has set
     outcome.bytesCounted = metrics.bytesWritten() - before;
-    File[] dirs = SparkEnv.get().blockManager().diskBlockManager().localDirs();
-    String begin = "shuffle_" + dependency.shuffleId() + "_" + map + "_0.";
-    outcome.files = files(dirs[0].toPath(), begin);
+    outcome.files = written(dependency, map);
     return outcome;
+  }
+
+  private static Map<String, byte[]> written(
+      ShuffleDependency<Integer, byte[], byte[]> dependency, long map) {
+    File[] dirs = SparkEnv.get().blockManager().diskBlockManager().localDirs();
+    return files(dirs[0].toPath(), "shuffle_" + dependency.shuffleId() + "_" + map + "_0.");
   }
 
   private static void check(
@@ -198,8 +202,18 @@ public final class ClientWrites {
 
   private static void allWriters() {
     ShuffleDependency<Integer, byte[], byte[]> few = dependency(200);
-    List<Product2<Integer, byte[]>> records = records(200, 3000, 4000);
+    List<Product2<Integer, byte[]>> records = records(200, 2000, 4000);
     List<Product2<Integer, byte[]>> large = records(200, 30, 2 << 20);
+    for (int seed = 0; seed < 6; ++seed) {
+      boolean commits = seed < 4;
+      long map = nextMap;
+      nextMap += 2;
+      MapOutputCalls.make(components(false), few.shuffleId(), map, seed, commits);
+      MapOutputCalls.make(components(true), few.shuffleId(), map + 1, seed, commits);
+      Map<String, byte[]> ours = written(few, map + 1);
+      same("calls", written(few, map), ours);
+      require(ours.isEmpty() != commits, "calls: " + ours.keySet());
+    }
     for (SparksWriters writer : SparksWriters.values()) {
       set(NEVER, true, true);
       check(writer + ", nothing", writer, few, List.of());
@@ -251,7 +265,7 @@ public final class ClientWrites {
     }
   }
 
-  /** Kills the task after 2,500 records, or interrupts it when all have come. */
+  /** Kills the task after 1,500 records, or interrupts it when all have come. */
   private static Iterator<Product2<Integer, byte[]>> ending(
       List<Product2<Integer, byte[]>> records, boolean atTheEnd) {
     Iterator<Product2<Integer, byte[]>> all = records.iterator();
@@ -268,7 +282,7 @@ public final class ClientWrites {
 
       @Override
       public Product2<Integer, byte[]> next() {
-        if (!atTheEnd && ++count > 2500) {
+        if (!atTheEnd && ++count > 1500) {
           throw new TaskKilledException("test");
         }
         return all.next();
