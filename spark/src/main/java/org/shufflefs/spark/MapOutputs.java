@@ -14,16 +14,12 @@ import org.apache.spark.shuffle.api.ShufflePartitionWriter;
 import org.apache.spark.shuffle.api.SingleSpillShuffleMapOutputWriter;
 import org.apache.spark.shuffle.api.WritableByteChannelWrapper;
 import org.apache.spark.shuffle.sort.SortShuffleManager;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Makes the {@link MapOutput}s of an executor. A map output that is one spill stays Spark's, which
  * renames it. Where a Spark lacks what a map output needs, all are Spark's. Any thread.
  */
 final class MapOutputs implements ShuffleExecutorComponents {
-  private static final Logger LOG = LoggerFactory.getLogger(ShufflefsDataIO.class);
-
   private final ShuffleExecutorComponents sparks;
   private volatile IndexShuffleBlockResolver resolver; // null: all are Spark's
 
@@ -31,18 +27,13 @@ final class MapOutputs implements ShuffleExecutorComponents {
     this.sparks = sparks;
   }
 
-  /** Spark's own if these are not what this Spark asks for. */
-  static ShuffleExecutorComponents over(ShuffleExecutorComponents sparks) {
-    try {
-      requireAll(MapOutputs.class, ShuffleExecutorComponents.class);
-      requireAll(MapOutput.class, ShuffleMapOutputWriter.class);
-      requireAll(MapOutputPartition.class, ShufflePartitionWriter.class);
-      requireAll(MapOutputPartition.class, WritableByteChannelWrapper.class);
-      return new MapOutputs(sparks);
-    } catch (LinkageError e) {
-      say(e);
-      return sparks;
-    }
+  /** A LinkageError if they are not what this Spark asks for. */
+  static MapOutputs over(ShuffleExecutorComponents sparks) {
+    requireAll(MapOutputs.class, ShuffleExecutorComponents.class);
+    requireAll(MapOutput.class, ShuffleMapOutputWriter.class);
+    requireAll(MapOutputPartition.class, ShufflePartitionWriter.class);
+    requireAll(MapOutputPartition.class, WritableByteChannelWrapper.class);
+    return new MapOutputs(sparks);
   }
 
   /** Another Spark might ask for more than the one that this was compiled against. */
@@ -94,13 +85,6 @@ final class MapOutputs implements ShuffleExecutorComponents {
 
   private void giveUp(LinkageError missing) {
     resolver = null;
-    say(missing);
-  }
-
-  private static void say(LinkageError missing) {
-    LOG.warn(
-        "this Spark lacks something that the client needs ({}): map outputs are written as Spark"
-            + " writes them",
-        missing.toString());
+    ShufflefsDataIO.sayMissing(missing);
   }
 }

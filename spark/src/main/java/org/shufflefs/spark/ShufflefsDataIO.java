@@ -5,6 +5,8 @@ import org.apache.spark.shuffle.api.ShuffleDataIO;
 import org.apache.spark.shuffle.api.ShuffleDriverComponents;
 import org.apache.spark.shuffle.api.ShuffleExecutorComponents;
 import org.apache.spark.shuffle.sort.io.LocalDiskShuffleDataIO;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The client's writing of map outputs, in Spark's own files ({@link MapOutputs}). Put into the
@@ -12,6 +14,8 @@ import org.apache.spark.shuffle.sort.io.LocalDiskShuffleDataIO;
  */
 public class ShufflefsDataIO implements ShuffleDataIO {
   private static final String KEY = "spark.shuffle.sort.io.plugin.class";
+
+  private static final Logger LOG = LoggerFactory.getLogger(ShufflefsDataIO.class);
 
   private final ShuffleDataIO disk;
 
@@ -32,7 +36,20 @@ public class ShufflefsDataIO implements ShuffleDataIO {
 
   @Override
   public ShuffleExecutorComponents executor() {
-    return MapOutputs.over(disk.executor());
+    ShuffleExecutorComponents sparks = disk.executor();
+    try {
+      return MapOutputs.over(sparks);
+    } catch (LinkageError e) {
+      sayMissing(e);
+      return sparks;
+    }
+  }
+
+  static void sayMissing(LinkageError missing) {
+    LOG.warn(
+        "this Spark lacks something that the client needs ({}): map outputs are written as Spark"
+            + " writes them",
+        missing.toString());
   }
 
   @Override
