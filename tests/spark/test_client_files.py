@@ -1,5 +1,5 @@
-"""The client's reading of indexes and merged files, without Spark running: ClientFiles.java and ClientReads.java against its jar. And
-whether the jar fits this Spark."""
+"""The client's files without a mount: ClientFiles.java and ClientReads.java read indexes and merged files, without Spark running;
+ClientWrites.java compares map outputs with Spark's. And whether the jar fits this Spark."""
 
 import glob
 import os
@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE))
 
 # pylint: disable=wrong-import-position
 from link_check import missing  # noqa: E402
-from standalone import ROOT, spark_home, spark_python  # noqa: E402
+from standalone import OPENED, ROOT, spark_home, spark_python  # noqa: E402
 
 
 class ClientFilesTest(unittest.TestCase):
@@ -26,7 +26,7 @@ class ClientFilesTest(unittest.TestCase):
         cls.jar = ROOT / "build" / "client" / "shufflefs-spark_2.12.jar"
         cls.jars = f"{home}/jars"
         cls.path = ":".join([str(cls.jar), *glob.glob(f"{cls.jars}/*.jar")])
-        sources = [HERE / "ClientFiles.java", HERE / "ClientReads.java"]
+        sources = [HERE / f"{name}.java" for name in ("ClientFiles", "ClientReads", "ClientWrites", "MapOutputCalls", "SparksWriters")]
         subprocess.run(["javac", "-d", cls.directory, "-cp", cls.path, *sources], check=True)
 
     def test_spark_has_all_that_the_jar_names(self):
@@ -46,6 +46,9 @@ class ClientFilesTest(unittest.TestCase):
     def test_a_reader_with_little_memory_and_a_bad_mount(self):
         """Of memory as well: hundreds of blocks at once would not fit."""
         self.run_java("ClientReads", "-Xmx64m")
+
+    def test_map_outputs_are_sparks_byte_for_byte(self):
+        self.run_java("ClientWrites", "-Xmx1g", *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED))
 
 
 if __name__ == "__main__":

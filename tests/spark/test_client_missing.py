@@ -22,6 +22,7 @@ from standalone import main_with_spark  # noqa: E402
 
 MAPS, PARTITIONS = 4, 6
 OFF = "this Spark lacks something that the client needs"
+WRITTEN = "map outputs are written as Spark writes them"
 NOT_PREFERRED = "reduce tasks do not prefer the owners"
 
 
@@ -92,6 +93,17 @@ class MissingTest(unittest.TestCase):
         read, said, again = self.run_without("MergedBuffer", "createInputStream", "AbstractMethodError")
         self.assertEqual((read, said[0]), (0, ""))
         self.assertGreater(again, 0)
+
+    def test_a_method_is_missing_when_a_map_output_is_made(self):
+        """It costs the client's writing and nothing else: the executor's map outputs are Spark's from the first on."""
+        read, said, again = self.run_without("MapOutput", "writeMetadataFileAndCommit", "NoSuchMethodError")
+        self.assertGreater(read, 0)
+        self.assertEqual((said[0], WRITTEN in said[1], again), ("", True, 0))
+
+    def test_spark_asks_a_map_output_for_more(self):
+        read, said, again = self.run_without("MapOutput", "abort", "AbstractMethodError")
+        self.assertGreater(read, 0)
+        self.assertEqual((said[0], WRITTEN in said[1], again), ("", True, 0))
 
     def test_spark_does_not_ask_for_local_blocks(self):
         read, said, again = self.run_without("MergedBlockResolver", "getBlockData", "LinkageError")

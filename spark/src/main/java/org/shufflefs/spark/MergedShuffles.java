@@ -1,5 +1,6 @@
 package org.shufflefs.spark;
 
+import java.io.File;
 import java.util.Optional;
 import org.apache.spark.MapOutputTracker;
 import org.apache.spark.ShuffleDependency;
@@ -48,8 +49,8 @@ final class MergedShuffles {
     OwnClasses.loadAll();
     if (isDriver) {
       ReduceLocality.shortenWaits(conf);
-      ShufflefsDataIO.installIfReplicated(io, conf);
     }
+    ShufflefsDataIO.install(conf, isDriver && replicates());
   }
 
   IndexShuffleBlockResolver resolver() {
@@ -177,6 +178,15 @@ final class MergedShuffles {
       }
       return mount;
     }
+  }
+
+  /** On a driver, before Spark has local dirs. */
+  private boolean replicates() {
+    boolean replicates = NodeMount.find(io, new File[0]).map(NodeMount::replicates).orElse(false);
+    if (replicates) {
+      LOG.info("every block has a second node: map outputs survive the loss of one");
+    }
+    return replicates;
   }
 
   /** Nothing: shuffles are read as Spark reads them. */

@@ -1,5 +1,6 @@
 package org.apache.spark.shuffle;
 
+import java.io.File;
 import java.util.Map;
 import org.apache.spark.SparkConf;
 import org.apache.spark.network.buffer.ManagedBuffer;
@@ -44,6 +45,17 @@ public abstract class IndexShuffleBlockResolver implements ShuffleBlockResolver 
   public MergedBlockMeta getMergedBlockMeta(ShuffleMergedBlockId id, Option<String[]> dirs) {
     throw new UnsupportedOperationException();
   }
+
+  public File getDataFile(int shuffle, long map) {
+    throw new UnsupportedOperationException();
+  }
+
+  public File createTempFile(File file) {
+    throw new UnsupportedOperationException();
+  }
+
+  public void writeMetadataFileAndCommit(
+      int shuffle, long map, long[] lengths, long[] checksums, File temporary) {}
 
   @Override
   public void stop() {}
