@@ -168,10 +168,11 @@ TEST_CASE_METHOD(Fixture, "who registers is answered first and looked for then")
   gate.spawn(finder.run());
   testing::run_until(runtime, [&] { return process_of(app).has_value(); });
   CHECK(process_of(app)->pid == process.pid());
-  // It is in its file.
-  Executors again{*io, directory / "executors", LocalDirs({"/mnt"}, {directory / "d0"}, {})};
-  REQUIRE(again.load());
-  CHECK(again.find(app, "1")->process == process_of(app));
+  // It is in its file, a moment later.
+  testing::run_until(runtime, [&] {
+    Executors again{*io, directory / "executors", LocalDirs({"/mnt"}, {directory / "d0"}, {})};
+    return again.load() && again.find(app, "1")->process == process_of(app);
+  });
 }
 
 TEST_CASE_METHOD(Fixture, "at the start those are looked for whose processes are not known") {
