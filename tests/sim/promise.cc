@@ -25,10 +25,14 @@ World::Reading World::begin_reading(SimNode& node, std::string kind,
 // Whether a read can be asked to notice that the block is missing. What was committed a moment
 // before its node was lost for good, or lost its disk, and was told to nobody who still has it
 // written down, is known nowhere in the world.
-bool World::somebody_knows(const WrittenMap& written) const {
+// Of the map output of a node that has left, whoever was no candidate of the partition knows only
+// that there is one.
+bool World::somebody_knows(const WrittenMap& written, merge::PartitionId partition) const {
   if (!has_left_[written.origin] && !written.is_forgotten_at_origin) return true;
-  return std::ranges::any_of(written.told,
-                             [&](const auto& who) { return !has_left_[who.first.first]; });
+  return std::ranges::any_of(written.told, [&](const auto& who) {
+    return !has_left_[who.first.first] &&
+           (!has_left_[written.origin] || merge::bit_of(who.second, partition));
+  });
 }
 
 // Whether somebody who had been told of it, or its origin, could be asked. Beyond that a reader
@@ -48,9 +52,18 @@ bool World::was_reached(const Reading& reading, const WrittenMap& written) const
          (told != reading.told.end() && std::ranges::any_of(told->second, answered));
 }
 
-bool World::is_merged(const WrittenMap& written, merge::PartitionId partition) const {
+bool World::is_merged(const WrittenMap& written, merge::PartitionId partition,
+                      const Reading* reading) const {
+  const auto reaches = [&](const SimNode& node) {
+    const auto reader = std::ranges::find_if(
+        nodes_, [&](const auto& other) { return other->name() == reading->reader; });
+    return !network_.is_cut((*reader)->index(), node.index()) &&
+           std::ranges::none_of(reading->unreachable, [&](const std::string& line) {
+             return line.starts_with(node.name().str() + ":");
+           });
+  };
   return std::ranges::any_of(nodes_, [&](const auto& node) {
-    return node->works() && !has_left_[node->index()] &&
+    return node->works() && !has_left_[node->index()] && (!reading || reaches(*node)) &&
            merged_check_.holds_intact(node->disk(), node->data_dirs(), written, partition);
   });
 }
@@ -129,9 +142,10 @@ void World::check_read(const Reading& reading, const std::vector<ReadBlock>& blo
         equal.push_back(written);
         if (may_be_read(reading, *written, block.holder)) allowed.push_back(written);
       } else if (written->is_silent_harm) {
-        // It is told by the checksum that a merged copy has, and by nothing if there is none.
-        is_excused =
-            is_excused || reading.kind == "a block" || !is_merged(*written, reading.partition);
+        // It is told by the checksum that a merged copy has, and by nothing if there is none, or if
+        // its node does not answer.
+        is_excused = is_excused || reading.kind == "a block" ||
+                     !is_merged(*written, reading.partition, &reading);
       }
     }
     if (equal.empty() && is_excused) continue;
@@ -170,7 +184,7 @@ void World::check_missing(const Reading& reading, const std::vector<ReadBlock>& 
       continue;
     }
     if (std::ranges::any_of(attempts, [&](const auto* one) {
-          return somebody_knows(*one) && was_reached(reading, *one);
+          return somebody_knows(*one, reading.partition) && was_reached(reading, *one);
         })) {
       std::string told;
       for (const auto& [witness, ranges] : attempts.front()->told)

@@ -167,10 +167,12 @@ class World {
                       const std::vector<const WrittenMap*>& read);
   // It has failed with an error.
   void failed(const Reading& reading, const std::string& why, bool may_fail_at_rest = false);
-  [[nodiscard]] bool somebody_knows(const WrittenMap& written) const;
+  [[nodiscard]] bool somebody_knows(const WrittenMap& written, merge::PartitionId partition) const;
   [[nodiscard]] bool was_reached(const Reading& reading, const WrittenMap& written) const;
   [[nodiscard]] bool can_be_had(const WrittenMap& written, merge::PartitionId partition) const;
-  [[nodiscard]] bool is_merged(const WrittenMap& written, merge::PartitionId partition) const;
+  // `reading`: where it could be had from there.
+  [[nodiscard]] bool is_merged(const WrittenMap& written, merge::PartitionId partition,
+                               const Reading* reading = nullptr) const;
   [[nodiscard]] bool is_all_merged(const WrittenMap& written) const;
 
   // ---- final_check.cc ----------------------------------------------------------------------------
