@@ -210,8 +210,8 @@ TEST_CASE_METHOD(Fixture, "what is appended while an index is being flushed is w
   std::shared_ptr<TailFile> index;
   bool is_first = true;
   // While the second of the files that the index names is flushed, another append comes.
-  const auto other = std::make_shared<TailFile>(std::make_unique<HookedFile>(
-      *io.open(dir / "other", OpenMode::kWriteCreate), [&] {
+  const auto other = std::make_shared<TailFile>(
+      std::make_unique<HookedFile>(*io.open(dir / "other", OpenMode::kWriteCreate), [&] {
         if (!std::exchange(is_first, false)) return;
         REQUIRE(write(*data, 10, text(20)));
         index->flush_after(data);
