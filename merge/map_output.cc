@@ -321,6 +321,19 @@ Status check_stamps(FileIo& io, const MapOutput& output) {
   return data.stamp == output.data_stamp ? ok() : changed(output.data_path);
 }
 
+Status check_files(FileIo& io, const MapOutput& output) {
+  TRY(check_stamps(io, output));
+  if (output.form != MapOutput::Form::kDirectory) return ok();
+  TRY_ASSIGN(BlockList list, BlockList::open(io, output));
+  for (uint64_t i = 0; i < list.count(); ++i) {
+    TRY_ASSIGN(const ListedBlock block, list.record(i));
+    const std::string path = block_path(output.data_path, block.partition);
+    TRY_ASSIGN(const FileInfo file, io.stat(path));
+    if (file.stamp != block.stamp) return changed(path);
+  }
+  return ok();
+}
+
 Result<BlockSizes> read_sizes(FileIo& io, const MapOutput& output) {
   if (output.form == MapOutput::Form::kDirectory) return read_list(io, output);
   TRY_ASSIGN(const std::unique_ptr<File> file,

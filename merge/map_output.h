@@ -75,6 +75,8 @@ struct Inspected {
 
 // Are the files those that were committed? kNotFound, kCorruptData, or the disk's error if not.
 [[nodiscard]] Status check_stamps(FileIo& io, const MapOutput& output);
+// The same, and of a directory each file in it, which may change without the directory.
+[[nodiscard]] Status check_files(FileIo& io, const MapOutput& output);
 
 // The sizes of all its blocks, read again.
 [[nodiscard]] Result<BlockSizes> read_sizes(FileIo& io, const MapOutput& output);

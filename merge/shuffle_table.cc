@@ -271,7 +271,7 @@ bool ShuffleTable::look_for_lost() {
   }
   bool any = false;
   for (const MapOutputRef& output : lost) {
-    if (!check_stamps(io_, *output) || !read_sizes(io_, *output)) continue;
+    if (!check_files(io_, *output) || !read_sizes(io_, *output)) continue;
     const MutexLock lock(mu_);
     Local* const found = local(*output);
     if (found == nullptr || !found->lost) continue;

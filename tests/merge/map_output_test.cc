@@ -200,9 +200,11 @@ TEST_CASE("a file of a directory that is cut, exchanged or gone is noticed") {
     return read_block(*io, output, partition, 0, std::as_writable_bytes(std::span(block)));
   };
   REQUIRE(read(PartitionId{2}));
+  REQUIRE(check_files(*io, output));
   SECTION("cut") {
     REQUIRE((*io->open(dir / "5/2", OpenMode::kWriteCreate))->truncate(1));
     CHECK(read(PartitionId{2}).error().code == Code::kCorruptData);
+    CHECK(check_stamps(*io, output));  // the directory is as it was
   }
   SECTION("another of the same length") {
     write(*io, dir / "5/2", "dd");
@@ -214,6 +216,7 @@ TEST_CASE("a file of a directory that is cut, exchanged or gone is noticed") {
     CHECK(read(PartitionId{2}).error().code == Code::kNotFound);
     CHECK(check_stamps(*io, output).error().code == Code::kCorruptData);
   }
+  CHECK_FALSE(check_files(*io, output));
   // What is missed is still known by its length, and the others are read.
   CHECK(*block_lengths(*io, output, 0, 3) == std::vector<uint64_t>{3, 0, 2});
   CHECK(read(PartitionId{0}));
