@@ -7,7 +7,6 @@ warm up.
 """
 
 import glob
-import json
 import os
 import re
 import statistics
@@ -16,6 +15,7 @@ import sys
 import tempfile
 
 from served_mount import ServedMount
+from stepped_program import SteppedProgram
 
 WARM_UP = 20
 SPARK, CLIENT = "org.apache.spark.shuffle.sort.io.LocalDiskShuffleDataIO", "org.shufflefs.spark.ShufflefsDataIO"
@@ -31,29 +31,10 @@ def options(parser):
     parser.add_argument("--no-passthrough", action="store_true", help="as on a kernel without it")
 
 
-class Writer:
-    """A JVM that answers each line with the milliseconds of one map output, by the way of writing."""
-
-    def __init__(self, java, args, local_dir, plugin):
-        os.mkdir(local_dir)
-        command = [*java, "org.shufflefs.spark.MapOutputTimes", local_dir, plugin, str(args.partitions), str(args.block_bytes)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"Spark has ended ({self.process.wait()})")
-        return json.loads(line)
-
-    def round(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait(60)
+def start_writer(java, args, local_dir, plugin):
+    """A JVM that answers with the milliseconds of one map output, by the way of writing."""
+    os.mkdir(local_dir)
+    return SteppedProgram([*java, "org.shufflefs.spark.MapOutputTimes", local_dir, plugin, str(args.partitions), str(args.block_bytes)])
 
 
 def java_command(args, classes):
@@ -74,7 +55,7 @@ def java_command(args, classes):
 
 def measure(args, java, mounted):
     """[{way: milliseconds}] of the rounds, by the place."""
-    writers = {name: Writer(java, args, f"{getattr(mounted, side)}/{plugin.rpartition('.')[2]}", plugin)
+    writers = {name: start_writer(java, args, f"{getattr(mounted, side)}/{plugin.rpartition('.')[2]}", plugin)
                for name, (side, plugin) in PLACES.items()}
     rounds = {name: [] for name in writers}
     for number in range(WARM_UP + args.rounds):
@@ -88,7 +69,7 @@ def measure(args, java, mounted):
 
 
 def run(args):
-    more = ["--passthrough=false"] if args.no_passthrough else []
+    more = ["--local-mode=fuse"] if args.no_passthrough else []
     with tempfile.TemporaryDirectory() as classes:
         java = java_command(args, classes)
         with ServedMount(args.program or f"{args.build}/shufflefs", args.build, args.directory, more) as mounted:

@@ -6,13 +6,13 @@ warm up. With --with-merge the application is known to shufflefs, which then mer
 (on this one node, so that everything is read and written once more on the same disk).
 """
 
-import json
 import os
 import re
 import statistics
 import subprocess
 
 from served_mount import ServedMount
+from stepped_program import SteppedProgram
 
 GOAL = 1.03
 WARM_UP = 3
@@ -29,30 +29,11 @@ def options(parser):
     parser.add_argument("--strict", action="store_true", help=f"exit code 1 when the ratio is above {GOAL}")
 
 
-class Spark:
-    def __init__(self, python, args, local_dir):
-        job = os.path.join(os.path.dirname(os.path.abspath(__file__)), "spark_map_job.py")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
-        self.process = subprocess.Popen(
-            [python, job, "--local-dir", local_dir, "--maps", str(args.maps), "--partitions", str(args.partitions),
-             "--rows", str(args.rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment)
-        self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"Spark has ended ({self.process.wait()})")
-        return json.loads(line)
-
-    def round(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait(60)
+def start_spark(python, args, local_dir):
+    job = os.path.join(os.path.dirname(os.path.abspath(__file__)), "spark_map_job.py")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
+    return SteppedProgram([python, job, "--local-dir", local_dir, "--maps", str(args.maps), "--partitions", str(args.partitions),
+                           "--rows", str(args.rows)], environment)
 
 
 def run(args):
@@ -64,7 +45,7 @@ def run(args):
             os.mkdir(place)
         if args.with_merge:
             os.setxattr(places["mount"], "user.shufflefs.app", b"bench")
-        sparks = {name: Spark(python, args, place) for name, place in places.items()}
+        sparks = {name: start_spark(python, args, place) for name, place in places.items()}
         rounds = {name: [] for name in places}
         for number in range(WARM_UP + args.rounds):
             for name in sorted(sparks, reverse=number % 2 == 1):
