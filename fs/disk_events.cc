@@ -239,6 +239,7 @@ Result<bool> DiskEvents::open(const std::string& directory) {
   struct stat attr{};
   if (!root || ::fstat(root.get(), &attr) != 0) return errno_error("cannot open " + directory);
   const MutexLock lock(mu_);
+  if (stopped_) return make_error(Code::kCancelled, "nobody listens any more");
   const auto known = std::ranges::find_if(
       groups_, [&](const auto& group) { return group->device() == attr.st_dev; });
   if (known != groups_.end()) return (*known)->add(directory);
@@ -265,6 +266,7 @@ void DiskEvents::deliver(merge::CommitSink& sink) {
 void DiskEvents::stop() {
   std::vector<std::unique_ptr<Group>> ended;
   const MutexLock lock(mu_);
+  stopped_ = true;
   ended.swap(groups_);
 }
 

@@ -36,6 +36,7 @@ class DiskEvents {
   [[nodiscard]] Result<bool> open(const std::string& directory);
   // `sink` outlives stop().
   void deliver(merge::CommitSink& sink);
+  // For good: open() fails from then on.
   void stop();
 
   // Whether something has happened of which the sink has not been told to the end.
@@ -48,6 +49,7 @@ class DiskEvents {
   Counter& overflows_;
   mutable Mutex mu_;
   merge::CommitSink* sink_ GUARDED_BY(mu_) = nullptr;  // once deliver() was called
+  bool stopped_ GUARDED_BY(mu_) = false;
   std::vector<std::unique_ptr<Group>> groups_ GUARDED_BY(mu_);
 };
 

@@ -21,20 +21,12 @@ std::string why(LocalMode wanted, bool kernel_passes) {
   return kernel_passes ? "the kernel has passthrough" : "the kernel has no passthrough (6.9 has)";
 }
 
-// The mount point without symbolic links above it, as the table of mounts names it.
-std::string canonical_mount(const std::string& mount) {
-  std::error_code ignored;
-  const std::filesystem::path path(mount);
-  return (std::filesystem::weakly_canonical(path.parent_path(), ignored) / path.filename())
-      .string();
-}
-
 }  // namespace
 
 LocalAccess::LocalAccess(Runtime& runtime, Metrics& metrics, const Settings& settings,
                          bool kernel_passes)
     : runtime_(runtime),
-      mount_(canonical_mount(settings.mount)),
+      mount_(without_links_above(settings.mount)),
       kernel_passes_(kernel_passes),
       mode_(chosen(settings.local_mode, kernel_passes)),
       reason_(why(settings.local_mode, kernel_passes)),

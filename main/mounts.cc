@@ -16,6 +16,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <span>
 #include <sstream>
@@ -65,6 +66,13 @@ std::vector<MountEntry> read_mounts() {
     if (words >> entry.type) entries.push_back(std::move(entry));
   }
   return entries;
+}
+
+std::string without_links_above(const std::string& point) {
+  std::error_code ignored;
+  const std::filesystem::path path(point);
+  return (std::filesystem::weakly_canonical(path.parent_path(), ignored) / path.filename())
+      .string();
 }
 
 std::optional<MountEntry> mounted_at(const std::string& path) {

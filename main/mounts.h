@@ -25,6 +25,9 @@ struct MountEntry {
 
 [[nodiscard]] std::vector<MountEntry> read_mounts();
 
+// A mount point as read_mounts() names it, found without asking the mount.
+[[nodiscard]] std::string without_links_above(const std::string& point);
+
 // The topmost mount whose mount point is exactly `path` (canonical).
 [[nodiscard]] std::optional<MountEntry> mounted_at(const std::string& path);
 

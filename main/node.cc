@@ -74,10 +74,7 @@ merge::EngineOptions engine_options(const Settings& settings, const LocalAccess&
   // Executors name their directories as they see them: by the mount's configured name, or by the
   // one without links.
   options.mounts = {settings.mount};
-  std::error_code ignored;
-  const std::filesystem::path mount(settings.mount);
-  const auto canonical = std::filesystem::weakly_canonical(mount.parent_path(), ignored);
-  const std::string without_links = (canonical / mount.filename()).string();
+  const std::string without_links = without_links_above(settings.mount);
   if (without_links != settings.mount) options.mounts.push_back(without_links);
   options.allowed_dirs = settings.spark.allow_dirs;
   options.app_ttl = settings.spark.app_ttl;
