@@ -174,15 +174,16 @@ Task<std::vector<std::pair<NodeName, Result<std::string>>>> Catalog::reports(std
 
 Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
   for (int attempt = 0; attempt < kMaxDropAttempts; ++attempt) {
-    const uint64_t life = clock_.tick();
+    const uint64_t life = clock_.tick_for_drop(tag_of(cluster_.self()));
     const Status covered = co_await offload(runtime_, [this, life] { return clock_.cover(life); });
     if (!covered) co_return Error(covered.error()).with_context("nothing was dropped");
     const auto answers = co_await ask_all<DropReply>(
         [app, shuffle, life](NodeApi& node) { return node.drop(app, shuffle, life); });
     uint64_t later = 0;
     for (const auto& [name, reply] : answers.good) later = std::max(later, reply.life_before);
-    // Another node has dropped it meanwhile, and something may have been written since.
-    if (later >= life) {
+    // Another node has dropped it meanwhile, and something may have been written since. (A node that
+    // knows this very life has heard of it from another one before it was asked.)
+    if (later > life) {
       clock_.observe(later);
       continue;
     }

@@ -34,6 +34,17 @@ Status LogicalClock::load(WallTime now) {
   return path_.empty() ? ok() : write_bound(bound_above(begin));
 }
 
+uint64_t LogicalClock::tick_for_drop(NodeTag self) {
+  constexpr uint64_t kLastBits = 0xFFFF;
+  uint64_t known = value_.load();
+  uint64_t next = 0;
+  do {
+    next = (known & ~kLastBits) | (number(self) & kLastBits);
+    if (next <= known) next += kLastBits + 1;
+  } while (!value_.compare_exchange_weak(known, next));
+  return next;
+}
+
 void LogicalClock::observe(uint64_t number) {
   uint64_t known = value_.load();
   while (known < number && !value_.compare_exchange_weak(known, number)) {

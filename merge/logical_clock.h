@@ -17,6 +17,7 @@
 #include "base/file_io.h"
 #include "base/mutex.h"
 #include "base/runtime.h"
+#include "merge/commit_id.h"
 
 namespace shufflefs::merge {
 
@@ -29,6 +30,9 @@ class LogicalClock {
   [[nodiscard]] uint64_t now() const { return value_.load(); }
   // A number that is larger than all before.
   [[nodiscard]] uint64_t tick() { return value_.fetch_add(1) + 1; }
+  // As tick(), and another node's number for a drop is never the same: its last 16 bits are those of
+  // the node's tag. (Of two nodes that share them, drops at the same instant can meet in one life.)
+  [[nodiscard]] uint64_t tick_for_drop(NodeTag self);
   // Another node, or an earlier life of this one, has used this number.
   void observe(uint64_t number);
   // Makes sure that the next life of this node begins above `number`. Called before a number is

@@ -208,9 +208,9 @@ struct ShuffleInfo {
 
 // Of a drop.
 struct DropReply {
-  // The latest life of the name that the node knew before. If it is not below the drop's own, two
-  // nodes drop at the same time: the drop took nothing of that life, and has to be asked for again
-  // with a larger number.
+  // The latest life of the name that the node knew before. If it is above the drop's own, two nodes
+  // drop at the same time: the drop took nothing of that life, and has to be asked for again with a
+  // larger number.
   uint64_t life_before = 0;
 };
 

@@ -121,6 +121,22 @@ TEST_CASE("a clock without a file is kept in memory") {
   CHECK(clock.cover(UINT64_MAX));
 }
 
+TEST_CASE("two nodes never give a drop the same number") {
+  testing::FaultyIo io;
+  LogicalClock here(io, "");
+  LogicalClock there(io, "");
+  uint64_t last = 0;
+  for (uint64_t begin : {0ULL, 1ULL, 0xFFFFULL, 0x1'2345ULL, 0x5'0000ULL}) {
+    here.observe(begin);
+    there.observe(begin);
+    const uint64_t number = here.tick_for_drop(NodeTag{0xABC'2345});
+    CHECK(number > std::max(begin, last));
+    CHECK(number != there.tick_for_drop(NodeTag{0xABC'2346}));
+    CHECK(here.now() == number);
+    last = number;
+  }
+}
+
 TEST_CASE_METHOD(World, "threads get numbers of their own") {
   LogicalClock clock(io, path);
   REQUIRE(clock.load(at(1)));
