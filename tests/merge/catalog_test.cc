@@ -108,7 +108,8 @@ TEST_CASE("what no node knows is not there, unless a node does not answer", "[ca
   CHECK(merged.incomplete);
 }
 
-TEST_CASE("a drop that another node's overtakes is asked for again with a larger number", "[catalog]") {
+TEST_CASE("a drop that another node's overtakes is asked for again with a larger number",
+          "[catalog]") {
   Setup setup(3);
   REQUIRE(setup.clock.load({}));
   setup.clock.observe(1000);

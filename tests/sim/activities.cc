@@ -143,7 +143,7 @@ void World::write_output(SimNode& node, const merge::ShuffleKey& shuffle, merge:
     known.committed_at = schedule_.steps();
     const auto drops = drops_.find(known.shuffle);
     known.life = drops != drops_.end() ? drops->second.answered : 0;
-    known.uncertain = known.uncertain_since_drop || is_murky(known.shuffle, node.index());
+    known.uncertain = known.uncertain_for_good || is_murky(known.shuffle, node.index());
   });
 }
 
@@ -171,8 +171,7 @@ bool World::put_files(SimNode& node, WrittenMap& written) {
   const auto place = commits.generic_directory(written.shuffle, true);
   if (!place) return false;
   // It has just joined, or has lost its disk, and nobody has told it yet of the drop before.
-  if (drops_.contains(written.shuffle) && place->ends_with("-0"))
-    written.uncertain_since_drop = true;
+  if (drops_.contains(written.shuffle) && place->ends_with("-0")) written.uncertain_for_good = true;
   const std::string name = std::to_string(number(written.map));
   if (random_.chance(0.5)) {  // a pair
     written.files = {*place + "/" + name + ".index", *place + "/" + name + ".data"};
@@ -327,7 +326,7 @@ Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle, b
     if (written->committed_at)
       before.push_back(written);
     else
-      written->uncertain_since_drop = true;  // it comes before the drop or after it
+      written->uncertain_for_good = true;  // it comes before the drop or after it
   }
   world.note(fmt::format("{} drops {}", node.name().str(), to_string(shuffle)));
   const Status dropped = co_await node.engine().catalog().drop(shuffle.app, shuffle.shuffle);
@@ -336,7 +335,7 @@ Task<void> World::drop(World& world, SimNode& node, merge::ShuffleKey shuffle, b
   for (WrittenMap* written : world.truth_.of(shuffle)) {
     // Written meanwhile.
     if (!written->removed_at && std::ranges::find(before, written) == before.end())
-      written->uncertain = written->uncertain_since_drop = true;
+      written->uncertain = written->uncertain_for_good = true;
   }
   if (!dropped) {
     // It says whom it has not reached: they hold on to what they have until they hear of it. Nobody

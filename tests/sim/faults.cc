@@ -184,6 +184,8 @@ void World::harm_some_output() {
   disk.harm(path, harm);
   written.harm = harm;
   written.is_silent_harm = is_silent;
+  if (harm == SimDisk::Harm::kLost && written.is_spark && scenario_.late_events)
+    written.uncertain = written.uncertain_for_good = true;
   has_unreadable_ = has_unreadable_ || harm == SimDisk::Harm::kUnreadable;
   constexpr std::array kNames = {"lost", "cut", "replaced", "unreadable"};
   note(fmt::format("{} is {}", path, kNames.at(static_cast<std::size_t>(harm))));

@@ -37,7 +37,8 @@ bool World::somebody_knows(const WrittenMap& written, merge::PartitionId partiti
 
 // Whether somebody who had been told of it, or its origin, could be asked. Beyond that a reader
 // cannot tell a node that has been cut off from one that is dead: what only nodes behind the cut
-// know is not in the read (docs/semantics.md, "What is not promised").
+// know is not in the read (docs/semantics.md, "What is not promised"). Of those who were told only
+// the partition's candidates list it.
 bool World::was_reached(const Reading& reading, const WrittenMap& written) const {
   const auto answered = [&](std::size_t index) {
     const merge::NodeName& name = nodes_[index]->name();

@@ -240,8 +240,8 @@ Task<void> World::read_as_spark(World& world, SimNode& node, merge::ShuffleKey s
         block = std::string(text_of(*bytes));
       else
         why = bytes.error().message;
-      // Without a record of it nothing tells that its file has other bytes now.
-      if (bytes && record == merged.end() && wanted.is_silent_harm) continue;
+      // Nothing tells Spark's own fetch that the file has other bytes now.
+      if (bytes && wanted.is_silent_harm) continue;
     }
     if (!wanted.is_live()) continue;
     if (!block) {  // a fetch failure: the stage is run again

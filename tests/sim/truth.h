@@ -36,7 +36,9 @@ struct WrittenMap {
   // It may be there or not, and nobody can say which: being written or removed just now, a write,
   // a removal or a drop that did not come to its end, a drop that did not reach its node.
   bool uncertain = true;
-  bool uncertain_since_drop = false;    // for good: it was written while a drop was under way
+  // It was written while a drop was under way; or a file of it was lost where events of Spark's
+  // directories get lost as well, and it is taken for removed.
+  bool uncertain_for_good = false;
   uint64_t life = 0;                    // of the shuffle's name: drops that had been answered
   std::optional<SimDisk::Harm> harm{};  // done to one of its files behind the node's back
   // By its own bytes nobody can tell: the checksum of a merged copy can.
