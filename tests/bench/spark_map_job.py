@@ -39,10 +39,13 @@ def main():
     parser.add_argument("--maps", type=int, required=True)
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--client", metavar="JAR", help="shufflefs's shuffle manager, from this jar")
     options = parser.parse_args()
     settings = {"spark.local.dir": options.local_dir, "spark.master": "local[2]", "spark.driver.memory": "2g", "spark.ui.enabled": "false",
                 "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.sql.adaptive.enabled": "false",
                 "spark.shuffle.compress": "false", "spark.log.level": "ERROR"}
+    if options.client:
+        settings |= {"spark.driver.extraClassPath": options.client, "spark.shuffle.manager": "org.shufflefs.spark.ShufflefsManager"}
     builder = SparkSession.builder.appName("spark-map")
     for key, value in settings.items():
         builder = builder.config(key, value)

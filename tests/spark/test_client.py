@@ -78,6 +78,20 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(again, result)
         return read, stages
 
+    # ---- What is written
+
+    def writer_of(self, partitions):
+        """The class of the handle by which Spark writes a SQL shuffle of so many partitions."""
+        plan = self.session.range(100).repartition(partitions, "id")._jdf.queryExecution().sparkPlan()  # pylint: disable=protected-access
+        return plan.shuffleDependency().shuffleHandle().getClass().getSimpleName()
+
+    def test_no_file_per_partition_where_records_can_be_sorted_serialized(self):
+        self.assertEqual(self.writer_of(7), "SerializedShuffleHandle")
+        jvm, context = self.session._jvm, self.session.sparkContext._jsc  # pylint: disable=protected-access
+        objects = context.parallelize(jvm.java.util.ArrayList(), 1).zipWithIndex().partitionBy(jvm.org.apache.spark.HashPartitioner(7))
+        handle = objects.rdd().dependencies().head().shuffleHandle()
+        self.assertEqual(handle.getClass().getSimpleName(), "BypassMergeSortShuffleHandle", "Java's serializer writes no records to sort")
+
     # ---- Everything merged
 
     def test_merged_partitions_are_read_and_nothing_else(self):

@@ -13,6 +13,8 @@ import org.apache.spark.shuffle.IndexShuffleBlockResolver;
 import org.apache.spark.shuffle.ShuffleHandle;
 import org.apache.spark.shuffle.ShuffleReadMetricsReporter;
 import org.apache.spark.shuffle.ShuffleReader;
+import org.apache.spark.shuffle.sort.BypassMergeSortShuffleHandle;
+import org.apache.spark.shuffle.sort.SerializedShuffleHandle;
 import org.apache.spark.shuffle.sort.SortShuffleManager;
 import org.apache.spark.storage.BlockManager;
 import org.apache.spark.storage.BlockManagerId;
@@ -22,8 +24,9 @@ import org.slf4j.LoggerFactory;
 import scala.Option;
 
 /**
- * What {@link ShufflefsManager} adds to Spark's sort shuffle: readers of merged partitions, and
- * preferred locations. Any thread.
+ * What {@link ShufflefsManager} adds to Spark's sort shuffle: readers of merged partitions,
+ * preferred locations, and no file per partition where Spark can sort serialized records. Any
+ * thread.
  */
 final class MergedShuffles {
   private static final Logger LOG = LoggerFactory.getLogger(ShufflefsManager.class);
@@ -57,8 +60,19 @@ final class MergedShuffles {
     return resolver;
   }
 
-  void register(int shuffleId, ShuffleDependency<?, ?, ?> dependency) {
+  /** The handle by which the shuffle is written; `sparks` is the one that Spark has chosen. */
+  <K, V> ShuffleHandle register(
+      int shuffleId, ShuffleDependency<K, V, ?> dependency, ShuffleHandle sparks) {
     mount().ifPresent(found -> locality.register(found, app(), shuffleId, dependency));
+    boolean makesFilePerPartition = sparks instanceof BypassMergeSortShuffleHandle;
+    if (!makesFilePerPartition
+        || conf.contains("spark.shuffle.sort.bypassMergeThreshold")
+        || !SortShuffleManager.canUseSerializedShuffle(dependency)) {
+      return sparks;
+    }
+    @SuppressWarnings("unchecked") // nothing is combined on the map side: V is what is written
+    ShuffleDependency<K, V, V> plain = (ShuffleDependency<K, V, V>) dependency;
+    return new SerializedShuffleHandle<>(shuffleId, plain);
   }
 
   void tellDriver() {

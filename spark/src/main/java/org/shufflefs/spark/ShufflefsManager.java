@@ -49,7 +49,7 @@ public class ShufflefsManager extends SortShuffleManager {
     ShuffleHandle handle = super.registerShuffle(shuffleId, dependency);
     if (client.isOn()) {
       try {
-        shuffles.register(shuffleId, dependency);
+        return shuffles.register(shuffleId, dependency, handle);
       } catch (LinkageError | RuntimeException e) {
         client.turnOff(e);
       }
