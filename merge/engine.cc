@@ -93,7 +93,7 @@ struct Engine::Impl {
                  options.push.max_block_bytes),
         node(std::make_shared<LocalNode>(
             LocalNode::Parts{runtime, io, memory.of(MemoryPurpose::kServe), table, store, committer,
-                             lengths, owners, lives, receiver})),
+                             lengths, owners, lives, receiver, executors})),
         sizer(io, table, store),
         gate(runtime, "engine") {}
 

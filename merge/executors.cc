@@ -344,6 +344,12 @@ uint64_t Executors::last_sign(const AppId& app) const {
   return it == applications_.end() ? 0 : it->second.last_sign;
 }
 
+void Executors::give_sign(const AppId& app) const {
+  const MutexLock lock(mu_);
+  if (const auto it = applications_.find(app.str()); it != applications_.end())
+    it->second.last_sign = ++signs_;
+}
+
 ExecutorRef Executors::find(std::string_view app, std::string_view id) const {
   const MutexLock lock(mu_);
   if (const auto it = applications_.find(app); it != applications_.end())

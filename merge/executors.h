@@ -78,8 +78,9 @@ class Executors {
   void set_process(const Executor& executor, const ProcessMark& process);
   void forget(const Executor& executor);
 
-  // Finding an executor is a sign of life of its application.
+  // Finding an executor is a sign of life of its application, and so is reading its partitions.
   [[nodiscard]] ExecutorRef find(std::string_view app, std::string_view id) const;
+  void give_sign(const AppId& app) const;
   // The number of the application's last sign of life; 0 if it is not known. A later one has
   // another.
   [[nodiscard]] uint64_t last_sign(const AppId& app) const;

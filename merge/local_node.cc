@@ -18,6 +18,7 @@ LocalNode::LocalNode(const Parts& parts)
       looks_(parts_.runtime, "a look at merged partitions", std::chrono::seconds(2)) {}
 
 Task<Result<PartitionInfo>> LocalNode::partition_info(ShuffleKey shuffle, PartitionId partition) {
+  parts_.executors.give_sign(shuffle.app);
   PartitionInfo info;
   // Before the list: what is found meanwhile may be missing in it.
   info.incomplete = parts_.committer.incomplete();
@@ -63,6 +64,7 @@ std::vector<MergedBlock> LocalNode::merged_view(const ShuffleKey& shuffle, Parti
 }
 
 Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, PartitionId partition) {
+  parts_.executors.give_sign(shuffle.app);
   PartitionInfo info;
   info.life = parts_.table.life_of(shuffle);
   info.partition_count = parts_.table.partition_count(shuffle);
@@ -104,6 +106,7 @@ Task<Result<Buffer>> LocalNode::buffer(uint32_t length) {
 
 Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId partition,
                                             uint64_t offset, uint32_t length) {
+  parts_.executors.give_sign(shuffle.app);
   CO_TRY_ASSIGN(Buffer bytes, co_await buffer(length));
   CO_TRY(co_await offload(parts_.runtime, [&]() -> Status {
     TRY_ASSIGN(const auto merged, parts_.store.find(shuffle, partition));
@@ -115,6 +118,7 @@ Task<Result<Buffer>> LocalNode::read_merged(ShuffleKey shuffle, PartitionId part
 Task<Result<Buffer>> LocalNode::read_block(ShuffleKey shuffle, MapId map, uint64_t commit,
                                            PartitionId partition, uint64_t offset,
                                            uint32_t length) {
+  parts_.executors.give_sign(shuffle.app);
   const MapOutputRef output = parts_.table.find(shuffle, map);
   if (!output || output->commit != commit) {
     co_return make_error(

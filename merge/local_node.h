@@ -9,6 +9,7 @@
 #include "base/bounded_offload.h"
 #include "base/memory_budget.h"
 #include "merge/cluster.h"
+#include "merge/executors.h"
 #include "merge/push_receiver.h"
 #include "merge/shuffle_lives.h"
 
@@ -28,6 +29,7 @@ class LocalNode final : public NodeApi {
     AppOwners& owners;
     ShuffleLives& lives;
     PushReceiver& receiver;
+    const Executors& executors;  // reading gives their application a sign of life
   };
   using Reporter = std::function<Task<Result<std::string>>(std::string about)>;
   explicit LocalNode(const Parts& parts);

@@ -88,6 +88,8 @@ Task<std::size_t> SparkApps::remove_files(ExecutorRef executor, std::vector<std:
     for (const std::string& name : names) {
       if (!remove_file(*executor, name)) continue;
       ++count;
+      for (const std::string& checksum : spark_checksum_names_of(name))
+        (void)remove_file(*executor, checksum);  // Spark forgets it
       const SparkPlace place =
           spark_place(name, executor->directories.size(), executor->sub_directories);
       const LocalDir& directory = executor->directories[place.directory];

@@ -48,7 +48,7 @@ class SparkApps {
                                        const std::string& data_path, const FileStamp& data,
                                        const FileStamp& index);
   // Puts the files of these bare names into the trash (those outside the mount are unlinked) and
-  // returns how many there were.
+  // returns how many there were. A data file's checksum file goes with it, and is not counted.
   [[nodiscard]] Task<std::size_t> remove_files(ExecutorRef executor,
                                                std::vector<std::string> names);
   [[nodiscard]] const Executors& executors() const { return parts_.executors; }

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/parse.h"
+#include "merge/map_output.h"
 
 namespace shufflefs::merge {
 namespace {
@@ -123,6 +124,15 @@ std::string spark_checksum_name(ShuffleId shuffle, MapId map, std::string_view a
   return fmt::format("shuffle_{}_{}_0.checksum.{}", number(shuffle), number(map), algorithm);
 }
 
+std::vector<std::string> spark_checksum_names_of(std::string_view data_file_name) {
+  const auto name = parse_spark_name(data_file_name);
+  if (!name || name->is_index) return {};
+  std::vector<std::string> names;
+  for (const std::string_view algorithm : {"ADLER32", "CRC32", "CRC32C"})
+    names.push_back(spark_checksum_name(name->shuffle, name->map, algorithm));
+  return names;
+}
+
 std::string spark_rdd_name(uint32_t rdd, uint32_t partition) {
   return fmt::format("rdd_{}_{}", rdd, partition);
 }
@@ -132,6 +142,11 @@ bool is_spark_temporary(std::string_view file_name) {
     if (file_name.starts_with(prefix)) return is_uuid(file_name.substr(prefix.size()));
   }
   if (file_name.starts_with("broadcast_") || file_name.starts_with("taskresult_")) return true;
+  // Of the native writers of Comet and Auron: <final name>.tmp.
+  constexpr std::string_view kTmp = ".tmp";
+  if (file_name.ends_with(kTmp) &&
+      parse_spark_name(file_name.substr(0, file_name.size() - kTmp.size())))
+    return true;
   // <final name>.<uuid>, where the final name is that of a map output's file.
   if (!file_name.starts_with("shuffle_") || file_name.size() <= kUuidBytes + 1) return false;
   const std::size_t dot = file_name.size() - kUuidBytes - 1;

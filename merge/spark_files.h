@@ -66,11 +66,14 @@ enum class SparkFile { kData, kIndex };
 // Of the checksums of a map output's blocks; the algorithm is part of the name.
 [[nodiscard]] std::string spark_checksum_name(ShuffleId shuffle, MapId map,
                                               std::string_view algorithm);
+// Those that Spark may have written beside the data file of this name; none for another name.
+[[nodiscard]] std::vector<std::string> spark_checksum_names_of(std::string_view data_file_name);
 [[nodiscard]] std::string spark_rdd_name(uint32_t rdd, uint32_t partition);
 
 // A name that is of no use to anybody once the executor that made it is dead: spills and downloaded
 // blocks (temp_shuffle_*, temp_local_*), files that were never renamed to their final name
-// (shuffle_<s>_<m>_0.<kind>.<uuid>), broadcasts and task results on their way to the driver.
+// (shuffle_<s>_<m>_0.<kind>.<uuid>, and .tmp of native engines), broadcasts and task results on
+// their way to the driver.
 [[nodiscard]] bool is_spark_temporary(std::string_view file_name);
 
 }  // namespace shufflefs::merge

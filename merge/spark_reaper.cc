@@ -88,8 +88,7 @@ void SparkReaper::remove_temporaries(const Executor& executor) {
   if (parts_.forget_names && !names.empty()) parts_.forget_names(names);
 }
 
-// Another number when something was put into its directories or removed there: that changes a
-// sub-directory.
+// Another number when something was put into its directories, removed there or written on.
 std::size_t SparkReaper::stamps_of(const ExecutorList& executors) const {
   std::size_t stamps = 0;
   const auto add = [&](const std::string& path) {
@@ -105,7 +104,13 @@ std::size_t SparkReaper::stamps_of(const ExecutorList& executors) const {
       auto subs = parts_.io.list(path);
       if (!subs) continue;
       std::ranges::sort(*subs, {}, &DirectoryEntry::name);
-      for (const DirectoryEntry& sub : *subs) add(path + "/" + sub.name);
+      for (const DirectoryEntry& sub : *subs) {
+        add(path + "/" + sub.name);
+        auto files = parts_.io.list(path + "/" + sub.name);
+        if (!files) continue;
+        std::ranges::sort(*files, {}, &DirectoryEntry::name);
+        for (const DirectoryEntry& file : *files) add(path + "/" + sub.name + "/" + file.name);
+      }
     }
   }
   return stamps;

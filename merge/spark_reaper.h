@@ -4,15 +4,16 @@
 // What counts as proof, because a mistake loses data of a running job: a directory is gone if the
 // disk that it was on is there and it is not; an executor is dead if its process was seen when it
 // registered (merge/executor_process.h) and is no more; an application is at its end if nothing has
-// asked for it, written below its directories or registered within the time given, and no process
-// of it is known to live. Index, data and RDD files are only ever touched by the last rule.
+// asked for it, read its partitions here, written below its directories or registered within the
+// time given, and no process of it is known to live. Index, data and RDD files are only ever
+// touched by the last rule.
 //
 // Time is the Runtime's; wall clocks decide nothing. A changed modification time is a sign of life
 // at the sweep that sees it. After a start of the daemon every application counts as just alive.
 //
 // Threads: run() is a task of the reactor, sweep() works on a disk thread. Failure: logged, tried
 // again at the next sweep. Cost: one stat for each registered directory and sweep, and
-// kLooksPerTtl times in app-ttl one for each sub-directory of applications that are quiet.
+// kLooksPerTtl times in app-ttl one for each file of applications that are quiet.
 #pragma once
 
 #include <functional>

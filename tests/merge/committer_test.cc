@@ -155,6 +155,9 @@ TEST_CASE_METHOD(Fixture, "registering an executor commits what waited, over all
   CHECK_FALSE(commits.is_committed(kShuffle, MapId{5}));
   REQUIRE(cluster.run(apps.register_executor(record, false)));
   testing::run_until(cluster.runtime, [&] { return commits.is_committed(kShuffle, MapId{5}); });
+  const uint64_t sign = apps.executors().last_sign(kShuffle.app);
+  REQUIRE(cluster.run(cluster.engine(0).local_node()->merged_info(kShuffle, PartitionId{0})));
+  CHECK(apps.executors().last_sign(kShuffle.app) > sign);
   // What comes later is known at once.
   write_index(index + "/shuffle_0_6_0.index", {0, 0});
   commits.spark_file_appeared(index + "/shuffle_0_6_0.index");

@@ -27,21 +27,25 @@ TEST_CASE("a file lies in the directory and the sub-directory that its hash says
   CHECK(spark_file_name(ShuffleId{3}, MapId{17}, SparkFile::kIndex) == "shuffle_3_17_0.index");
   CHECK(spark_checksum_name(ShuffleId{3}, MapId{17}, "ADLER32") ==
         "shuffle_3_17_0.checksum.ADLER32");
+  CHECK(spark_checksum_names_of("shuffle_3_17_0.data").front() ==
+        "shuffle_3_17_0.checksum.ADLER32");
+  CHECK(spark_checksum_names_of("shuffle_3_17_0.index").empty());
 }
 
 TEST_CASE("what only a living executor needs is told from what others read") {
   const std::string uuid = "0d9c0b3a-4d4e-4a68-9d10-3a9e4f0c5b11";
   for (const std::string& name :
        {"temp_shuffle_" + uuid, "temp_local_" + uuid, "shuffle_1_2_0.data." + uuid,
-        "shuffle_1_2_0.checksum.ADLER32." + uuid, std::string("broadcast_3_piece0")}) {
+        "shuffle_1_2_0.checksum.ADLER32." + uuid, std::string("broadcast_3_piece0"),
+        std::string("shuffle_1_2_0.data.tmp"), std::string("shuffle_1_2_0.index.tmp")}) {
     INFO(name);
     CHECK(is_spark_temporary(name));
   }
   for (const std::string& name :
        {std::string("shuffle_1_2_0.data"), std::string("shuffle_1_2_0.index"),
         std::string("shuffle_1_2_0.checksum.ADLER32"), std::string("rdd_1_2"),
-        "temp_shuffle_" + uuid + "x", "my_file." + uuid, "." + uuid,
-        std::string("temp_shuffle_")}) {
+        "temp_shuffle_" + uuid + "x", "my_file." + uuid, "." + uuid, std::string("temp_shuffle_"),
+        std::string("my_file.tmp"), std::string(".tmp")}) {
     INFO(name);
     CHECK_FALSE(is_spark_temporary(name));
   }

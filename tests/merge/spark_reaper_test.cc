@@ -7,6 +7,7 @@
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <fstream>
 #include <set>
 
 #include "base/asio_runtime.h"
@@ -172,6 +173,24 @@ TEST_CASE_METHOD(Fixture, "what is written is a sign of life, whatever time it b
     CHECK(executors.size() == 2);
   }
   sweeper.sweep(when += minutes(3));
+  CHECK(executors.size() == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "reading its partitions is a sign of life, and so is writing on") {
+  write(path(0, "0") + "/shuffle_0_1_0.data.x");
+  SparkReaper sweeper = reaper({.app_ttl = minutes(10)});
+  ended = {7};
+  sweeper.sweep(now);
+  for (int i = 1; i < 5; ++i) {
+    executors.give_sign(parse_shuffle_key("app/3")->app);
+    sweeper.sweep(now + minutes(9 * i));
+    CHECK(executors.size() == 2);
+  }
+  sweeper.sweep(now + minutes(40));
+  std::ofstream(path(0, "0") + "/shuffle_0_1_0.data.x", std::ios::app) << "more";
+  sweeper.sweep(now + minutes(47));
+  CHECK(executors.size() == 2);
+  sweeper.sweep(now + minutes(58));
   CHECK(executors.size() == 0);
 }
 

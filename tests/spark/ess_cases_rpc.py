@@ -60,6 +60,15 @@ def remove_and_fetch(c):
     return f"{count}; {chunks}: {describe(connection.chunk(stream, 0))}"
 
 
+@case("remove: the checksums go with the data", "1 removed, 0 left", jvm="1 removed, 1 left", why="Spark never asks for their removal")
+def remove_checksums(c):
+    executor = c.executor("1")
+    executor.commit(3, 7, map_blocks(7, [10, 20]))
+    executor.write("shuffle_3_7_0.checksum.ADLER32", b"sums")
+    count = removed(c, "shuffle_3_7_0.data")
+    return f"{count} removed, {os.path.exists(executor.path('shuffle_3_7_0.checksum.ADLER32')):d} left"
+
+
 @case("remove: rdd blocks", "1")
 def remove_rdd(c):
     c.executor("1").write("rdd_5_0", block("rdd_5_0", 100))
