@@ -83,18 +83,22 @@ bool SparkApps::remove_file(const Executor& executor, const std::string& name) {
 
 Task<std::size_t> SparkApps::remove_files(ExecutorRef executor, std::vector<std::string> names) {
   co_return co_await offload(parts_.runtime, [this, &executor, &names] {
-    std::size_t count = 0;
     std::vector<std::string> removed;
-    for (const std::string& name : names) {
-      if (!remove_file(*executor, name)) continue;
-      ++count;
-      for (const std::string& checksum : spark_checksum_names_of(name))
-        (void)remove_file(*executor, checksum);  // Spark forgets it
+    const auto remove = [&](const std::string& name) {
+      if (!remove_file(*executor, name)) return false;
       const SparkPlace place =
           spark_place(name, executor->directories.size(), executor->sub_directories);
       const LocalDir& directory = executor->directories[place.directory];
       if (parts_.executors.rules().is_disk(directory.root))
         removed.push_back(directory.registered + "/" + spark_path_below(place, name));
+      return true;
+    };
+    std::size_t count = 0;
+    for (const std::string& name : names) {
+      if (!remove(name)) continue;
+      ++count;
+      for (const std::string& checksum : spark_checksum_names_of(name))
+        (void)remove(checksum);  // Spark never asks for it
     }
     if (parts_.forget_names && !removed.empty()) parts_.forget_names(removed);
     return count;
