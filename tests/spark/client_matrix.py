@@ -118,7 +118,7 @@ def expected_answers(directory):
         return json.load(file)
 
 
-def run(only, with_queries):
+def run(only, with_queries, local_mode):
     import pyspark  # pylint: disable=import-outside-toplevel,import-error
     scala = spark_environment(spark_home(sys.executable), "")["SPARK_SCALA_VERSION"]
     unknown = missing(ROOT / "build" / "client" / f"shufflefs-spark_{scala}.jar", f"{spark_home(sys.executable)}/jars")
@@ -130,7 +130,7 @@ def run(only, with_queries):
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as directory:
             expected = expected_answers(directory)
     failed = False
-    with ClientApp(sys.executable, conf=COMMON | SETTINGS[only[0]]) as app:
+    with ClientApp(sys.executable, conf=COMMON | SETTINGS[only[0]], flags=("--local-mode", local_mode)) as app:
         for number, name in enumerate(only):
             if number:
                 app.restart_session(COMMON | SETTINGS[name])
@@ -143,7 +143,7 @@ def run(only, with_queries):
             except (Wrong, AssertionError) as wrong:
                 failed = True
                 text = f"FAILED: {wrong}"
-            print(f"Spark {pyspark.__version__}, Scala {scala}, {name}: {text}", flush=True)
+            print(f"Spark {pyspark.__version__}, Scala {scala}, local-mode {local_mode}, {name}: {text}", flush=True)
     return 1 if failed else 0
 
 
@@ -151,10 +151,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--setting", choices=SETTINGS, action="append", help="only this one; may be given several times")
     parser.add_argument("--no-queries", action="store_true", help="leave the queries out, which take most of the time")
+    parser.add_argument("--local-mode", default="auto", help="of the daemons (default: auto)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
     enter_private_network()
-    return run(options.setting or list(SETTINGS), not options.no_queries)
+    return run(options.setting or list(SETTINGS), not options.no_queries, options.local_mode)
 
 
 if __name__ == "__main__":
