@@ -75,6 +75,7 @@ Task<Result<PartitionInfo>> LocalNode::merged_info(ShuffleKey shuffle, Partition
     info.merged = merged_view(shuffle, partition);
     return ok();
   });
+  info.heard = parts_.table.later_than(shuffle, info.merged);
   info.known = info.partition_count > 0 || !info.merged.empty();
   co_return info;
 }

@@ -222,8 +222,8 @@ class NodeApi {
   virtual Task<Status> announce(AnnounceRequest request) = 0;
 
   virtual Task<Result<PartitionInfo>> partition_info(ShuffleKey shuffle, PartitionId partition) = 0;
-  // Only what is merged there, and the partition count: no map output is looked at, so it costs the
-  // same whatever the number of map outputs. own and heard stay empty.
+  // Only what is merged there, which of it a later commit replaces (heard), and the partition
+  // count: no map output is listed, so it costs the same whatever their number. own stays empty.
   virtual Task<Result<PartitionInfo>> merged_info(ShuffleKey shuffle, PartitionId partition) = 0;
   virtual Task<Result<ShuffleInfo>> shuffle_info(ShuffleKey shuffle) = 0;
   // All shuffles that the node has anything of.

@@ -123,6 +123,10 @@ class ShuffleTable {
   // outputs are those of `own`, in its order.
   void describe(const ShuffleKey& shuffle, PartitionId partition, PartitionInfo& info,
                 std::vector<MapOutputRef>& own) const;
+  // Of the map ids of these blocks: the commits that count instead. One that is empty here is
+  // merged nowhere, so only the table knows of it.
+  [[nodiscard]] std::vector<HeardBlock> later_than(const ShuffleKey& shuffle,
+                                                   const std::vector<MergedBlock>& merged) const;
   // maps, maps_*, bytes, *_left_home, given_up, partition_count, refused_commits.
   void describe(const ShuffleKey& shuffle, ShuffleInfo& info) const;
   // kDropped with the reason if a block of this commit is not to be merged any more.

@@ -151,6 +151,22 @@ void ShuffleTable::describe(const ShuffleKey& key, PartitionId partition, Partit
   }
 }
 
+std::vector<HeardBlock> ShuffleTable::later_than(const ShuffleKey& key,
+                                                 const std::vector<MergedBlock>& merged) const {
+  const MutexLock lock(mu_);
+  std::vector<HeardBlock> later;
+  const Shuffle* const of = look(key);
+  if (of == nullptr) return later;
+  for (const MergedBlock& block : merged) {
+    const auto counts = current(*of, block.map);
+    if (!counts || *counts <= block.id) continue;
+    const auto origin = std::ranges::find(of->origins, counts->origin, tag_of);
+    later.push_back(
+        {block.map, origin != of->origins.end() ? *origin : self_, counts->commit, std::nullopt});
+  }
+  return later;
+}
+
 void ShuffleTable::describe(const ShuffleKey& key, ShuffleInfo& info) const {
   const MutexLock lock(mu_);
   const Shuffle* const of = look(key);

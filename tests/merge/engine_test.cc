@@ -82,4 +82,23 @@ TEST_CASE("the index that the mount shows names offsets within the merged view")
   }
 }
 
+TEST_CASE("what is merged of an attempt is not shown if the later one has no bytes there") {
+  TestCluster cluster(3);
+  cluster.start();
+  cluster.write_map(0, kShuffle, 1, {"abc", "first"});
+  cluster.write_map(0, kShuffle, 2, {"def", "one"});
+  cluster.settle(kShuffle, 2);
+  cluster.write_map(1, kShuffle, 1, {"", "second"});
+  for (std::size_t i = 0; i < 3; ++i) {
+    PartitionPlan plan;
+    testing::run_until(cluster.runtime, [&] {  // it has been told
+      plan = cluster.run(cluster.engine(i).catalog().merged_plan(kShuffle, PartitionId{0}));
+      return plan.blocks.size() == 1;
+    });
+    CHECK(plan.blocks.front().map == MapId{2});
+    CHECK_FALSE(plan.whole_at);
+    CHECK(*cluster.read(i, plan) == "def");
+  }
+}
+
 }  // namespace shufflefs::merge
