@@ -253,13 +253,23 @@ TimePoint Pusher::send_round() {
 void Pusher::start(const NodeName& name, Owner& owner, std::vector<PushChunk> chunks) {
   for (const PushChunk& chunk : chunks) queued_blocks_ -= chunk.blocks.size();
   if (queued_blocks_ < options_.max_queued_blocks) planning_->wake();
-  std::erase_if(chunks, [this](const PushChunk& chunk) { return !is_current(*chunk.output); });
+  std::erase_if(chunks, [&](const PushChunk& chunk) { return !is_wanted(name, chunk); });
   if (chunks.empty()) return;
   const uint64_t bytes = chunks.front().offer ? 0 : bytes_of(chunks);
   owner.window.sent(bytes);
   in_flight_bytes_ += bytes;
   in_flight_chunks_ += chunks.size();
   gate_.spawn(send(name, std::move(chunks), bytes));
+}
+
+// An owner that has lost its disks, and what it was told with them, would take a replaced commit.
+bool Pusher::is_wanted(const NodeName& owner, const PushChunk& chunk) {
+  const MapOutput& output = *chunk.output;
+  if (!is_current(output)) return false;
+  const Status fit = table_.check_push(output.shuffle, output.life, output.map,
+                                       {output.commit, tag_of(cluster_.self())});
+  if (!fit) give_up(owner, chunk, fit.error());
+  return fit.has_value();
 }
 
 Task<void> Pusher::send(NodeName name, std::vector<PushChunk> chunks, uint64_t bytes) {

@@ -71,6 +71,7 @@ class Pusher {
   // Sends what may be sent now; the time until which there is nothing more to do.
   TimePoint send_round();
   void start(const NodeName& name, Owner& owner, std::vector<PushChunk> chunks);
+  [[nodiscard]] bool is_wanted(const NodeName& owner, const PushChunk& chunk);
   Task<void> send(NodeName name, std::vector<PushChunk> chunks, uint64_t bytes);
   Task<Result<PushReply>> exchange(NodeName name, PushMessage& message,
                                    std::vector<PushChunk> chunks, uint64_t bytes);

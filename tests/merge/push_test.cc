@@ -185,6 +185,24 @@ TEST_CASE(
   CHECK(push(9, 1000).error().code == Code::kDropped);
 }
 
+TEST_CASE("what its origin knows to be replaced is not pushed to an owner that does not know it") {
+  TestCluster cluster(2);
+  cluster.start();
+  cluster.write_map(0, kShuffle, 1, {"one", "two", "three", "four"});
+  cluster.settle(kShuffle, 1);
+  const uint64_t commit = cluster.plan(0, kShuffle, 0).blocks.front().id.commit;
+  AnnounceRequest later;
+  later.origin = node_name(1);
+  later.committed.push_back({kShuffle, MapId{1}, commit + 1000, 0, 4, {}, {}});
+  REQUIRE(cluster.run(cluster.engine(0).local_node()->announce(std::move(later))));
+  const std::size_t before = cluster.faults.pushes;
+  cluster.view(0).restarted(node_name(1));
+  testing::run_until(cluster.runtime, [&] {
+    return cluster.metrics(0).value("shufflefs_push_given_up_chunks_total", "dropped") > 0;
+  });
+  CHECK(cluster.faults.pushes == before);
+}
+
 TEST_CASE("when the last map output of a shuffle is removed its merged partitions go too") {
   TestCluster cluster(2);
   cluster.start();
