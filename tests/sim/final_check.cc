@@ -80,6 +80,7 @@ void World::read_everything() {
       SimNode* node = any_working_node();
       if (node == nullptr) return;
       spawn_readers(*node, shuffle, static_cast<merge::PartitionId>(p));
+      if (!advance(std::chrono::milliseconds(1))) return;  // they are counted once they have begun
       if (!advance_until([this] { return reads_open_ == 0; }, std::chrono::minutes(2)))
         violate(fmt::format("{}/{} is being read without end", to_string(shuffle), p));
       if (outcome_.violation) return;
