@@ -162,10 +162,15 @@ void World::flip_bit() {
 
 // Also of nodes that are down.
 void World::harm_some_output() {
-  // Of what nobody but its origin has heard of, nobody could know that it is lost.
-  const auto live = live_outputs([this](const WrittenMap& written) {
-    return !written.harm && !has_left_[written.origin] &&
-           (!written.told.empty() || nodes_.size() == 1);
+  // Of what nobody has heard of, nobody could know that it is lost.
+  const auto is_known = [this](const WrittenMap& written) {
+    if (nodes_.size() > 1) return !written.told.empty();
+    SimNode& origin = *nodes_[written.origin];
+    return !scenario_.late_events ||
+           (origin.works() && origin.engine().commits().is_committed(written.shuffle, written.map));
+  };
+  const auto live = live_outputs([&](const WrittenMap& written) {
+    return !written.harm && !has_left_[written.origin] && is_known(written);
   });
   if (live.empty()) return;
   WrittenMap& written = *live[random_.below(live.size())];

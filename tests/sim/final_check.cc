@@ -9,13 +9,6 @@
 namespace shufflefs::sim {
 namespace {
 
-bool is_failed(SimNode& node, const std::string& data_dir) {
-  return node.lives() &&
-         std::ranges::any_of(node.engine().disk_status(), [&](const merge::DiskStatus& disk) {
-           return disk.path == data_dir && !disk.failed.empty();
-         });
-}
-
 bool has_only_crashes(const Scenario& s) {
   return s.crashes > 0 &&
          s.removals + s.rewrites + s.drops + s.cuts + s.slow_nodes + s.sick_disks + s.full_disks +
@@ -45,9 +38,8 @@ void World::check_disks() {
   for (const auto& node : nodes_) {
     // It may have gone while a disk of it was away.
     if (has_left_[node->index()]) continue;
-    for (const std::string& directory : node->data_dirs()) {
-      // What a failed disk still has is not in use; a drop that it missed is done when it is back.
-      if (is_failed(*node, directory)) continue;
+    // What a failed disk still has is not in use; a drop that it missed is done when it is back.
+    for (const std::string& directory : node->sound_dirs()) {
       if (const auto wrong = merged_check_.whole(node->disk(), directory)) violate(*wrong);
       for (const std::string& path : node->disk().files_below(directory + "/merged")) {
         const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);

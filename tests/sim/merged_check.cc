@@ -22,15 +22,17 @@ std::string base_of(const std::string& path) {
   return without_disk(path.substr(0, path.find('.', path.rfind('/'))));
 }
 
-// The files that may be this segment of the partition.
-std::vector<const std::vector<std::byte>*> segment_files(const SimDisk& disk,
-                                                         const std::string& base,
-                                                         uint32_t segment) {
+// The files below these directories that may be this segment of the partition.
+std::vector<const std::vector<std::byte>*> segment_files(
+    const SimDisk& disk, const std::vector<std::string>& directories, const std::string& base,
+    uint32_t segment) {
   if (segment == 0) return {disk.peek(base + ".data")};
   std::vector<const std::vector<std::byte>*> files;
   const std::string name = fmt::format("{}.{}.data", without_disk(base), segment);
-  for (const std::string& path : disk.files_below(base.substr(0, base.find('/', 1)))) {
-    if (path.ends_with(".data") && without_disk(path) == name) files.push_back(disk.peek(path));
+  for (const std::string& directory : directories) {
+    for (const std::string& path : disk.files_below(directory)) {
+      if (path.ends_with(".data") && without_disk(path) == name) files.push_back(disk.peek(path));
+    }
   }
   return files;
 }
@@ -72,7 +74,8 @@ std::optional<std::string> MergedCheck::check_record(const SimDisk& disk, const 
     return std::nullopt;
   }
   bool is_long_enough = false;
-  for (const auto* data : segment_files(disk, place.base, record.segment)) {
+  for (const auto* data : segment_files(disk, {place.base.substr(0, place.base.find('/', 1))},
+                                        place.base, record.segment)) {
     if (data == nullptr || offset > data->size() || length > data->size() - offset) continue;
     is_long_enough = true;
     const std::string_view block(reinterpret_cast<const char*>(data->data()) + offset, length);
@@ -159,7 +162,8 @@ bool MergedCheck::holds_intact(const SimDisk& disk, const std::vector<std::strin
     return parsed && std::ranges::any_of(parsed->records, [&](const merge::IndexRecord& record) {
              if (record.map != written.map || record.removal) return false;
              return std::ranges::any_of(
-                 segment_files(disk, place->base, record.segment), [&](const auto* data) {
+                 segment_files(disk, data_dirs, place->base, record.segment),
+                 [&](const auto* data) {
                    return data != nullptr && record.offset <= data->size() &&
                           record.length <= data->size() - record.offset &&
                           Truth::is_block(

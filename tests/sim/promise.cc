@@ -16,7 +16,7 @@ World::Reading World::begin_reading(SimNode& node, std::string kind,
   for (const WrittenMap* written : truth_.of(shuffle)) {
     if (!written->is_live()) continue;
     reading.there.push_back(written->writing);
-    for (const auto& [witness, ranges] : written->told)
+    for (const Witness& witness : written->witnesses(partition))
       reading.told[written->writing].insert(witness.first);
   }
   return reading;
@@ -65,14 +65,18 @@ bool World::is_merged(const WrittenMap& written, merge::PartitionId partition,
   };
   return std::ranges::any_of(nodes_, [&](const auto& node) {
     return node->works() && !has_left_[node->index()] && (!reading || reaches(*node)) &&
-           merged_check_.holds_intact(node->disk(), node->data_dirs(), written, partition);
+           merged_check_.holds_intact(node->disk(), node->sound_dirs(), written, partition);
   });
 }
 
+// An empty block is known to be empty by its origin, and by the candidates that were told of it.
 bool World::can_be_had(const WrittenMap& written, merge::PartitionId partition) const {
   const bool at_origin =
       nodes_[written.origin]->works() && !written.harm && !written.is_forgotten_at_origin;
-  return written.length(partition) == 0 || at_origin || is_merged(written, partition);
+  if (at_origin || written.length(partition) > 0) return at_origin || is_merged(written, partition);
+  return std::ranges::any_of(written.witnesses(partition), [&](const Witness& witness) {
+    return !has_left_[witness.first] && !has_unsafe_log_.contains(witness.first);
+  });
 }
 
 bool World::is_all_merged(const WrittenMap& written) const {

@@ -76,6 +76,15 @@ void SimNode::learn_members(const std::vector<Member>& members) {
   if (life_) add_members(members);
 }
 
+std::vector<std::string> SimNode::sound_dirs() const {
+  std::vector<std::string> sound = data_dirs();
+  if (!life_) return sound;
+  for (const merge::DiskStatus& disk : life_->engine->disk_status()) {
+    if (!disk.failed.empty()) std::erase(sound, disk.path);
+  }
+  return sound;
+}
+
 SimNode::Counts SimNode::counts() const {
   Counts sum = past_;
   if (!life_) return sum;

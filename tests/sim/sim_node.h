@@ -68,6 +68,8 @@ class SimNode final : public Endpoint {
   [[nodiscard]] const std::vector<std::string>& data_dirs() const {
     return config_.engine.data_dirs;
   }
+  // Those that the node does not hold for failed.
+  [[nodiscard]] std::vector<std::string> sound_dirs() const;
   [[nodiscard]] SimDisk& disk() { return disk_; }
 
   // ---- REQUIRES: lives() -------------------------------------------------------------------------
