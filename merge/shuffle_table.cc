@@ -319,7 +319,8 @@ bool ShuffleTable::add_remote(Shuffle& shuffle, const NodeName& origin,
       announced.commit != remote.commit || announced.partition_count != remote.partition_count;
   if (announced.commit == remote.commit) {
     // Told again, as the members have changed: what it was told of before is still right.
-    const std::size_t max = kMaxRangesKept * (ranges.size() + 1);
+    // An origin that has lost the map output tells of it without any.
+    const std::size_t max = std::max(remote.ranges.size(), kMaxRangesKept * (ranges.size() + 1));
     is_news = std::ranges::any_of(ranges, [&](const PartitionBits& range) {
       return std::ranges::find(remote.ranges, range) == remote.ranges.end();
     });

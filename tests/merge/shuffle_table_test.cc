@@ -227,6 +227,19 @@ TEST_CASE("ranges that are told again are added to those of before") {
   CHECK(describe(table, kShuffle, 0).unheard == std::vector{kOther});
 }
 
+TEST_CASE("an origin that has lost a map output takes back nothing of what it told") {
+  TableWorld world;
+  ShuffleTable& table = world.table();
+  AnnouncedMap one = announced(kShuffle, 1, 10, 0, 24);
+  one.ranges.clear();
+  for (uint32_t p = 0; p < 24; p += 2) one.ranges.push_back({p, 1, 0, {0b1}});
+  table.announced(kOther, one);
+  one.ranges.clear();
+  table.announced(kOther, one);
+  for (uint32_t p = 0; p < 24; p += 2)
+    CHECK(describe(table, kShuffle, p).heard[0].non_empty == true);
+}
+
 TEST_CASE("what was pushed before it was announced keeps its shuffle alive") {
   TableWorld world;
   ShuffleTable& table = world.table();
