@@ -125,6 +125,8 @@ struct BlockFacts {
   const OwnBlock* own = nullptr;  // as its origin lists it
   bool non_empty = false;         // somebody was told that it has bytes
   bool empty = false;             // somebody was told that it has none
+  std::optional<uint32_t> crc{};  // of a merged copy
+  bool differs = false;           // another copy has other bytes: nobody can say which are right
   bool planned = false;
 };
 
@@ -147,6 +149,12 @@ class PlanMaker {
         BlockFacts* const facts = find(block.map, {block.commit, tag_of(block.origin)});
         if (!facts || !block.non_empty) continue;
         (*block.non_empty ? facts->non_empty : facts->empty) = true;
+      }
+      for (const MergedBlock& block : info.merged) {
+        BlockFacts* const facts = find(block.map, block.id);
+        if (!facts) continue;
+        facts->differs = facts->differs || facts->crc.value_or(block.crc) != block.crc;
+        facts->crc = block.crc;
       }
     }
   }
@@ -202,7 +210,7 @@ class PlanMaker {
       bool whole = before == 0;
       for (const MergedBlock& block : holder->second.merged) {
         BlockFacts* const facts = find(block.map, block.id);
-        if (!facts || facts->planned) {
+        if (!facts || facts->planned || facts->differs) {
           whole = false;
           continue;
         }
@@ -230,6 +238,11 @@ class PlanMaker {
       const BlockFacts& facts = facts_[i];
       if (facts.planned) continue;
       const auto& [map, id] = counting_[i];
+      if (facts.differs) {
+        missing(fmt::format("the merged copies of map {} differ: its file was changed in place",
+                            number(map)));
+        continue;
+      }
       const std::optional<NodeName> origin = name_of(id.origin);
       const bool is_there = facts.own && !facts.own->lost;
       if (is_there && facts.own->length > 0) {

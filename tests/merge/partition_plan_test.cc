@@ -106,6 +106,21 @@ TEST_CASE("a block merged at two nodes is read once") {
   CHECK(plan.whole_at == node_name(1));
 }
 
+TEST_CASE("of merged copies with different bytes none is taken, nor the origin's") {
+  MergedBlock other = merged(1, 1, 0, 0, 4);
+  other.crc = 2;
+  const NodeAnswers answers = {
+      {node_name(0), info({{MapId{1}, 1, 4}}, {merged(2, 2, 1, 0, 5), merged(1, 1, 0, 5, 4)})},
+      {node_name(1), info({{MapId{2}, 2, 5}}, {other})},
+      {node_name(2), {}}};
+  const PartitionPlan plan = plan_of(answers);
+  CHECK(maps_of(plan) == Maps{2});
+  CHECK_THAT(plan.incomplete.value_or(""), ContainsSubstring("the merged copies of map 1 differ"));
+  const PartitionPlan shown = make_merged_plan(kShuffle, kPartition, answers);
+  CHECK(maps_of(shown) == Maps{2});
+  CHECK_FALSE(shown.whole_at);
+}
+
 TEST_CASE("a commit that is over is left out, whoever says so") {
   PartitionInfo holder = info({}, {merged(1, 5, 0, 0, 4), merged(2, 6, 0, 4, 5)});
   PartitionInfo origin = info({{MapId{1}, 5, 4}});
