@@ -211,10 +211,12 @@ void World::remove_output(WrittenMap& written, std::function<void()> then) {
   // committed under the id as well, this one may have ended it or not.
   for (WrittenMap* other : truth_.find(written.shuffle, written.map))
     other->uncertain = other->uncertain || !other->removed_at;
+  written.is_half_removed = true;
   node.runtime().start_blocking([this, &node, &written, then = std::move(then)] {
     if (!unlink_files(node, written) || node.disk().frozen()) return;
     // A drop that is under way may remove what a rewriting task writes now: not this one.
     written.uncertain = false;
+    written.is_half_removed = false;
     written.removed_at = schedule_.steps();
     note(fmt::format("{} has removed map {} of {}", node.name().str(), number(written.map),
                      to_string(written.shuffle)));

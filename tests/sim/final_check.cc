@@ -56,7 +56,7 @@ void World::spread_drops() {
         drop.carried_out_by, [this](std::size_t node) { return !has_left_[node]; });
     for (const uint64_t writing : drop.writings) {
       WrittenMap& written = truth_.all().at(writing);
-      if (!is_known || written.removed_at) continue;
+      if (!is_known || written.removed_at || written.uncertain_for_good) continue;
       written.uncertain = false;
       written.dropped = true;
       written.removed_at = schedule_.steps();
@@ -85,12 +85,12 @@ void World::read_everything() {
 // it owns, what it has lost with its process included.
 void World::check_all_merged() {
   if (!scenario_.restart_at_end && !has_only_crashes(scenario_)) return;
-  // A node that is killed before it could write its clock, and whose wall clock jumps back, numbers
-  // its commits below the former ones: nobody merges them (docs/semantics.md, "What is not
-  // promised").
-  if (scenario_.crashes > 0 && scenario_.clock_jumps > 0) return;
-  // Nor does a pusher read what was removed and is not told of yet.
-  const bool removals_are_late = scenario_.late_events && scenario_.removals > 0;
+  if (may_count_backwards()) return;  // nobody merges what is below
+  // Nor does a pusher read what was removed and is not told of yet, or never will be.
+  const bool removals_are_late = (scenario_.late_events && scenario_.removals > 0) ||
+                                 std::ranges::any_of(truth_.all(), [](const auto& entry) {
+                                   return entry.second.is_half_removed;
+                                 });
   if (scenario_.restart_at_end && outcome_.chunks_given_up > 0 && drops_.empty() &&
       !removals_are_late &&
       scenario_.harms + scenario_.new_disks + scenario_.twins + scenario_.sick_disks == 0)

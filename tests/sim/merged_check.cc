@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/crc32c.h"
 #include "base/parse.h"
 
 namespace shufflefs::sim {
@@ -153,30 +154,47 @@ bool MergedCheck::holds(const SimDisk& disk, const std::vector<std::string>& dat
   });
 }
 
-bool MergedCheck::holds_intact(const SimDisk& disk, const std::vector<std::string>& data_dirs,
-                               const WrittenMap& written, merge::PartitionId partition) const {
+bool MergedCheck::any_record(
+    const SimDisk& disk, const std::vector<std::string>& data_dirs, const WrittenMap& written,
+    merge::PartitionId partition,
+    const std::function<bool(const Place&, const merge::IndexRecord&)>& wanted) {
   const auto has = [&](const std::string& path) {
     const auto place = place_of(path);
     if (!place || place->shuffle != written.shuffle || place->partition != partition) return false;
     const auto parsed = parse(*disk.peek(path), *place);
     return parsed && std::ranges::any_of(parsed->records, [&](const merge::IndexRecord& record) {
-             if (record.map != written.map || record.removal) return false;
-             return std::ranges::any_of(
-                 segment_files(disk, data_dirs, place->base, record.segment),
-                 [&](const auto* data) {
-                   return data != nullptr && record.offset <= data->size() &&
-                          record.length <= data->size() - record.offset &&
-                          Truth::is_block(
-                              written, partition,
-                              {reinterpret_cast<const char*>(data->data()) + record.offset,
-                               record.length});
-                 });
+             return record.map == written.map && !record.removal && wanted(*place, record);
            });
   };
   return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
     return std::ranges::any_of(
         disk.files_below(fmt::format("{}/merged/{}", data_dir, written.shuffle.app.str())), has);
   });
+}
+
+bool MergedCheck::holds_intact(const SimDisk& disk, const std::vector<std::string>& data_dirs,
+                               const WrittenMap& written, merge::PartitionId partition) const {
+  return any_record(
+      disk, data_dirs, written, partition,
+      [&](const Place& place, const merge::IndexRecord& record) {
+        return std::ranges::any_of(
+            segment_files(disk, data_dirs, place.base, record.segment), [&](const auto* data) {
+              return data != nullptr && record.offset <= data->size() &&
+                     record.length <= data->size() - record.offset &&
+                     Truth::is_block(written, partition,
+                                     {reinterpret_cast<const char*>(data->data()) + record.offset,
+                                      record.length});
+            });
+      });
+}
+
+bool MergedCheck::holds_other(const SimDisk& disk, const std::vector<std::string>& data_dirs,
+                              const WrittenMap& written, merge::PartitionId partition) const {
+  const std::string block = Truth::block(written, partition);
+  const uint32_t crc = crc32c(std::as_bytes(std::span(block)));
+  return any_record(
+      disk, data_dirs, written, partition,
+      [&](const Place& /*place*/, const merge::IndexRecord& record) { return record.crc != crc; });
 }
 
 bool MergedCheck::is_excused(const std::string& base) const {

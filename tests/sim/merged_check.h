@@ -3,6 +3,7 @@
 // written, and for all files at quiescent moments.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -31,6 +32,10 @@ class MergedCheck {
   [[nodiscard]] bool holds_intact(const SimDisk& disk, const std::vector<std::string>& data_dirs,
                                   const WrittenMap& written, merge::PartitionId partition) const;
 
+  // A record of it has the checksum of other bytes: it was pushed again after it was changed.
+  [[nodiscard]] bool holds_other(const SimDisk& disk, const std::vector<std::string>& data_dirs,
+                                 const WrittenMap& written, merge::PartitionId partition) const;
+
   // Bytes of the file have been damaged from outside, or lost with the power: it is left out.
   void excuse(const std::string& path);
   void excuse_all(const SimDisk& disk);
@@ -48,6 +53,10 @@ class MergedCheck {
   [[nodiscard]] static Result<merge::ParsedIndex> parse(std::span<const std::byte> index,
                                                         const Place& place);
   [[nodiscard]] bool is_excused(const std::string& base) const;
+  [[nodiscard]] static bool any_record(
+      const SimDisk& disk, const std::vector<std::string>& data_dirs, const WrittenMap& written,
+      merge::PartitionId partition,
+      const std::function<bool(const Place&, const merge::IndexRecord&)>& wanted);
 
   Truth& truth_;
   std::set<std::string> excused_;  // by the base of the path, without its disk

@@ -36,6 +36,9 @@ struct WrittenMap {
   // It may be there or not, and nobody can say which: being written or removed just now, a write,
   // a removal or a drop that did not come to its end, a drop that did not reach its node.
   bool uncertain = true;
+  // Its removal has begun and has not come to its end: files of it may be gone, and no event says
+  // so.
+  bool is_half_removed = false;
   // It was written while a drop was under way; or a file of it was lost where events of Spark's
   // directories get lost as well, and it is taken for removed.
   bool uncertain_for_good = false;

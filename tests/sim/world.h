@@ -167,12 +167,15 @@ class World {
                       const std::vector<const WrittenMap*>& read);
   // It has failed with an error.
   void failed(const Reading& reading, const std::string& why, bool may_fail_at_rest = false);
+  [[nodiscard]] bool may_count_backwards() const;
   [[nodiscard]] bool somebody_knows(const WrittenMap& written, merge::PartitionId partition) const;
   [[nodiscard]] bool was_reached(const Reading& reading, const WrittenMap& written) const;
   [[nodiscard]] bool can_be_had(const WrittenMap& written, merge::PartitionId partition) const;
   // `reading`: where it could be had from there.
   [[nodiscard]] bool is_merged(const WrittenMap& written, merge::PartitionId partition,
                                const Reading* reading = nullptr) const;
+  // Another merged copy of it has the bytes of a file that was changed in place.
+  [[nodiscard]] bool has_two_copies(const WrittenMap& written, merge::PartitionId partition) const;
   [[nodiscard]] bool is_all_merged(const WrittenMap& written) const;
 
   // ---- final_check.cc ----------------------------------------------------------------------------
