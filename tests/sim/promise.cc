@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "merge/placement.h"
 #include "sim/world.h"
 
 namespace shufflefs::sim {
@@ -76,11 +77,31 @@ bool World::has_two_copies(const WrittenMap& written, merge::PartitionId partiti
          });
 }
 
+bool World::is_at_origin(const WrittenMap& written) const {
+  return nodes_[written.origin]->works() && !written.harm && !written.is_forgotten_at_origin &&
+         !written.is_half_removed;
+}
+
+bool World::can_be_fetched(const WrittenMap& written, merge::PartitionId partition) const {
+  if (is_at_origin(written)) return true;
+  std::vector<merge::NodeName> names;
+  for (const SimNode::Member& member : members()) names.push_back(member.name);
+  std::ranges::sort(names);
+  std::size_t count = 0;
+  for (const auto& [writing, other] : truth_.all()) {
+    if (other.shuffle == written.shuffle && other.is_live())
+      count = std::max(count, other.lengths.size());
+  }
+  const merge::Placement placement(written.shuffle, names, static_cast<uint32_t>(count));
+  return can_be_had(written, partition) && std::ranges::any_of(nodes_, [&](const auto& node) {
+           return placement.is_candidate(node->name(), partition) && node->works() &&
+                  merged_check_.holds_intact(node->disk(), node->sound_dirs(), written, partition);
+         });
+}
+
 // An empty block is known to be empty by its origin, and by the candidates that were told of it.
 bool World::can_be_had(const WrittenMap& written, merge::PartitionId partition) const {
-  const bool at_origin = nodes_[written.origin]->works() && !written.harm &&
-                         !written.is_forgotten_at_origin && !written.is_half_removed;
-  if (at_origin) return true;
+  if (is_at_origin(written)) return true;
   if (written.length(partition) > 0)
     return is_merged(written, partition) && !has_two_copies(written, partition);
   return std::ranges::any_of(written.witnesses(partition), [&](const Witness& witness) {

@@ -246,7 +246,7 @@ Task<void> World::read_as_spark(World& world, SimNode& node, merge::ShuffleKey s
     if (!wanted.is_live()) continue;
     if (!block) {  // a fetch failure: the stage is run again
       world.failed(reading, fmt::format("map {} cannot be fetched: {}", number(wanted.map), why),
-                   !world.can_be_had(wanted, partition));
+                   !world.can_be_fetched(wanted, partition));
       continue;
     }
     pieces.push_back(*std::move(block));

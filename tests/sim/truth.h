@@ -75,6 +75,7 @@ class Truth {
   // All writings under this name, in their order.
   [[nodiscard]] std::vector<WrittenMap*> find(const merge::ShuffleKey& shuffle, merge::MapId map);
   [[nodiscard]] std::map<uint64_t, WrittenMap>& all() { return all_; }
+  [[nodiscard]] const std::map<uint64_t, WrittenMap>& all() const { return all_; }
   [[nodiscard]] std::vector<WrittenMap*> of(const merge::ShuffleKey& shuffle);
 
   [[nodiscard]] static std::string block(const WrittenMap& written, merge::PartitionId partition);

@@ -170,7 +170,10 @@ class World {
   [[nodiscard]] bool may_count_backwards() const;
   [[nodiscard]] bool somebody_knows(const WrittenMap& written, merge::PartitionId partition) const;
   [[nodiscard]] bool was_reached(const Reading& reading, const WrittenMap& written) const;
+  [[nodiscard]] bool is_at_origin(const WrittenMap& written) const;
   [[nodiscard]] bool can_be_had(const WrittenMap& written, merge::PartitionId partition) const;
+  // As Spark fetches it: from its origin, or from what the candidates have merged.
+  [[nodiscard]] bool can_be_fetched(const WrittenMap& written, merge::PartitionId partition) const;
   // `reading`: where it could be had from there.
   [[nodiscard]] bool is_merged(const WrittenMap& written, merge::PartitionId partition,
                                const Reading* reading = nullptr) const;
