@@ -78,8 +78,8 @@ bool World::has_two_copies(const WrittenMap& written, merge::PartitionId partiti
 }
 
 bool World::is_at_origin(const WrittenMap& written) const {
-  return nodes_[written.origin]->works() && !written.harm && !written.is_forgotten_at_origin &&
-         !written.is_half_removed;
+  return nodes_[written.origin]->works() && !has_left_[written.origin] && !written.harm &&
+         !written.is_forgotten_at_origin && !written.is_half_removed;
 }
 
 bool World::can_be_fetched(const WrittenMap& written, merge::PartitionId partition) const {
