@@ -162,9 +162,16 @@ bool MergedCheck::any_record(
     const auto place = place_of(path);
     if (!place || place->shuffle != written.shuffle || place->partition != partition) return false;
     const auto parsed = parse(*disk.peek(path), *place);
-    return parsed && std::ranges::any_of(parsed->records, [&](const merge::IndexRecord& record) {
-             return record.map == written.map && !record.removal && wanted(*place, record);
-           });
+    if (!parsed) return false;
+    const auto& records = parsed->records;
+    for (auto record = records.begin(); record != records.end(); ++record) {
+      if (record->map != written.map || record->removal || !wanted(*place, *record)) continue;
+      const bool is_taken_out = std::any_of(record, records.end(), [&](const auto& later) {
+        return later.removal && later.map == record->map && later.id == record->id;
+      });
+      if (!is_taken_out) return true;
+    }
+    return false;
   };
   return std::ranges::any_of(data_dirs, [&](const std::string& data_dir) {
     return std::ranges::any_of(
