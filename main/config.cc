@@ -127,6 +127,14 @@ Status read(const ConfigKey&, const std::string& text, LocalMode& place) {
 }
 std::string write(LocalMode mode) { return std::string(to_string(mode)); }
 
+Status read(const ConfigKey&, const std::string& text, SparkRelay& place) {
+  std::optional<SparkRelay> value;
+  if (text == "off") value = SparkRelay::kOff;
+  if (text == "redirect") value = SparkRelay::kRedirect;
+  return read_word(value, text, "is neither off nor redirect", place);
+}
+std::string write(SparkRelay relay) { return relay == SparkRelay::kRedirect ? "redirect" : "off"; }
+
 Status read(const ConfigKey&, const std::string& text, LogLevel& place) {
   return read_word(parse_log_level(text), text, "is not a log level", place);
 }

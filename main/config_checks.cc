@@ -128,6 +128,20 @@ class Checker {
     at_most_a_quarter("read.ahead-bytes", settings_.read.ahead_bytes);
   }
 
+  void relay() {
+    if (!is_good_("spark-relay") || settings_.spark.relay == SparkRelay::kOff) return;
+    if (is_good_("spark-listen") && settings_.spark.listen.host.empty()) {
+      mistake("spark-relay", "redirect", "spark-listen is empty: there is no port to relay",
+              "give --spark-listen, or switch spark-relay off");
+    }
+    if (is_good_("spark-secret-file") && !settings_.spark.secret_file.empty()) {
+      mistake("spark-relay", "redirect",
+              "it does not go with spark-secret-file: the relay cannot authenticate for "
+              "applications at the blocks' origins",
+              "switch spark-relay off, or do without spark.authenticate");
+    }
+  }
+
   void transport() {
     if (!is_good_("fuse-io-uring") || !is_good_("keep-mount")) return;
     if (!settings_.fuse_io_uring || !settings_.keep_mount) return;
@@ -291,6 +305,7 @@ void check_config(const Settings& settings, const std::function<bool(std::string
   checker.members();
   checker.peer_security();
   checker.memory();
+  checker.relay();
   checker.transport();
   checker.directories(machine.will_mount);
   checker.machine(machine);

@@ -112,6 +112,12 @@ const auto kKeys = std::to_array<ConfigKey>({
                "port as spark.shuffle.service.port.")
         .costs(
             "Whoever reaches this port can read shuffle data, unless spark-secret-file is given."),
+    Row("spark-relay", kSparkRelay, AT(spark.relay), "off")
+        .means("Whether Spark without our client reads merged data (docs/relay.md). redirect: "
+               "connections from this machine to other nodes' shuffle service come to this daemon, "
+               "by nftables.")
+        .costs("It needs CAP_NET_ADMIN, excludes spark-secret-file, and costs a copy of each block "
+               "in memory."),
     Row("spark-allow-dir", kPath, AT(spark.allow_dirs))
         .by_default("none")
         .means("Executors may have local directories below it, outside of the mount. Their blocks "
@@ -244,6 +250,7 @@ std::string_view placeholder(ValueKind kind) {
     case kLogFormat: return "text|json";
     case kReplicate: return "none|all";
     case kLocalMode: return "MODE";
+    case kSparkRelay: return "off|redirect";
   }
   return "VALUE";
 }
@@ -282,6 +289,7 @@ std::string range_text(const ConfigKey& key) {
     case kLogFormat: return "text, json";
     case kReplicate: return "none or all";
     case kLocalMode: return "auto, passthrough, bind, fuse";
+    case kSparkRelay: return "off or redirect";
     case kAddress: return "an IP address and a port";
     case kName: return "1 to 100 of A-Z a-z 0-9 . _ -";
     case kPath:

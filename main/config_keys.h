@@ -30,7 +30,8 @@ enum class ValueKind {
   kLevel,
   kLogFormat,
   kReplicate,
-  kLocalMode
+  kLocalMode,
+  kSparkRelay
 };
 
 // "SIZE", "DURATION", ...: for --help and the documentation.
@@ -42,7 +43,8 @@ using Place = Value& (*)(Settings&);
 using Target = std::variant<Place<merge::NodeName>, Place<std::string>,
                             Place<std::vector<std::string>>, Place<HostPort>, Place<uint64_t>,
                             Place<uint32_t>, Place<bool>, Place<LogLevel>, Place<LogFormat>,
-                            Place<Replicate>, Place<LocalMode>, Place<std::chrono::milliseconds>>;
+                            Place<Replicate>, Place<LocalMode>, Place<SparkRelay>,
+                            Place<std::chrono::milliseconds>>;
 
 struct ConfigKey {
   std::string_view

@@ -24,6 +24,7 @@
 #include "net/membership.h"
 #include "net/peer_auth.h"
 #include "net/peer_server.h"
+#include "net/relay/server.h"
 
 namespace shufflefs {
 namespace {
@@ -49,6 +50,13 @@ bool ran_on_since(const std::vector<std::string>& data_dirs) {
   return same;
 }
 
+merge::StreamOptions stream_options(const Settings& settings) {
+  merge::StreamOptions options;
+  options.lost_patience = settings.read.lost_patience;
+  options.ahead_bytes = settings.read.ahead_bytes;
+  return options;
+}
+
 merge::EngineOptions engine_options(const Settings& settings, const LocalAccess& local) {
   merge::EngineOptions options;
   options.self = settings.node;
@@ -68,8 +76,7 @@ merge::EngineOptions engine_options(const Settings& settings, const LocalAccess&
   options.disk.reserve_bytes = settings.disk_reserve_bytes;
   options.app_quota = settings.app_quota_bytes;
   options.verify_merged = !ran_on_since(options.data_dirs);
-  options.stream.lost_patience = settings.read.lost_patience;
-  options.stream.ahead_bytes = settings.read.ahead_bytes;
+  options.stream = stream_options(settings);
   options.trash_grace = settings.trash_grace;
   // Executors name their directories as they see them: by the mount's configured name, or by the
   // one without links.
@@ -106,6 +113,15 @@ Result<std::unique_ptr<net::ess::EssServer>> make_spark_server(const Settings& s
                                                       std::move(options));
   TRY(server->listen());
   return server;
+}
+
+net::relay::RelayOptions relay_options(const Settings& settings) {
+  net::relay::RelayOptions options;
+  options.service = settings.spark.listen;
+  options.limits.connections = settings.spark.connections;
+  options.limits.request_bytes = settings.spark.memory_bytes;
+  options.ahead_bytes = settings.read.ahead_bytes;
+  return options;
 }
 
 net::NetOptions net_options(const Settings& settings) {
@@ -226,6 +242,14 @@ struct Node::Parts {
     if (spark) spark->start();
     co_return;
   }
+  // Last of all: connections are taken from services that can be reached.
+  Task<void> start_relay(Status& result) {
+    relay.emplace(runtime, membership, engine.catalog(), memory.of(MemoryPurpose::kRead),
+                  stream_options(settings), metrics, relay_options(settings));
+    result = co_await offload(runtime, [this] { return relay->listen(); });
+    if (result) relay->start();
+    co_return;
+  }
   Task<void> listen_http(Status& result) {
     result = http.listen(settings.http_listen);
     co_return;
@@ -236,6 +260,7 @@ struct Node::Parts {
   }
   Task<void> stop_network() {
     // First whoever asks peers, then the peers, then who answers them.
+    if (relay) co_await relay->stop();
     co_await local.close();
     co_await tree.stop();
     co_await http.stop();
@@ -261,6 +286,7 @@ struct Node::Parts {
   net::Membership membership;
   net::PeerServer server;
   std::unique_ptr<net::ess::EssServer> spark;  // none if it is switched off
+  std::optional<net::relay::RelayServer> relay;  // none if it is switched off
   net::AdminHttp http;
   fs::HandleTable handles;
   fs::Passthrough passthrough;
@@ -312,6 +338,11 @@ Status Node::Parts::start(Listeners listeners) {
   TRY_ASSIGN(session, fs::Session::start(std::move(mount), *operations, std::move(options)));
   local.start(engine.commits());
   on_reactor(start_spark());
+  if (settings.spark.relay == SparkRelay::kRedirect) {
+    Status relaying;
+    on_reactor(start_relay(relaying));
+    TRY(relaying);
+  }
   // Last: who gets an answer here finds everything else working.
   Status listening;
   on_reactor(listen_http(listening));

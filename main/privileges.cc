@@ -79,8 +79,9 @@ void could_not(const char* what) {
   log_warning("serve.privileges_kept", {{"what", what}, {"reason", std::strerror(errno)}});
 }
 
-void keep_capabilities() {
-  const std::vector<int>& needed = needed_capabilities();
+void keep_capabilities(bool changes_network) {
+  std::vector<int> needed = needed_capabilities();
+  if (changes_network) needed.push_back(CAP_NET_ADMIN);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   std::array<__user_cap_data_struct, 2> sets{};
   if (::syscall(SYS_capget, &header, sets.data()) != 0) return could_not("capabilities");
@@ -142,9 +143,9 @@ const std::vector<int>& needed_capabilities() {
   return needed;
 }
 
-void give_up_privileges() {
+void give_up_privileges(bool changes_network) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) could_not("no_new_privs");
-  keep_capabilities();
+  keep_capabilities(changes_network);
   filter_system_calls();
 }
 

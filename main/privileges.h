@@ -13,8 +13,8 @@
 
 namespace shufflefs {
 
-// Of the supervisor and the worker.
-void give_up_privileges();
+// Of the supervisor and the worker. `changes_network`: CAP_NET_ADMIN stays too, for the relay.
+void give_up_privileges(bool changes_network);
 
 // The capabilities that are kept, for the documentation and the test.
 [[nodiscard]] const std::vector<int>& needed_capabilities();

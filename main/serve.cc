@@ -130,7 +130,8 @@ int run_serve(const Settings& settings, Start start) {
            {{"version", kVersion}, {"node", settings.node.str()}, {"mount", settings.mount}});
   say_who_gets_in(settings);
   if (!make_data_directories(settings)) return kExitUsage;
-  give_up_privileges();  // the workers have no more than it
+  // The workers have no more than it.
+  give_up_privileges(settings.spark.relay != SparkRelay::kOff);
   Supervisor supervisor(settings);
   if (start == Start::kInPod) supervisor.stay_after_handover();
   const bool takes_over =

@@ -27,6 +27,12 @@ enum class LocalMode : uint8_t {
 
 [[nodiscard]] std::string_view to_string(LocalMode mode);
 
+// How connections of local processes to other nodes' shuffle services reach this daemon.
+enum class SparkRelay : uint8_t {
+  kOff,
+  kRedirect  // by nftables, in this network namespace
+};
+
 struct PushSettings {
   bool enabled = true;
   uint64_t chunk_bytes = 0;
@@ -47,6 +53,7 @@ struct ReadSettings {
 
 struct SparkSettings {
   HostPort listen;                      // no host: off
+  SparkRelay relay = SparkRelay::kOff;
   std::vector<std::string> allow_dirs;  // absolute
   std::string secret_file;              // absolute; empty: no authentication
   std::chrono::milliseconds app_ttl{};  // 0: never

@@ -117,6 +117,9 @@ Task<void> RelayServer::stop() {
   boost::system::error_code ignored;
   acceptor_.close(ignored);
   for (RelayConnection* connection : connections_) connection->close();
+  const TimePoint deadline = runtime_.now() + options_.limits.stop_timeout;
+  while (!connections_.empty() && runtime_.now() < deadline)
+    co_await sleep_for(runtime_, std::chrono::milliseconds(5));
   co_await gate_.close();
   // After whoever refreshes it has ended.
   if (redirect_) redirect_->remove();

@@ -25,9 +25,10 @@ READ = ("shuffleReadBytes", "shuffleMergedLocalBytesRead", "shuffleMergedLocalBl
 class ClientApp:
     """Context manager. `flags` are the daemons', `conf` the application's."""
 
-    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None, services=None):
+    def __init__(self, python, nodes=3, owners=0, flags=(), conf=None, client=True, memory_mib=1024, prepare=None, services=None,
+                 master=MASTER, prefix=lambda node: (), local_dirs=None):
         """`owners` more nodes have no executors: they only own partitions. `services` makes other nodes than those of a Cluster
-        (tests/bench/spark_nodes.py)."""
+        (tests/bench/spark_nodes.py), `prefix` says what comes before the command of a node's worker."""
         self.python = python
         self.count = nodes
         self.owners = owners
@@ -37,6 +38,9 @@ class ClientApp:
         self.extra = conf or {}
         self.memory_mib = memory_mib
         self.services = services or (lambda: Cluster(self.count + self.owners, *self.flags, prepare=self.prepare))
+        self.master = master
+        self.prefix = prefix
+        self.local_dirs = local_dirs or {}  # of nodes by number, where they are not in the mount
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -55,9 +59,10 @@ class ClientApp:
         if not os.environ.get("SHUFFLEFS_TEST_KEEP"):
             self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.cluster = self.stack.enter_context(self.services())
-        nodes = [Node(node["address"], self.cluster.path(i, "local", "disk0", "spark"))
+        nodes = [Node(node["address"], self.local_dirs.get(i) or self.cluster.path(i, "local", "disk0", "spark"), self.prefix(i))
                  for i, node in enumerate(self.cluster.nodes[:self.count])]
-        self.spark_cluster = self.stack.enter_context(Standalone(self.python, nodes, self.directory, self.memory_mib))
+        self.spark_cluster = self.stack.enter_context(Standalone(self.python, nodes, self.directory, self.memory_mib,
+                                                                  self.master))
         self.session = self.make_session()
         self.stack.callback(self.stop_session)
         self.app = self.session.sparkContext.applicationId
@@ -72,7 +77,7 @@ class ClientApp:
             gateway.proc.wait(PATIENCE)
 
     def make_session(self):
-        environment = spark_environment(spark_home(self.python), MASTER)
+        environment = spark_environment(spark_home(self.python), self.master)
         local = os.path.join(self.directory, "driver")
         os.makedirs(local, exist_ok=True)
         os.environ.update(environment | {"SPARK_LOCAL_DIRS": local, "PYSPARK_PYTHON": self.python})
@@ -86,8 +91,8 @@ class ClientApp:
             "spark.executor.extraJavaOptions": f"{SHORT_LIVED} {log}",
             "spark.driver.extraJavaOptions": f"{SHORT_LIVED} {log}",
             "spark.driver.memory": "700m",
-            "spark.driver.host": MASTER,
-            "spark.driver.bindAddress": MASTER,
+            "spark.driver.host": self.master,
+            "spark.driver.bindAddress": self.master,
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.shuffle.io.retryWait": "1s",

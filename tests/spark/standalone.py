@@ -48,22 +48,24 @@ def main_with_spark():
 
 
 class Node:
-    """A worker's address, and the local dir of its executors."""
+    """A worker's address, the local dir of its executors, and what comes before its command."""
 
-    def __init__(self, address, local_dir):
+    def __init__(self, address, local_dir, prefix=()):
         self.address = address
         self.local_dir = local_dir
+        self.prefix = prefix
         self.worker = None
 
 
 class Standalone:
-    def __init__(self, python, nodes, directory, memory_mib=1024):
+    def __init__(self, python, nodes, directory, memory_mib=1024, master=MASTER):
         self.home = spark_home(python)
         self.nodes = nodes
         self.directory = directory
         self.memory_mib = memory_mib
         self.master = None
-        self.url = f"spark://{MASTER}:7077"
+        self.master_address = master
+        self.url = f"spark://{master}:7077"
 
     def __enter__(self):
         try:
@@ -77,7 +79,7 @@ class Standalone:
         self.stop()
 
     def start(self):
-        self.master = self.java("master", MASTER, "org.apache.spark.deploy.master.Master", "--host", MASTER, "--port",
+        self.master = self.java("master", self.master_address, "org.apache.spark.deploy.master.Master", "--host", self.master_address, "--port",
                                 "7077", "--webui-port", "8080")
         until(lambda: "I have been elected leader" in self.log("master"), "Spark's master is up", PATIENCE)
         for number, node in enumerate(self.nodes, 1):
@@ -86,17 +88,17 @@ class Standalone:
             node.worker = self.java(name, node.address, "org.apache.spark.deploy.worker.Worker", "--host", node.address,
                                     "--webui-port", "8081", "--cores", "1", "--memory", f"{self.memory_mib}m",
                                     "--work-dir", os.path.join(self.directory, "work", name), self.url,
-                                    local_dir=node.local_dir)
+                                    local_dir=node.local_dir, prefix=node.prefix)
         for number in range(1, len(self.nodes) + 1):
             until(lambda name=f"worker{number}": "Successfully registered with master" in self.log(name),
                   f"Spark's worker {number} is up", PATIENCE)
 
-    def java(self, name, address, *words, local_dir=None):
+    def java(self, name, address, *words, local_dir=None, prefix=()):
         """One of Spark's daemons, with its log in DIR/<name>.log."""
         environment = spark_environment(self.home, address)
         if local_dir:
             environment["SPARK_LOCAL_DIRS"] = local_dir
-        command = ["java", "-Xmx256m", "-Djava.net.preferIPv4Stack=true", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        command = [*prefix, "java", "-Xmx256m", "-Djava.net.preferIPv4Stack=true", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                    "-Dspark.deploy.maxExecutorRetries=-1", "-Dspark.shuffle.service.enabled=false",
                    *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED),
                    "-cp", f"{self.home}/jars/*", *words]

@@ -1,0 +1,129 @@
+"""The relay (docs/relay.md): Spark without our client on three nodes, each with a network of its own, reads merged data; and what happens
+when the daemon of a node that reads is gone. Installs Spark and re-runs itself with its Python."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+
+# pylint: disable=wrong-import-position
+from client_app import ClientApp  # noqa: E402
+from record_job import RecordJob  # noqa: E402
+from separate_networks import HUB, Networks, SeparateCluster, address_of  # noqa: E402
+from shuffle_cluster import until  # noqa: E402
+from standalone import main_with_spark  # noqa: E402
+
+NODES, MAPS, PARTITIONS = 3, 9, 12
+SOURCES = ("merged_here", "merged_there", "merged_elsewhere", "origin")
+# Who answers a connection to the port: a listener of this test says so at once, a relay waits to be asked.
+ASK = f"""
+import socket
+with socket.create_connection(("{HUB}", 7337), 5) as connection:
+    connection.settimeout(1)
+    try:
+        print(connection.recv(10).decode())
+    except TimeoutError:
+        print("silence")
+"""
+
+
+class RelayTest(unittest.TestCase):
+    def start(self, *flags, conf=None, local_dirs=None):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        stack = self.enterContext(contextlib.ExitStack())
+        self.networks = stack.enter_context(Networks(NODES))
+        self.app = stack.enter_context(ClientApp(
+            sys.executable, NODES, client=False, conf=conf, master=HUB, prefix=self.networks.prefix, local_dirs=local_dirs,
+            services=lambda: SeparateCluster(self.networks, "--spark-relay", "redirect", *flags)))
+        self.cluster = self.app.cluster
+
+    def relayed(self, node, what="bytes"):
+        """{source: bytes or blocks} that the relay of a node has sent."""
+        found = dict.fromkeys(SOURCES, 0)
+        for source in SOURCES:
+            with contextlib.suppress(AssertionError):
+                found[source] = self.cluster.metric(node, f'shufflefs_relay_{what}_total{{source="{source}"}}')
+        return found
+
+    def relayed_by(self, nodes):
+        each = [self.relayed(node) for node in nodes]
+        return {source: sum(found[source] for found in each) for source in SOURCES}
+
+    def who_answers(self, node):
+        done = self.cluster.inside(node, sys.executable, "-c", ASK)
+        return done.stdout.strip() or done.stderr
+
+    def answer_at_hub(self):
+        """A service of somebody else at the hub's port 7337, which says so at once."""
+        listener = socket.create_server((HUB, 7337))
+        self.addCleanup(listener.close)
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.sendall(b"the hub")
+                    connection.close()
+        import threading  # pylint: disable=import-outside-toplevel
+        threading.Thread(target=answer, daemon=True).start()
+
+    def test_reads_are_merged(self):
+        self.start()
+        context = self.app.session.sparkContext
+        job = RecordJob(context, MAPS, PARTITIONS, 60000)
+        job.run_maps()
+        self.app.wait_merged(job.shuffle(), MAPS)
+        _, read, stages = self.app.reading(job.check)
+        self.assertEqual(sum(stage.numFailedTasks() for stage in stages.values()), 0)
+        found = self.relayed_by(range(NODES))
+        merged = sum(found.values()) - found["origin"]
+        print(f"relayed: {found}, Spark says {read['shuffleRemoteBytesRead']} remote", flush=True)
+        self.assertGreater(sum(found.values()), 0.9 * read["shuffleRemoteBytesRead"])
+        self.assertGreater(merged, 0.9 * sum(found.values()))
+        self.assertGreater(found["merged_here"], 0)
+        self.assertGreater(found["merged_there"], 0)
+
+        # Batches, as SQL asks for them: several partitions of a map output in one block.
+        before = self.relayed_by(range(NODES))
+        session = self.app.session
+        session.conf.set("spark.sql.adaptive.enabled", "true")
+        frame = session.range(0, 400000, 1, 6).selectExpr("id % 5000 as key", "id", "repeat(cast(id as string), 5) as text")
+        rows = frame.repartition("key").groupBy("key").count().collect()
+        self.assertEqual((len(rows), {row["count"] for row in rows}), (5000, {80}))
+        after = self.relayed_by(range(NODES))
+        print(f"batches: { {source: after[source] - before[source] for source in SOURCES} }", flush=True)
+
+        # The connections of others pass through, and are not touched after a stop.
+        self.answer_at_hub()
+        until(lambda: self.who_answers(0) == "silence", "the relay takes the connection")
+        self.cluster.stop(0)
+        self.assertEqual(self.who_answers(0), "the hub")
+
+    def test_the_daemon_of_a_reading_node_is_killed(self):
+        outside = self.enterContext(tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")))
+        # Node 1 has its local directories outside of the mount: they outlive its daemon.
+        own = os.path.join(outside, "spark")
+        self.start("--spark-allow-dir", outside, conf={"spark.task.maxFailures": "8"},
+                   local_dirs={0: own})
+        context = self.app.session.sparkContext
+        job = RecordJob(context, MAPS, PARTITIONS, 60000)
+        job.run_maps()
+        self.answer_at_hub()
+        until(lambda: self.who_answers(0) == "silence", "the relay takes the connection")
+        began = time.monotonic()
+        self.cluster.signal(0, signal.SIGKILL)
+        until(lambda: self.who_answers(0) == "the hub", "connections go where they are meant to go", 10)
+        print(f"direct after {time.monotonic() - began:.1f} s", flush=True)
+        # What only the dead daemon could have served is made again.
+        job.check()
+
+
+if __name__ == "__main__":
+    main_with_spark()
