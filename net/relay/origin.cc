@@ -19,7 +19,8 @@ constexpr std::size_t kMaxAnswerBytes = std::size_t{16} << 20U;
 // A block up to this size is received as a whole before it is sent: a slow origin does not hold up
 // what the client gets from elsewhere.
 constexpr uint64_t kWholeBytes = kReadBytes;
-constexpr Duration kTryAgainAfter = std::chrono::seconds(5);
+// Those that have waited for the same attempt in vain do not each wait anew.
+constexpr Duration kTryAgainAfter = std::chrono::seconds(1);
 constexpr int kMaxAttempts = 4;
 
 }  // namespace

@@ -35,6 +35,15 @@ with socket.create_connection(("{HUB}", 7337), 5) as connection:
 """
 
 
+def not_on(address):
+    """A map task on that node fails, and another node gets it."""
+    def begun(_):
+        if os.environ.get("SPARK_LOCAL_IP") == address:
+            time.sleep(1)
+            raise RuntimeError("not here")
+    return begun
+
+
 class RelayTest(unittest.TestCase):
     def start(self, *flags, conf=None, local_dirs=None):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -108,12 +117,10 @@ class RelayTest(unittest.TestCase):
 
     def test_the_daemon_of_a_reading_node_is_killed(self):
         outside = self.enterContext(tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")))
-        # Node 1 has its local directories outside of the mount: they outlive its daemon.
-        own = os.path.join(outside, "spark")
-        self.start("--spark-allow-dir", outside, conf={"spark.task.maxFailures": "8"},
-                   local_dirs={0: own})
-        context = self.app.session.sparkContext
-        job = RecordJob(context, MAPS, PARTITIONS, 60000)
+        # The first node only reads, and has its local directories outside of the mount: its executor outlives its daemon.
+        self.start("--spark-allow-dir", outside, local_dirs={0: os.path.join(outside, "spark")},
+                   conf={"spark.task.maxFailures": "100", "spark.shuffle.reduceLocality.enabled": "false"})
+        job = RecordJob(self.app.session.sparkContext, MAPS, PARTITIONS, 60000, map_begun=not_on(address_of(0)))
         job.run_maps()
         self.answer_at_hub()
         until(lambda: self.who_answers(0) == "silence", "the relay takes the connection")
@@ -121,8 +128,11 @@ class RelayTest(unittest.TestCase):
         self.cluster.signal(0, signal.SIGKILL)
         until(lambda: self.who_answers(0) == "the hub", "connections go where they are meant to go", 10)
         print(f"direct after {time.monotonic() - began:.1f} s", flush=True)
-        # What only the dead daemon could have served is made again.
-        job.check()
+        _, read, stages = self.app.reading(job.check)
+        self.assertEqual(sum(stage.numFailedTasks() for stage in stages.values()), 0)
+        found = self.relayed_by(range(1, NODES))
+        print(f"relayed by the others: {found}, Spark says {read['shuffleRemoteBytesRead']} remote", flush=True)
+        self.assertGreater(read["shuffleRemoteBytesRead"], sum(found.values()))
 
 
 if __name__ == "__main__":
