@@ -46,6 +46,32 @@ const PlannedBlock* MergedReader::find(MapId map, NodeTag origin) const {
   return block.map == map && block.id.origin == origin && block.merged ? &block : nullptr;
 }
 
+bool MergedReader::is_empty(MapId map, NodeTag origin) const {
+  return empty_.contains({map, origin});
+}
+
+Task<void> MergedReader::learn_empty(MapId map, NodeTag origin) {
+  const auto self = shared_from_this();
+  std::vector<NodeName> names;
+  if (!plan_.blocks.empty()) names.push_back(plan_.blocks.front().merged->holder);
+  for (const NodeName& name : all_.cluster_.names()) {
+    if (tag_of(name) == origin) names.push_back(name);
+  }
+  for (const NodeName& name : names) {
+    if (is_empty(map, origin)) co_return;
+    const std::shared_ptr<NodeApi> node = all_.cluster_.node(name);
+    if (!node || !asked_.insert(name).second) continue;
+    const auto info = co_await node->partition_info(plan_.shuffle, plan_.partition);
+    if (!info) continue;
+    for (const HeardBlock& heard : info->heard) {
+      if (heard.non_empty == false) empty_.emplace(heard.map, tag_of(heard.origin));
+    }
+    for (const OwnBlock& own : info->own) {
+      if (own.length == 0 && !own.lost) empty_.emplace(own.map, tag_of(name));
+    }
+  }
+}
+
 std::size_t MergedReader::unit_of(const PlannedBlock* block) const {
   const auto number = static_cast<std::size_t>(block - plan_.blocks.data());
   const auto after = std::ranges::upper_bound(units_, number, {}, &Place::first);

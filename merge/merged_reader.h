@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -42,6 +43,12 @@ class MergedReader : public std::enable_shared_from_this<MergedReader> {
   // The block, if this commit's origin is that node: two nodes may have committed one map id, and
   // whoever asks means the one that it was told of.
   [[nodiscard]] const PlannedBlock* find(MapId map, NodeTag origin) const;
+
+  // Whether it is known that this map output of that node has no bytes in the partition.
+  [[nodiscard]] bool is_empty(MapId map, NodeTag origin) const;
+  // Asks for that: who holds the merged partition, as it was told of every map output, then the
+  // origin itself. Once for each of them. Later answers of is_empty() know more.
+  [[nodiscard]] Task<void> learn_empty(MapId map, NodeTag origin);
 
   // What is fetched at a time.
   struct Unit {
@@ -82,6 +89,8 @@ class MergedReader : public std::enable_shared_from_this<MergedReader> {
   std::vector<uint32_t> by_map_;  // numbers of blocks
   std::vector<Place> units_;
   std::map<std::size_t, std::shared_ptr<Unit>> loaded_;
+  std::set<std::pair<MapId, NodeTag>> empty_;
+  std::set<NodeName> asked_;  // for empty blocks
   TimePoint made_;
   TimePoint used_;
   BlockReader blocks_;

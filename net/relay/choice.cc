@@ -40,12 +40,17 @@ Choice choose(const ess::BlockList& blocks, std::size_t chunk, const Readers& re
   if (!origin) return {Why::kUnknownNode, {}, 0};
   const ess::BlockList::Chunk wanted = blocks.chunk(chunk);
   const auto map = static_cast<merge::MapId>(blocks.maps[wanted.map]);
+  const bool is_range = blocks.kind == ess::BlockList::Kind::kRanges;
   Choice choice;
   for (int64_t partition = wanted.begin; partition < wanted.end; ++partition) {
     const auto reader = readers.find(static_cast<merge::PartitionId>(partition));
     if (reader == readers.end()) return {Why::kNotMerged, {}, 0};
     const merge::PlannedBlock* block = reader->second->find(map, *origin);
-    if (block == nullptr) return {Why::kNotMerged, {}, 0};
+    if (block == nullptr) {
+      // Nobody asks for an empty block alone.
+      if (is_range && reader->second->is_empty(map, *origin)) continue;
+      return {Why::kNotMerged, {}, 0};
+    }
     choice.parts.push_back({reader->second.get(), block});
     choice.bytes += block->length;
   }

@@ -259,11 +259,31 @@ Task<void> RelayConnection::choose_sources(StreamRef stream) {
       for (const merge::PartitionId partition : *partitions)
         stream->readers[partition] = co_await services_.readers.open(shuffle, partition, fresh);
       if (choose_all()) break;
+      if (blocks.kind == ess::BlockList::Kind::kRanges) {
+        co_await learn_empty(stream);
+        if (choose_all()) break;
+      }
     }
   } else {
     (void)choose_all();
   }
   stream->chosen.set();
+}
+
+// Of the ranges that are not merged as a whole: perhaps the rest of them is empty.
+Task<void> RelayConnection::learn_empty(StreamRef stream) {
+  for (std::size_t number = 0; number < stream->blocks.chunks(); ++number) {
+    if (stream->choices[number].why != Why::kNotMerged) continue;
+    const ess::BlockList::Chunk chunk = stream->blocks.chunk(number);
+    const auto map = static_cast<merge::MapId>(stream->blocks.maps[chunk.map]);
+    for (int64_t partition = chunk.begin; partition < chunk.end; ++partition) {
+      const auto reader = stream->readers.find(static_cast<merge::PartitionId>(partition));
+      if (reader == stream->readers.end() || reader->second->find(map, *node_) != nullptr) continue;
+      co_await reader->second->learn_empty(map, *node_);
+      // One block that is there and not merged decides.
+      if (!reader->second->is_empty(map, *node_)) break;
+    }
+  }
 }
 
 void RelayConnection::count_origin(const RelayStream& stream, const std::vector<uint32_t>& chunks) {

@@ -60,6 +60,7 @@ class RelayConnection : public std::enable_shared_from_this<RelayConnection> {
 
   [[nodiscard]] Task<void> serve(StreamRef stream);
   [[nodiscard]] Task<void> choose_sources(StreamRef stream);
+  [[nodiscard]] Task<void> learn_empty(StreamRef stream);
   [[nodiscard]] Task<void> serve_streams();
   // Sends merged chunks; returns those that could not be read.
   [[nodiscard]] Task<std::vector<uint32_t>> send_merged(StreamRef stream,
