@@ -1,12 +1,16 @@
 #include "merge/merged_reader.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 namespace shufflefs::merge {
 namespace {
 
-constexpr uint64_t kMergedUnitBytes = 1U << 20U;
+constexpr uint64_t kMaxUnitBytes = 1U << 20U;
+constexpr uint64_t kMinUnitBytes = 64U << 10U;
+// Of all partitions that somebody reads at the same time.
+constexpr uint64_t kUnitsTogether = 8U << 20U;
 constexpr Duration kFreshFor = std::chrono::seconds(1);
 constexpr Duration kForgetAfter = std::chrono::seconds(20);
 constexpr Duration kDropFetchedAfter = std::chrono::seconds(5);
@@ -15,9 +19,10 @@ constexpr Duration kDropFetchedAfter = std::chrono::seconds(5);
 
 // ---- one partition -------------------------------------------------------------------------------
 
-MergedReader::MergedReader(MergedReaders& all, PartitionPlan plan)
+MergedReader::MergedReader(MergedReaders& all, PartitionPlan plan, uint64_t unit_bytes)
     : all_(all),
       plan_(std::move(plan)),
+      unit_bytes_(unit_bytes),
       made_(all.runtime_.now()),
       used_(made_),
       blocks_(all.runtime_, all.cluster_, all.metrics_, all.gate_, all.options_.lost_patience,
@@ -28,7 +33,7 @@ MergedReader::MergedReader(MergedReaders& all, PartitionPlan plan)
   for (std::size_t i = 0; i < plan_.blocks.size(); ++i) {
     const PlannedBlock& block = plan_.blocks[i];
     // Only what lies together at one holder: that is one request.
-    const bool joins = i > 0 && units_.back().length + block.length <= kMergedUnitBytes &&
+    const bool joins = i > 0 && units_.back().length + block.length <= unit_bytes_ &&
                        plan_.blocks[i - 1].merged->holder == block.merged->holder &&
                        plan_.blocks[i - 1].merged->view_offset + plan_.blocks[i - 1].length ==
                            block.merged->view_offset;
@@ -43,7 +48,8 @@ const PlannedBlock* MergedReader::find(MapId map, NodeTag origin) const {
       by_map_, map, {}, [&](uint32_t number) { return plan_.blocks[number].map; });
   if (it == by_map_.end()) return nullptr;
   const PlannedBlock& block = plan_.blocks[*it];
-  return block.map == map && block.id.origin == origin && block.merged ? &block : nullptr;
+  const bool fits = block.map == map && block.id.origin == origin && block.merged;
+  return fits && !bad_.contains(&block) ? &block : nullptr;
 }
 
 bool MergedReader::is_empty(MapId map, NodeTag origin) const {
@@ -139,14 +145,14 @@ Task<Result<Buffer>> MergedReader::fetch(std::size_t index, Unit& unit) {
   const auto blocks = std::span(plan_.blocks).subspan(place.first, place.blocks);
   unit.source = blocks.front().merged->holder == all_.cluster_.self() ? MergedSource::kHere
                                                                       : MergedSource::kThere;
-  if (place.length <= kMergedUnitBytes) {
+  if (place.length <= kMaxUnitBytes) {
     if (auto run = co_await blocks_.read_run(blocks)) {
       run->set_lease(std::move(lease));
       co_return *std::move(run);
     }
   }
   Buffer buffer(place.length, std::move(lease));
-  if (place.length > kMergedUnitBytes) {
+  if (place.length > kMaxUnitBytes) {
     CO_TRY(co_await read_large(blocks.front(), buffer.span()));
     co_return buffer;
   }
@@ -162,8 +168,8 @@ Task<Status> MergedReader::read_large(const PlannedBlock& block, std::span<std::
   Status read;
   // Twice: where a copy shows to be damaged with its last piece, all are read anew from elsewhere.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    for (uint64_t at = 0; at < into.size(); at += kMergedUnitBytes) {
-      const uint64_t length = std::min<uint64_t>(kMergedUnitBytes, into.size() - at);
+    for (uint64_t at = 0; at < into.size(); at += kMaxUnitBytes) {
+      const uint64_t length = std::min<uint64_t>(kMaxUnitBytes, into.size() - at);
       read = co_await blocks_.read_piece(block, at, into.subspan(at, length));
       if (!read) break;
     }
@@ -182,18 +188,20 @@ MergedReaders::MergedReaders(Runtime& runtime, Cluster& cluster, Catalog& catalo
       budget_(budget),
       metrics_(metrics),
       options_(options),
-      held_(runtime, budget.total_bytes() / 2),
+      held_(runtime, budget.total_bytes() / 16 * 7),
+      ranges_(runtime, budget.total_bytes() / 16),
       gate_(runtime, "merged readers") {}
 
 MergedReaders::~MergedReaders() = default;
 
 Task<void> MergedReaders::close() {
   held_.close();
+  ranges_.close();
   co_await gate_.close();
 }
 
 Task<std::shared_ptr<MergedReader>> MergedReaders::open(ShuffleKey shuffle, PartitionId partition,
-                                                        bool fresh) {
+                                                        bool fresh, std::size_t together) {
   const Key key{shuffle, partition};
   const TimePoint asked = runtime_.now();
   while (true) {
@@ -223,9 +231,33 @@ Task<std::shared_ptr<MergedReader>> MergedReaders::open(ShuffleKey shuffle, Part
     const Planning planning(std::make_shared<Event>(runtime_), entry);
     PartitionPlan plan = co_await catalog_.merged_plan(shuffle, partition);
     forget_plans(kMaxPlannedBlocks - std::min(kMaxPlannedBlocks, plan.blocks.size()));
-    entry.reader = std::make_shared<MergedReader>(*this, std::move(plan));
+    const uint64_t unit_bytes = std::clamp<uint64_t>(
+        kUnitsTogether / std::max<std::size_t>(together, 1), kMinUnitBytes, kMaxUnitBytes);
+    entry.reader = std::make_shared<MergedReader>(*this, std::move(plan), unit_bytes);
     co_return entry.reader;
   }
+}
+
+Task<Result<MergedReaders::Range>> MergedReaders::read_all(std::vector<Part> parts) {
+  uint64_t bytes = 0;
+  for (const Part& part : parts) bytes += part.block->length;
+  auto held = co_await ranges_.acquire(bytes, options_.patience);
+  if (!held) co_return make_error(Code::kNoMemory, "no memory for reading became free in time");
+  CO_TRY_ASSIGN(ByteBudget::Lease lease, co_await budget_.acquire(bytes, options_.patience));
+  const auto unit = std::make_shared<MergedReader::Unit>(runtime_);
+  unit->held = *std::move(held);
+  Buffer all(bytes, std::move(lease));
+  Range range;
+  uint64_t at = 0;
+  for (const Part& part : parts) {
+    CO_TRY_ASSIGN(const MergedReader::Slice slice, co_await part.reader->read(part.block));
+    std::memcpy(all.data() + at, slice.bytes.data(), slice.bytes.size());
+    at += slice.bytes.size();
+    range.sources.push_back(slice.unit->source);
+  }
+  unit->done = std::move(all);
+  range.slice = {unit, (*unit->done)->span()};
+  co_return range;
 }
 
 void MergedReaders::forget_plans(std::size_t most_blocks) {

@@ -35,7 +35,7 @@ enum class MergedSource : uint8_t { kHere, kThere, kElsewhere };
 // One partition, as it was merged at one moment.
 class MergedReader : public std::enable_shared_from_this<MergedReader> {
  public:
-  MergedReader(MergedReaders& all, PartitionPlan plan);
+  MergedReader(MergedReaders& all, PartitionPlan plan, uint64_t unit_bytes);
   MergedReader(const MergedReader&) = delete;
   MergedReader& operator=(const MergedReader&) = delete;
 
@@ -44,6 +44,8 @@ class MergedReader : public std::enable_shared_from_this<MergedReader> {
   // whoever asks means the one that it was told of.
   [[nodiscard]] const PlannedBlock* find(MapId map, NodeTag origin) const;
 
+  // It could not be read: find() does not give it any more.
+  void give_up(const PlannedBlock* block) { bad_.insert(block); }
   // Whether it is known that this map output of that node has no bytes in the partition.
   [[nodiscard]] bool is_empty(MapId map, NodeTag origin) const;
   // Asks for that: who holds the merged partition, as it was told of every map output, then the
@@ -91,6 +93,8 @@ class MergedReader : public std::enable_shared_from_this<MergedReader> {
   std::map<std::size_t, std::shared_ptr<Unit>> loaded_;
   std::set<std::pair<MapId, NodeTag>> empty_;
   std::set<NodeName> asked_;  // for empty blocks
+  std::set<const PlannedBlock*> bad_;
+  const uint64_t unit_bytes_;
   TimePoint made_;
   TimePoint used_;
   BlockReader blocks_;
@@ -107,11 +111,26 @@ class MergedReaders {
   MergedReaders& operator=(const MergedReaders&) = delete;
 
   // The partition as it was merged a moment ago. `fresh`: not as it was before this call, but for
-  // kFreshFor.
+  // kFreshFor. `together`: how many partitions the caller reads at the same time; the more, the
+  // less is fetched of each.
   [[nodiscard]] Task<std::shared_ptr<MergedReader>> open(ShuffleKey shuffle, PartitionId partition,
-                                                         bool fresh);
+                                                         bool fresh, std::size_t together);
   // The largest block that can be read.
   [[nodiscard]] uint64_t max_block_bytes() const { return held_.total(); }
+  // Of blocks that read_all() puts together.
+  [[nodiscard]] uint64_t max_range_bytes() const { return ranges_.total() / 2; }
+
+  struct Part {
+    MergedReader* reader = nullptr;
+    const PlannedBlock* block = nullptr;
+  };
+  struct Range {
+    MergedReader::Slice slice;
+    std::vector<MergedSource> sources;  // of each part
+  };
+  // Blocks of several partitions as one run of bytes, which holds on to none of what they were
+  // fetched with. REQUIRES: at most max_range_bytes().
+  [[nodiscard]] Task<Result<Range>> read_all(std::vector<Part> parts);
   // Forgets what has not been used for a while. Every few seconds.
   void clean_up();
   [[nodiscard]] uint64_t held_bytes() const { return held_.used(); }
@@ -137,7 +156,8 @@ class MergedReaders {
   ByteBudget& budget_;
   Metrics& metrics_;
   const StreamOptions options_;
-  Semaphore held_;
+  Semaphore held_;    // what is fetched
+  Semaphore ranges_;  // what is put together of it
   std::map<Key, Entry> entries_;
   // What has been fetched, the oldest first.
   std::list<std::pair<std::weak_ptr<MergedReader>, std::size_t>> fetched_;

@@ -36,7 +36,7 @@ std::optional<std::set<merge::PartitionId>> partitions_of(const ess::BlockList& 
 }
 
 Choice choose(const ess::BlockList& blocks, std::size_t chunk, const Readers& readers,
-              std::optional<merge::NodeTag> origin, uint64_t max_bytes) {
+              std::optional<merge::NodeTag> origin, uint64_t max_block_bytes) {
   if (!origin) return {Why::kUnknownNode, {}, 0};
   const ess::BlockList::Chunk wanted = blocks.chunk(chunk);
   const auto map = static_cast<merge::MapId>(blocks.maps[wanted.map]);
@@ -51,11 +51,13 @@ Choice choose(const ess::BlockList& blocks, std::size_t chunk, const Readers& re
       if (is_range && reader->second->is_empty(map, *origin)) continue;
       return {Why::kNotMerged, {}, 0};
     }
+    if (block->length > max_block_bytes) return {Why::kTooLarge, {}, 0};
     choice.parts.push_back({reader->second.get(), block});
     choice.bytes += block->length;
   }
   if (choice.parts.empty()) return {Why::kNotMerged, {}, 0};
-  if (choice.bytes > max_bytes) return {Why::kTooLarge, {}, 0};
+  // Of a frame; Spark asks for more by a StreamRequest, and it is rare.
+  if (choice.bytes > ess::kMaxFrameBytes - 64) return {Why::kTooLarge, {}, 0};
   choice.why = Why::kMerged;
   return choice;
 }

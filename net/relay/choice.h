@@ -20,20 +20,16 @@ enum class Why : uint8_t {
   kMerged,
   kUnknownNode,  // no member has the address of the origin
   kNotMerged,    // of at least one of its partitions
-  kTooLarge,     // for the memory that it would be checked in
+  kTooLarge,     // a block, for the memory that it would be checked in
   kFailed,       // it is merged, but could not be read
 };
 [[nodiscard]] std::string_view to_string(Why why);
 
 using Readers = std::map<merge::PartitionId, std::shared_ptr<merge::MergedReader>>;
 
-struct MergedPart {
-  merge::MergedReader* reader = nullptr;
-  const merge::PlannedBlock* block = nullptr;
-};
 struct Choice {
   Why why = Why::kNotMerged;
-  std::vector<MergedPart> parts;  // in the order of the partitions
+  std::vector<merge::MergedReaders::Part> parts;  // in the order of the partitions
   uint64_t bytes = 0;
 };
 
@@ -42,6 +38,6 @@ struct Choice {
     const ess::BlockList& blocks);
 
 [[nodiscard]] Choice choose(const ess::BlockList& blocks, std::size_t chunk, const Readers& readers,
-                            std::optional<merge::NodeTag> origin, uint64_t max_bytes);
+                            std::optional<merge::NodeTag> origin, uint64_t max_block_bytes);
 
 }  // namespace shufflefs::net::relay

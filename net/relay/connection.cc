@@ -173,7 +173,7 @@ Task<Status> RelayConnection::open_stream(int64_t request, ess::BlockList blocks
   const auto stream = std::make_shared<RelayStream>(services_.runtime);
   const std::size_t chunks = blocks.chunks();
   const uint64_t bytes =
-      sizeof(RelayStream) + blocks.bytes() + chunks * (sizeof(Choice) + sizeof(MergedPart));
+      sizeof(RelayStream) + blocks.bytes() + chunks * (sizeof(Choice) + sizeof(merge::MergedReaders::Part));
   if (!stream->share.resize(services_.usage, bytes)) {
     co_return make_error(
         Code::kTooLarge,
@@ -248,7 +248,7 @@ Task<void> RelayConnection::choose_sources(StreamRef stream) {
     bool all = true;
     for (std::size_t number = 0; number < blocks.chunks(); ++number) {
       stream->choices.push_back(choose(blocks, number, stream->readers, node_,
-                                       services_.readers.max_block_bytes() / 2));
+                                       services_.readers.max_block_bytes()));
       all = all && stream->choices.back().why != Why::kNotMerged;
     }
     return all;
@@ -257,7 +257,8 @@ Task<void> RelayConnection::choose_sources(StreamRef stream) {
     const merge::ShuffleKey shuffle{*app, static_cast<merge::ShuffleId>(blocks.shuffle)};
     for (const bool fresh : {false, true}) {
       for (const merge::PartitionId partition : *partitions)
-        stream->readers[partition] = co_await services_.readers.open(shuffle, partition, fresh);
+        stream->readers[partition] = co_await services_.readers.open(shuffle, partition, fresh,
+                                                                       partitions->size());
       if (choose_all()) break;
       if (blocks.kind == ess::BlockList::Kind::kRanges) {
         co_await learn_empty(stream);
@@ -322,7 +323,7 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
                                                          std::vector<uint32_t> chunks) {
   // As they lie in the merged file.
   const auto place_of = [&](uint32_t chunk) {
-    const MergedPart& first = stream->choices[chunk].parts.front();
+    const auto& first = stream->choices[chunk].parts.front();
     return std::pair(first.reader->plan().partition, first.block->offset);
   };
   std::ranges::sort(chunks, {}, place_of);
@@ -340,36 +341,34 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
   for (std::size_t i = 0; i < chunks.size() && !closed_; ++i) {
     const Choice& choice = stream->choices[chunks[i]];
     for (; ahead < chunks.size() && ahead_bytes < services_.ahead_bytes; ++ahead) {
-      for (const MergedPart& part : stream->choices[chunks[ahead]].parts)
+      for (const auto& part : stream->choices[chunks[ahead]].parts)
         part.reader->prefetch(part.block);
       ahead_bytes += stream->choices[chunks[ahead]].bytes;
     }
     ahead_bytes -= std::min(ahead_bytes, choice.bytes);
-    std::vector<merge::MergedReader::Slice> slices;
-    for (const MergedPart& part : choice.parts) {
-      // What is ready does not wait for what is not.
-      if (!part.reader->is_loaded(part.block) && !co_await send()) co_return failed;
-      auto slice = co_await part.reader->read(part.block);
-      if (!slice) {
-        log_limited(LogLevel::kWarning, "relay.merged_failed",
-                    {{"app", stream->blocks.app},
-                     {"shuffle", stream->blocks.shuffle},
-                     {"partition", number(part.reader->plan().partition)},
-                     {"map", number(part.block->map)},
-                     {"reason", slice.error().message}});
-        break;
-      }
-      slices.push_back(*std::move(slice));
+    if (choice.bytes > services_.readers.max_range_bytes() && choice.parts.size() > 1) {
+      if (!co_await send()) co_return failed;
+      co_await send_parts(
+          choice, ess::chunk_success_head(stream->id, static_cast<int32_t>(chunks[i]), choice.bytes));
+      continue;
     }
-    if (slices.size() < choice.parts.size()) {
+    // What is ready does not wait for what is not.
+    const bool is_ready = std::ranges::all_of(
+        choice.parts, [](const auto& part) { return part.reader->is_loaded(part.block); });
+    if (!is_ready && !co_await send()) co_return failed;
+    auto range = co_await read_chunk(choice);
+    if (!range) {
+      log_limited(LogLevel::kWarning, "relay.merged_failed",
+                  {{"app", stream->blocks.app},
+                   {"shuffle", stream->blocks.shuffle},
+                   {"partition", number(choice.parts.front().reader->plan().partition)},
+                   {"map", number(choice.parts.front().block->map)},
+                   {"reason", range.error().message}});
       failed.push_back(chunks[i]);
       continue;
     }
     out.add(ess::chunk_success_head(stream->id, static_cast<int32_t>(chunks[i]), choice.bytes));
-    for (merge::MergedReader::Slice& slice : slices) {
-      services_.metrics.count(slice.unit->source, slice.bytes.size());
-      out.add(std::move(slice));
-    }
+    out.add(std::move(range->slice));
     if ((out.bytes >= kSendBytes || out.heads.size() >= kSendBlocks) && !co_await send())
       co_return failed;
   }
@@ -377,16 +376,52 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
   co_return failed;
 }
 
+Task<Result<merge::MergedReaders::Range>> RelayConnection::read_chunk(const Choice& choice) {
+  merge::MergedReaders::Range range;
+  if (choice.parts.size() > 1) {
+    CO_TRY_ASSIGN(range, co_await services_.readers.read_all(choice.parts));
+  } else {
+    const auto& part = choice.parts.front();
+    CO_TRY_ASSIGN(range.slice, co_await part.reader->read(part.block));
+    range.sources = {range.slice.unit->source};
+  }
+  for (std::size_t i = 0; i < choice.parts.size(); ++i)
+    services_.metrics.count(range.sources[i], choice.parts[i].block->length);
+  co_return range;
+}
+
+Task<void> RelayConnection::send_parts(const Choice& choice, Bytes head) {
+  const auto turn = co_await wire_.turn();
+  if (!turn) co_return;
+  Status sent = co_await wire_.write(std::span<const std::byte>(head));
+  for (std::size_t i = 0; sent && i < choice.parts.size(); ++i) {
+    if (i + 1 < choice.parts.size())
+      choice.parts[i + 1].reader->prefetch(choice.parts[i + 1].block);
+    const auto& part = choice.parts[i];
+    const auto slice = co_await part.reader->read(part.block);
+    if (!slice) {
+      // The client has the length already: it has to ask again, and gets it from the origin then.
+      part.reader->give_up(part.block);
+      co_return give_up(slice.error());
+    }
+    services_.metrics.count(slice->unit->source, slice->bytes.size());
+    sent = co_await wire_.write(slice->bytes);
+  }
+  if (!sent) close();
+}
+
 Task<bool> RelayConnection::send_as_stream(StreamRef stream, uint32_t chunk) {
   const Choice& choice = stream->choices[chunk];
-  Outgoing out;
-  out.add(ess::stream_response_head(fmt::format("{}_{}", stream->id, chunk), choice.bytes));
-  for (const MergedPart& part : choice.parts) {
-    auto slice = co_await part.reader->read(part.block);
-    if (!slice) co_return false;
-    services_.metrics.count(slice->unit->source, slice->bytes.size());
-    out.add(*std::move(slice));
+  Bytes head = ess::stream_response_head(fmt::format("{}_{}", stream->id, chunk), choice.bytes);
+  if (choice.bytes > services_.readers.max_range_bytes() && choice.parts.size() > 1) {
+    co_await send_parts(choice, std::move(head));
+    co_return true;
   }
+  auto range = co_await read_chunk(choice);
+  if (!range) co_return false;
+  Outgoing out;
+  out.add(std::move(head));
+  out.add(std::move(range->slice));
   const auto turn = co_await wire_.turn();
   if (!turn || !co_await wire_.write(std::move(out.buffers))) close();
   co_return true;

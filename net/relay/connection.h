@@ -65,6 +65,10 @@ class RelayConnection : public std::enable_shared_from_this<RelayConnection> {
   // Sends merged chunks; returns those that could not be read.
   [[nodiscard]] Task<std::vector<uint32_t>> send_merged(StreamRef stream,
                                                         std::vector<uint32_t> chunks);
+  // The bytes of a chunk, counted by where they came from.
+  [[nodiscard]] Task<Result<merge::MergedReaders::Range>> read_chunk(const Choice& choice);
+  // A range that is too large for that, partition by partition behind its head.
+  [[nodiscard]] Task<void> send_parts(const Choice& choice, Bytes head);
   [[nodiscard]] Task<bool> send_as_stream(StreamRef stream, uint32_t chunk);
   void count_origin(const RelayStream& stream, const std::vector<uint32_t>& chunks);
   void give_up(const Error& why);

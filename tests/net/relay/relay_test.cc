@@ -276,6 +276,27 @@ TEST_CASE_METHOD(Fixture, "large blocks are read in pieces and checked as a whol
   CHECK(answers[1].text == "small");
 }
 
+TEST_CASE_METHOD(Fixture, "a large range is sent partition by partition") {
+  const std::string first = block_text(17, 5, 3 << 20);
+  const std::string second = block_text(17, 6, 4 << 20);
+  const std::string third = block_text(17, 7, 100);
+  members.holder->merge(17, 5, first, kOrigin);
+  members.here->merge(17, 6, second, kOrigin);
+  members.holder->merge(17, 7, third, kOrigin);
+  Client one = client();
+  int64_t stream = one.open(fetch_rpc("app-1", "0", 3, {{17, {5, 8}}}, true), 1);
+  CHECK((one.fetch(stream, 0).text == first + second + third));
+  CHECK(blocks("merged_there") == 2);
+  stream = one.open(fetch_rpc("app-1", "0", 3, {{17, {5, 8}}}, true), 1);
+  one.send(stream_frame(fmt::format("{}_0", stream)));
+  CHECK((one.receive().text == first + second + third));
+  // With the length sent nothing but the end of the connection says that a part is missing.
+  members.holder->damaged = true;
+  stream = one.open(fetch_rpc("app-1", "0", 3, {{17, {5, 8}}}, true), 1);
+  one.send(chunk_frame(stream, 0));
+  CHECK(one.receive_all().size() < first.size());
+}
+
 TEST_CASE_METHOD(Fixture, "streams keep their order, wherever they come from") {
   members.holder->merge(18, 2, block_text(18, 2, 3), kOrigin);
   Client one = client();
