@@ -40,11 +40,11 @@ enum class ValueKind {
 // Where a value goes.
 template <class Value>
 using Place = Value& (*)(Settings&);
-using Target = std::variant<Place<merge::NodeName>, Place<std::string>,
-                            Place<std::vector<std::string>>, Place<HostPort>, Place<uint64_t>,
-                            Place<uint32_t>, Place<bool>, Place<LogLevel>, Place<LogFormat>,
-                            Place<Replicate>, Place<LocalMode>, Place<SparkRelay>,
-                            Place<std::chrono::milliseconds>>;
+using Target =
+    std::variant<Place<merge::NodeName>, Place<std::string>, Place<std::vector<std::string>>,
+                 Place<HostPort>, Place<uint64_t>, Place<uint32_t>, Place<bool>, Place<LogLevel>,
+                 Place<LogFormat>, Place<Replicate>, Place<LocalMode>, Place<SparkRelay>,
+                 Place<std::chrono::milliseconds>>;
 
 struct ConfigKey {
   std::string_view

@@ -285,7 +285,7 @@ struct Node::Parts {
   const net::Context context;
   net::Membership membership;
   net::PeerServer server;
-  std::unique_ptr<net::ess::EssServer> spark;  // none if it is switched off
+  std::unique_ptr<net::ess::EssServer> spark;    // none if it is switched off
   std::optional<net::relay::RelayServer> relay;  // none if it is switched off
   net::AdminHttp http;
   fs::HandleTable handles;

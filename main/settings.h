@@ -52,7 +52,7 @@ struct ReadSettings {
 };
 
 struct SparkSettings {
-  HostPort listen;                      // no host: off
+  HostPort listen;  // no host: off
   SparkRelay relay = SparkRelay::kOff;
   std::vector<std::string> allow_dirs;  // absolute
   std::string secret_file;              // absolute; empty: no authentication

@@ -282,8 +282,7 @@ void MergedReaders::note_loaded(const std::shared_ptr<MergedReader>& reader, std
 }
 
 bool MergedReaders::make_room(uint64_t bytes) {
-  for (auto it = fetched_.begin();
-       it != fetched_.end() && held_.total() - held_.used() < bytes;) {
+  for (auto it = fetched_.begin(); it != fetched_.end() && held_.total() - held_.used() < bytes;) {
     const auto reader = it->first.lock();
     if (reader) {
       const auto unit = reader->loaded_.find(it->second);

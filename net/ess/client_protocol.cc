@@ -128,7 +128,8 @@ Result<ServerFrame> decode_server_frame(std::span<const std::byte> frame) {
       break;
     }
     default:
-      if (!reader.failed()) reader.refuse("type", fmt::format("{} is none that a server sends", type));
+      if (!reader.failed())
+        reader.refuse("type", fmt::format("{} is none that a server sends", type));
   }
   if (reader.failed()) return reader.error();
   return decoded;

@@ -11,7 +11,6 @@
 namespace shufflefs::net::relay {
 namespace {
 
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kReadBytes = std::size_t{64} << 10U;
 constexpr std::size_t kFreeBytes = std::size_t{4} << 10U;
 // Of blocks that are sent with one system call.
@@ -103,12 +102,12 @@ Task<Status> RelayConnection::read() {
   while (!closed_) {
     const std::size_t had = input_.size();
     if (had == 0) {
-      const auto [error] = co_await socket_.async_wait(Socket::wait_read, kToken);
+      const auto [error] = co_await socket_.async_wait(Socket::wait_read, kAsTuple);
       if (error) break;
     }
     input_.resize(had + kReadBytes);
-    const auto [error, got] = co_await socket_.async_read_some(
-        asio::buffer(input_.data() + had, kReadBytes), kToken);
+    const auto [error, got] =
+        co_await socket_.async_read_some(asio::buffer(input_.data() + had, kReadBytes), kAsTuple);
     input_.resize(had + (error ? 0 : got));
     if (had == 0) input_since_ = services_.runtime.now();
     if (error) co_return make_error(Code::kPeerUnreachable, error.message());
@@ -146,7 +145,8 @@ Task<Status> RelayConnection::take_frame(std::span<const std::byte> bytes) {
     co_return co_await chunk(*asked, bytes);
   if (const auto* asked = std::get_if<ess::StreamRequest>(&frame))
     co_return co_await stream(*asked);
-  if (const auto* asked = std::get_if<ess::RpcRequest>(&frame)) co_return co_await rpc(*asked, bytes);
+  if (const auto* asked = std::get_if<ess::RpcRequest>(&frame))
+    co_return co_await rpc(*asked, bytes);
   if (std::holds_alternative<ess::UploadStream>(frame)) {
     // Its body follows the frame, of any length; no shuffle service of ours takes it.
     co_return make_error(Code::kRefused, "a client of push-based shuffle");
@@ -172,8 +172,8 @@ Task<Status> RelayConnection::open_stream(int64_t request, ess::BlockList blocks
     co_return make_error(Code::kTooLarge, "a connection has too many streams open");
   const auto stream = std::make_shared<RelayStream>(services_.runtime);
   const std::size_t chunks = blocks.chunks();
-  const uint64_t bytes =
-      sizeof(RelayStream) + blocks.bytes() + chunks * (sizeof(Choice) + sizeof(merge::MergedReaders::Part));
+  const uint64_t bytes = sizeof(RelayStream) + blocks.bytes() +
+                         chunks * (sizeof(Choice) + sizeof(merge::MergedReaders::Part));
   if (!stream->share.resize(services_.usage, bytes)) {
     co_return make_error(
         Code::kTooLarge,
@@ -247,8 +247,8 @@ Task<void> RelayConnection::choose_sources(StreamRef stream) {
     stream->choices.clear();
     bool all = true;
     for (std::size_t number = 0; number < blocks.chunks(); ++number) {
-      stream->choices.push_back(choose(blocks, number, stream->readers, node_,
-                                       services_.readers.max_block_bytes()));
+      stream->choices.push_back(
+          choose(blocks, number, stream->readers, node_, services_.readers.max_block_bytes()));
       all = all && stream->choices.back().why != Why::kNotMerged;
     }
     return all;
@@ -257,8 +257,8 @@ Task<void> RelayConnection::choose_sources(StreamRef stream) {
     const merge::ShuffleKey shuffle{*app, static_cast<merge::ShuffleId>(blocks.shuffle)};
     for (const bool fresh : {false, true}) {
       for (const merge::PartitionId partition : *partitions)
-        stream->readers[partition] = co_await services_.readers.open(shuffle, partition, fresh,
-                                                                       partitions->size());
+        stream->readers[partition] =
+            co_await services_.readers.open(shuffle, partition, fresh, partitions->size());
       if (choose_all()) break;
       if (blocks.kind == ess::BlockList::Kind::kRanges) {
         co_await learn_empty(stream);
@@ -348,8 +348,8 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
     ahead_bytes -= std::min(ahead_bytes, choice.bytes);
     if (choice.bytes > services_.readers.max_range_bytes() && choice.parts.size() > 1) {
       if (!co_await send()) co_return failed;
-      co_await send_parts(
-          choice, ess::chunk_success_head(stream->id, static_cast<int32_t>(chunks[i]), choice.bytes));
+      co_await send_parts(choice, ess::chunk_success_head(
+                                      stream->id, static_cast<int32_t>(chunks[i]), choice.bytes));
       continue;
     }
     // What is ready does not wait for what is not.

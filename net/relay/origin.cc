@@ -12,13 +12,12 @@ namespace shufflefs::net::relay {
 namespace {
 
 using asio::ip::tcp;
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
-constexpr std::size_t kReadBytes = std::size_t{256} << 10U;
+constexpr std::size_t kOriginReadBytes = std::size_t{256} << 10U;
 // An answer that is no block.
 constexpr std::size_t kMaxAnswerBytes = std::size_t{16} << 20U;
 // A block up to this size is received as a whole before it is sent: a slow origin does not hold up
 // what the client gets from elsewhere.
-constexpr uint64_t kWholeBytes = kReadBytes;
+constexpr uint64_t kWholeBytes = kOriginReadBytes;
 // Those that have waited for the same attempt in vain do not each wait anew.
 constexpr Duration kTryAgainAfter = std::chrono::seconds(1);
 constexpr int kMaxAttempts = 4;
@@ -65,7 +64,7 @@ Task<Result<tcp::socket>> Origin::open_socket() {
     boost::system::error_code ignored;
     connecting->cancel(ignored);
   }(services_.runtime, services_.times.connect, attempt, shared));
-  const auto [failed] = co_await shared->async_connect(address_, kToken);
+  const auto [failed] = co_await shared->async_connect(address_, kAsTuple);
   attempt->over = true;
   if (failed)
     co_return make_error(Code::kPeerUnreachable,
@@ -258,10 +257,10 @@ Task<void> Origin::write_forever(LinkRef link) {
     }
     Bytes frames = std::move(link->out.front());
     link->out.pop_front();
-    for (; !link->out.empty() && frames.size() < kReadBytes; link->out.pop_front())
+    for (; !link->out.empty() && frames.size() < kOriginReadBytes; link->out.pop_front())
       frames.insert(frames.end(), link->out.front().begin(), link->out.front().end());
     const auto [error, sent] = co_await asio::async_write(
-        link->socket, asio::const_buffer(frames.data(), frames.size()), kToken);
+        link->socket, asio::const_buffer(frames.data(), frames.size()), kAsTuple);
     if (error) kill(*link, make_error(Code::kPeerUnreachable, error.message()));
   }
 }
@@ -280,9 +279,9 @@ Task<Status> Origin::need(Link& link, std::size_t bytes) {
                       link.buffer.begin() + static_cast<std::ptrdiff_t>(link.at));
     link.at = 0;
     const std::size_t had = link.buffer.size();
-    link.buffer.resize(std::max(bytes, had + kReadBytes / 4));
+    link.buffer.resize(std::max(bytes, had + kOriginReadBytes / 4));
     const auto [error, got] = co_await link.socket.async_read_some(
-        asio::buffer(link.buffer.data() + had, link.buffer.size() - had), kToken);
+        asio::buffer(link.buffer.data() + had, link.buffer.size() - had), kAsTuple);
     link.buffer.resize(had + (error ? 0 : got));
     if (error) co_return make_error(Code::kPeerUnreachable, error.message());
     link.progress = services_.runtime.now();
@@ -293,8 +292,8 @@ Task<Status> Origin::need(Link& link, std::size_t bytes) {
 Task<Status> Origin::take_answer(Link& link) {
   CO_TRY(co_await need(link, ess::kLengthBytes + 1));
   const auto start = std::span<const std::byte>(link.buffer).subspan(link.at);
-  CO_TRY_ASSIGN(const std::size_t size, ess::decode_length(start.first<ess::kLengthBytes>(),
-                                                           ess::kMaxFrameBytes));
+  CO_TRY_ASSIGN(const std::size_t size,
+                ess::decode_length(start.first<ess::kLengthBytes>(), ess::kMaxFrameBytes));
   const bool is_block =
       static_cast<ess::FrameType>(start[ess::kLengthBytes]) == ess::FrameType::kChunkFetchSuccess;
   const std::size_t head = is_block ? ess::ChunkFetchSuccess::kHeadBytes : size;

@@ -145,8 +145,8 @@ void compare(Batch& batch, T value) {
 }
 
 void load_meta(Batch& batch, uint32_t key) {
-  batch.expression(
-      "meta", [&] { batch.number(NFTA_META_KEY, key).number(NFTA_META_DREG, kRegister); });
+  batch.expression("meta",
+                   [&] { batch.number(NFTA_META_KEY, key).number(NFTA_META_DREG, kRegister); });
 }
 
 void load_payload(Batch& batch, uint32_t base, uint32_t offset, uint32_t length) {
@@ -160,9 +160,8 @@ void leave_alone(Batch& batch) {
   batch.expression("immediate", [&] {
     batch.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
     batch.nested(NFTA_IMMEDIATE_DATA, [&] {
-      batch.nested(NFTA_DATA_VERDICT, [&] {
-        batch.number(NFTA_VERDICT_CODE, static_cast<uint32_t>(NFT_RETURN));
-      });
+      batch.nested(NFTA_DATA_VERDICT,
+                   [&] { batch.number(NFTA_VERDICT_CODE, static_cast<uint32_t>(NFT_RETURN)); });
     });
   });
 }
@@ -211,7 +210,8 @@ void add_rules(Batch& batch, const std::string& table, const Redirect::Options& 
       compare(batch, options.own_address->s_addr);
     } else {
       batch.expression("fib", [&] {
-        batch.number(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR).number(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+        batch.number(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR)
+            .number(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
         batch.number(NFTA_FIB_DREG, kRegister);
       });
       compare(batch, uint32_t{RTN_LOCAL});
@@ -274,8 +274,7 @@ Status Redirect::refresh() {
   batch.message(NFT_MSG_NEWSETELEM, NLM_F_CREATE).text(NFTA_SET_ELEM_LIST_TABLE, table_);
   batch.text(NFTA_SET_ELEM_LIST_SET, kSet).nested(NFTA_SET_ELEM_LIST_ELEMENTS, [&] {
     batch.nested(NFTA_LIST_ELEM, [&] {
-      batch.long_number(NFTA_SET_ELEM_TIMEOUT,
-                        std::chrono::milliseconds(kRedirectExpires).count());
+      batch.long_number(NFTA_SET_ELEM_TIMEOUT, std::chrono::milliseconds(kRedirectExpires).count());
       batch.nested(NFTA_SET_ELEM_KEY,
                    [&] { batch.in_order(NFTA_DATA_VALUE, htons(service_port_)); });
     });

@@ -11,7 +11,6 @@ namespace shufflefs::net::relay {
 namespace {
 
 using asio::ip::tcp;
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr Duration kResolveInterval = std::chrono::seconds(10);
 
 std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
@@ -27,8 +26,8 @@ RelayMetrics::RelayMetrics(Metrics& metrics)
                                 "Messages passed on to the service that they were meant for.")),
       failed(metrics.counter("shufflefs_relay_blocks_failed_total",
                              "Blocks that could be had nowhere.")),
-      blocks(metrics.counters("shufflefs_relay_blocks_total", "Blocks sent by the relay.",
-                              "source")),
+      blocks(
+          metrics.counters("shufflefs_relay_blocks_total", "Blocks sent by the relay.", "source")),
       bytes(metrics.counters("shufflefs_relay_bytes_total", "Bytes of blocks sent by the relay.",
                              "source")),
       origins(metrics.counters("shufflefs_relay_origin_blocks_total",
@@ -56,9 +55,7 @@ RelayServer::RelayServer(AsioRuntime& runtime, merge::Cluster& cluster, merge::C
       metrics_(metrics),
       usage_(options_.limits.request_bytes),
       readers_(runtime, cluster, catalog, read_budget, metrics, stream),
-      services_{runtime,        readers_,
-                usage_,         metrics_,
-                options_.limits, options_.times,
+      services_{runtime, readers_, usage_, metrics_, options_.limits, options_.times,
                 options_.ahead_bytes, options_.redirects ? kOwnMark : 0,
                 // So that a client that talks to a restarted daemon does not take one stream for
                 // another.
@@ -108,9 +105,9 @@ void RelayServer::start() {
   gate_.spawn(resolve_forever());
   if (!redirect_) return;
   gate_.spawn(refresh_forever());
-  log_info("relay.started", {{"table", redirect_->table()},
-                             {"service_port", options_.service.port},
-                             {"port", port_}});
+  log_info(
+      "relay.started",
+      {{"table", redirect_->table()}, {"service_port", options_.service.port}, {"port", port_}});
 }
 
 Task<void> RelayServer::stop() {
@@ -161,7 +158,7 @@ Task<void> RelayServer::resolve_forever() {
       boost::system::error_code is_name;
       (void)asio::ip::make_address(host, is_name);
       if (!is_name || host.empty()) continue;
-      const auto [error, found] = co_await resolver.async_resolve(host, "", kToken);
+      const auto [error, found] = co_await resolver.async_resolve(host, "", kAsTuple);
       if (error) continue;
       auto& addresses = resolved_[host];
       addresses.clear();
@@ -173,7 +170,7 @@ Task<void> RelayServer::resolve_forever() {
 
 Task<void> RelayServer::accept_forever() {
   while (acceptor_.is_open()) {
-    auto [error, socket] = co_await acceptor_.async_accept(kToken);
+    auto [error, socket] = co_await acceptor_.async_accept(kAsTuple);
     if (!acceptor_.is_open()) co_return;
     if (error) {
       log_limited(LogLevel::kWarning, "relay.accept_failed", {{"reason", error.message()}});

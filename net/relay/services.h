@@ -40,8 +40,8 @@ struct Services {
   const ess::EssLimits& limits;
   RelayTimes times;
   uint64_t ahead_bytes = 0;
-  uint32_t mark = 0;         // SO_MARK of connections to origins; 0: none
-  int64_t next_stream = 0;   // of our own streams: at least kFirstStream
+  uint32_t mark = 0;        // SO_MARK of connections to origins; 0: none
+  int64_t next_stream = 0;  // of our own streams: at least kFirstStream
 };
 
 // Streams that an origin has opened have smaller numbers.

@@ -17,6 +17,8 @@
 
 namespace shufflefs::net::relay {
 
+inline constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
+
 class Wire {
  public:
   using Turn = Semaphore::Permit;
@@ -37,7 +39,7 @@ class Wire {
           writing_since_ = runtime_.now();
           return failed ? 0 : kMostAtOnce;
         },
-        asio::as_tuple(asio::use_awaitable));
+        kAsTuple);
     writing_since_.reset();
     if (error) co_return make_error(Code::kPeerUnreachable, error.message());
     co_return ok();

@@ -1,9 +1,8 @@
 // The relay between a client and the shuffle service that it means: which block comes from where,
 // and what is only passed on.
-#include "net/relay/server.h"
-
 #include "base/crc32c.h"
 #include "net/ess/client_protocol.h"
+#include "net/relay/server.h"
 #include "support/node_doubles.h"
 #include "tests/net/ess/spark_node.h"
 
@@ -226,11 +225,13 @@ TEST_CASE_METHOD(Fixture, "a block that nobody has fails alone, in the words of 
   const int64_t stream = one.open(fetch_rpc("app-1", "0", 3, {{99, {0}}, {17, {2}}}), 2);
   auto answers = fetch_all(one, stream, 2);
   CHECK(answers[0].type == FrameType::kChunkFetchFailure);
-  CHECK_THAT(answers[0].text, ContainsSubstring("app-1 shuffle 3 map 99 partition 0 of executor 0"));
+  CHECK_THAT(answers[0].text,
+             ContainsSubstring("app-1 shuffle 3 map 99 partition 0 of executor 0"));
   CHECK(answers[1].text == block_text(17, 2, 300));
 }
 
-TEST_CASE_METHOD(Fixture, "without its origin what is merged is served, and the rest fails in time") {
+TEST_CASE_METHOD(Fixture,
+                 "without its origin what is merged is served, and the rest fails in time") {
   members.holder->merge(17, 2, block_text(17, 2, 300), kOrigin);
   reactor.run(server->stop());
   Client one = client();
@@ -241,7 +242,8 @@ TEST_CASE_METHOD(Fixture, "without its origin what is merged is served, and the 
   CHECK_THAT(answers[1].text, ContainsSubstring("of executor 0: the origin 127.0.0.1"));
 }
 
-TEST_CASE_METHOD(Fixture, "many blocks of a partition are one read, also over several connections") {
+TEST_CASE_METHOD(Fixture,
+                 "many blocks of a partition are one read, also over several connections") {
   constexpr int kMaps = 300;
   std::vector<MapAndReduces> even;
   std::vector<MapAndReduces> odd;
@@ -300,8 +302,8 @@ TEST_CASE_METHOD(Fixture, "a large range is sent partition by partition") {
 TEST_CASE_METHOD(Fixture, "streams keep their order, wherever they come from") {
   members.holder->merge(18, 2, block_text(18, 2, 3), kOrigin);
   Client one = client();
-  const int64_t stream = one.open(
-      open_rpc("app-1", "0", {"shuffle_3_17_3", "shuffle_3_99_0", "shuffle_3_18_2"}), 3);
+  const int64_t stream =
+      one.open(open_rpc("app-1", "0", {"shuffle_3_17_3", "shuffle_3_99_0", "shuffle_3_18_2"}), 3);
   one.send(stream_frame(fmt::format("{}_0", stream)));
   one.send(stream_frame("nonsense"));
   one.send(stream_frame(fmt::format("{}_1", stream)));
@@ -347,8 +349,7 @@ TEST_CASE("a fetch of some chunks of a list asks for these in their order") {
     REQUIRE(decoded);
     return std::get<ess::BlockList>(std::move(*decoded));
   };
-  const ess::BlockList all =
-      list(fetch_rpc("a", "1", 3, {{5, {0, 1, 2}}, {6, {7}}, {5, {9, 8}}}));
+  const ess::BlockList all = list(fetch_rpc("a", "1", 3, {{5, {0, 1, 2}}, {6, {7}}, {5, {9, 8}}}));
   const std::vector<uint32_t> chunks = {0, 2, 3, 4, 5};
   const ess::BlockList some = list(ess::encode_fetch(all, chunks));
   REQUIRE(some.chunks() == chunks.size());
