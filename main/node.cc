@@ -245,7 +245,7 @@ struct Node::Parts {
   // Last of all: connections are taken from services that can be reached.
   Task<void> start_relay(Status& result) {
     relay.emplace(runtime, membership, engine.catalog(), memory.of(MemoryPurpose::kRead),
-                  stream_options(settings), metrics, relay_options(settings));
+                  stream_options(settings), relay_metrics, relay_options(settings));
     result = co_await offload(runtime, [this] { return relay->listen(); });
     if (result) relay->start();
     co_return;
@@ -285,7 +285,8 @@ struct Node::Parts {
   const net::Context context;
   net::Membership membership;
   net::PeerServer server;
-  std::unique_ptr<net::ess::EssServer> spark;    // none if it is switched off
+  std::unique_ptr<net::ess::EssServer> spark;  // none if it is switched off
+  net::relay::RelayMetrics relay_metrics{metrics};
   std::optional<net::relay::RelayServer> relay;  // none if it is switched off
   net::AdminHttp http;
   fs::HandleTable handles;

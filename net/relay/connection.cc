@@ -17,24 +17,6 @@ constexpr std::size_t kFreeBytes = std::size_t{4} << 10U;
 constexpr uint64_t kSendBytes = 256U << 10U;
 constexpr std::size_t kSendBlocks = 200;
 
-// Blocks that are ready to be sent, and what holds their bytes meanwhile.
-struct Outgoing {
-  std::deque<Bytes> heads;
-  std::vector<std::shared_ptr<merge::MergedReader::Unit>> units;
-  std::vector<asio::const_buffer> buffers;
-  uint64_t bytes = 0;
-
-  void add(Bytes head) {
-    heads.push_back(std::move(head));
-    buffers.emplace_back(heads.back().data(), heads.back().size());
-  }
-  void add(merge::MergedReader::Slice slice) {
-    buffers.emplace_back(slice.bytes.data(), slice.bytes.size());
-    bytes += slice.bytes.size();
-    if (units.empty() || units.back() != slice.unit) units.push_back(std::move(slice.unit));
-  }
-};
-
 std::string address_of(const asio::ip::tcp::socket& socket) {
   boost::system::error_code failed;
   const auto peer = socket.remote_endpoint(failed);
@@ -319,6 +301,14 @@ Task<void> RelayConnection::serve(StreamRef stream) {
   }
 }
 
+Task<bool> RelayConnection::send(Outgoing& out) {
+  if (out.buffers.empty()) co_return true;
+  const auto turn = co_await wire_.turn();
+  const bool sent = turn && co_await wire_.write(std::move(out.buffers));
+  out = Outgoing();
+  co_return sent;
+}
+
 Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
                                                          std::vector<uint32_t> chunks) {
   // As they lie in the merged file.
@@ -331,13 +321,6 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
   std::size_t ahead = 0;
   uint64_t ahead_bytes = 0;
   Outgoing out;
-  const auto send = [&]() -> Task<bool> {
-    if (out.buffers.empty()) co_return true;
-    const auto turn = co_await wire_.turn();
-    const bool sent = turn && co_await wire_.write(std::move(out.buffers));
-    out = Outgoing();
-    co_return sent;
-  };
   for (std::size_t i = 0; i < chunks.size() && !closed_; ++i) {
     const Choice& choice = stream->choices[chunks[i]];
     for (; ahead < chunks.size() && ahead_bytes < services_.ahead_bytes; ++ahead) {
@@ -347,7 +330,7 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
     }
     ahead_bytes -= std::min(ahead_bytes, choice.bytes);
     if (choice.bytes > services_.readers.max_range_bytes() && choice.parts.size() > 1) {
-      if (!co_await send()) co_return failed;
+      if (!co_await send(out)) co_return failed;
       co_await send_parts(choice, ess::chunk_success_head(
                                       stream->id, static_cast<int32_t>(chunks[i]), choice.bytes));
       continue;
@@ -355,7 +338,7 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
     // What is ready does not wait for what is not.
     const bool is_ready = std::ranges::all_of(
         choice.parts, [](const auto& part) { return part.reader->is_loaded(part.block); });
-    if (!is_ready && !co_await send()) co_return failed;
+    if (!is_ready && !co_await send(out)) co_return failed;
     auto range = co_await read_chunk(choice);
     if (!range) {
       log_limited(LogLevel::kWarning, "relay.merged_failed",
@@ -369,10 +352,10 @@ Task<std::vector<uint32_t>> RelayConnection::send_merged(StreamRef stream,
     }
     out.add(ess::chunk_success_head(stream->id, static_cast<int32_t>(chunks[i]), choice.bytes));
     out.add(std::move(range->slice));
-    if ((out.bytes >= kSendBytes || out.heads.size() >= kSendBlocks) && !co_await send())
+    if ((out.bytes >= kSendBytes || out.heads.size() >= kSendBlocks) && !co_await send(out))
       co_return failed;
   }
-  (void)co_await send();
+  (void)co_await send(out);
   co_return failed;
 }
 
@@ -422,8 +405,7 @@ Task<bool> RelayConnection::send_as_stream(StreamRef stream, uint32_t chunk) {
   Outgoing out;
   out.add(std::move(head));
   out.add(std::move(range->slice));
-  const auto turn = co_await wire_.turn();
-  if (!turn || !co_await wire_.write(std::move(out.buffers))) close();
+  if (!co_await send(out)) close();
   co_return true;
 }
 

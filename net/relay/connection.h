@@ -62,6 +62,8 @@ class RelayConnection : public std::enable_shared_from_this<RelayConnection> {
   [[nodiscard]] Task<void> choose_sources(StreamRef stream);
   [[nodiscard]] Task<void> learn_empty(StreamRef stream);
   [[nodiscard]] Task<void> serve_streams();
+  // Sends what is ready, and lets go of it.
+  [[nodiscard]] Task<bool> send(Outgoing& out);
   // Sends merged chunks; returns those that could not be read.
   [[nodiscard]] Task<std::vector<uint32_t>> send_merged(StreamRef stream,
                                                         std::vector<uint32_t> chunks);

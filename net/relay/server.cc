@@ -5,6 +5,8 @@
 #include <linux/netfilter_ipv4.h>
 #include <sys/socket.h>
 
+#include <array>
+
 #include "base/log.h"
 
 namespace shufflefs::net::relay {
@@ -13,12 +15,16 @@ namespace {
 using asio::ip::tcp;
 constexpr Duration kResolveInterval = std::chrono::seconds(10);
 
+// In the order of merge::MergedSource; the last is none of these.
+constexpr std::array kSources = {"merged_here", "merged_there", "merged_elsewhere", "origin"};
+
 std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 }  // namespace
 
 RelayMetrics::RelayMetrics(Metrics& metrics)
-    : connections(metrics.counter("shufflefs_relay_connections_total",
+    : all(metrics),
+      connections(metrics.counter("shufflefs_relay_connections_total",
                                   "Connections to other nodes' shuffle services taken over.")),
       requests(metrics.counter("shufflefs_relay_requests_total",
                                "Requests for shuffle blocks answered by the relay.")),
@@ -31,30 +37,46 @@ RelayMetrics::RelayMetrics(Metrics& metrics)
       bytes(metrics.counters("shufflefs_relay_bytes_total", "Bytes of blocks sent by the relay.",
                              "source")),
       origins(metrics.counters("shufflefs_relay_origin_blocks_total",
-                               "Blocks asked for at their origin, by the reason.", "reason")) {}
+                               "Blocks asked for at their origin, by the reason.", "reason")) {
+  for (const char* const source : kSources) {
+    blocks.with(source);
+    bytes.with(source);
+  }
+  for (const Why why : {Why::kUnknownNode, Why::kNotMerged, Why::kTooLarge, Why::kFailed})
+    origins.with(std::string(to_string(why)));
+  const auto none = [] { return 0.0; };
+  show({none, none, none});
+}
+
+void RelayMetrics::show(Gauges gauges) {
+  all.gauge("shufflefs_relay_redirects", "Whether connections are taken over now (1).",
+            std::move(gauges.redirects));
+  all.gauge("shufflefs_relay_open_connections", "Open connections of the relay.",
+            std::move(gauges.connections));
+  all.gauge("shufflefs_relay_held_bytes", "Merged blocks held for sending.",
+            std::move(gauges.held_bytes));
+}
 
 void RelayMetrics::count(merge::MergedSource source, uint64_t size) {
-  const char* const name = source == merge::MergedSource::kHere    ? "merged_here"
-                           : source == merge::MergedSource::kThere ? "merged_there"
-                                                                   : "merged_elsewhere";
+  const char* const name = kSources.at(static_cast<std::size_t>(source));
   blocks.with(name).add();
   bytes.with(name).add(size);
 }
 
 void RelayMetrics::count_origin(uint64_t size) {
-  blocks.with("origin").add();
-  bytes.with("origin").add(size);
+  blocks.with(kSources.back()).add();
+  bytes.with(kSources.back()).add(size);
 }
 
 RelayServer::RelayServer(AsioRuntime& runtime, merge::Cluster& cluster, merge::Catalog& catalog,
-                         ByteBudget& read_budget, merge::StreamOptions stream, Metrics& metrics,
-                         RelayOptions options)
+                         ByteBudget& read_budget, merge::StreamOptions stream,
+                         RelayMetrics& metrics, RelayOptions options)
     : runtime_(runtime),
       cluster_(cluster),
       options_(std::move(options)),
       metrics_(metrics),
       usage_(options_.limits.request_bytes),
-      readers_(runtime, cluster, catalog, read_budget, metrics, stream),
+      readers_(runtime, cluster, catalog, read_budget, metrics.all, stream),
       services_{runtime, readers_, usage_, metrics_, options_.limits, options_.times,
                 options_.ahead_bytes, options_.redirects ? kOwnMark : 0,
                 // So that a client that talks to a restarted daemon does not take one stream for
@@ -62,21 +84,14 @@ RelayServer::RelayServer(AsioRuntime& runtime, merge::Cluster& cluster, merge::C
                 kFirstStream + static_cast<int64_t>(runtime.random() % 1'000'000'000) * 1000},
       acceptor_(runtime.context()),
       gate_(runtime, "relay") {
-  add_gauges(metrics);
+  metrics_.show({[this] { return redirects_ ? 1.0 : 0.0; },
+                 [this] { return static_cast<double>(connections_.size()); },
+                 [this] { return static_cast<double>(readers_.held_bytes()); }});
 }
 
-RelayServer::~RelayServer() = default;
-
-void RelayServer::add_gauges(Metrics& metrics) {
-  auto gauge = [&](const std::string& name, const std::string& help, auto value) {
-    metrics.gauge(name, help, [value] { return static_cast<double>(value()); });
-  };
-  gauge("shufflefs_relay_redirects", "Whether connections are taken over now (1).",
-        [this] { return redirects_ ? 1 : 0; });
-  gauge("shufflefs_relay_open_connections", "Open connections of the relay.",
-        [this] { return connections_.size(); });
-  gauge("shufflefs_relay_held_bytes", "Merged blocks held for sending.",
-        [this] { return readers_.held_bytes(); });
+RelayServer::~RelayServer() {
+  const auto none = [] { return 0.0; };
+  metrics_.show({none, none, none});
 }
 
 Status RelayServer::listen() {

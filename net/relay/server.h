@@ -40,7 +40,7 @@ struct RelayStatus {
 class RelayServer {
  public:
   RelayServer(AsioRuntime& runtime, merge::Cluster& cluster, merge::Catalog& catalog,
-              ByteBudget& read_budget, merge::StreamOptions stream, Metrics& metrics,
+              ByteBudget& read_budget, merge::StreamOptions stream, RelayMetrics& metrics,
               RelayOptions options);
   ~RelayServer();
   RelayServer(const RelayServer&) = delete;
@@ -64,12 +64,11 @@ class RelayServer {
   [[nodiscard]] std::optional<asio::ip::tcp::endpoint> meant_for(
       const asio::ip::tcp::socket& socket) const;
   [[nodiscard]] std::optional<merge::NodeTag> node_at(const asio::ip::address& address) const;
-  void add_gauges(Metrics& metrics);
 
   AsioRuntime& runtime_;
   merge::Cluster& cluster_;
   const RelayOptions options_;
-  RelayMetrics metrics_;
+  RelayMetrics& metrics_;
   ess::Usage usage_;
   merge::MergedReaders readers_;
   Services services_;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
+#include <functional>
 #include <string>
 
 #include "base/asio_runtime.h"
@@ -13,10 +14,19 @@
 
 namespace shufflefs::net::relay {
 
+// There whether a relay runs or not, as the page of metrics lists all.
 struct RelayMetrics {
   explicit RelayMetrics(Metrics& metrics);
+  // What the gauges show from now on, for as long as the server lives.
+  struct Gauges {
+    std::function<double()> redirects;
+    std::function<double()> connections;
+    std::function<double()> held_bytes;
+  };
+  void show(Gauges gauges);
   void count(merge::MergedSource source, uint64_t bytes);
   void count_origin(uint64_t bytes);
+  Metrics& all;
   Counter& connections;
   Counter& requests;
   Counter& forwarded;

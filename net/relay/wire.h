@@ -10,12 +10,33 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
+#include <deque>
+#include <memory>
 #include <vector>
 
 #include "base/semaphore.h"
+#include "merge/merged_reader.h"
 #include "net/wire.h"
 
 namespace shufflefs::net::relay {
+
+// Blocks that are ready to be sent, and what holds their bytes meanwhile.
+struct Outgoing {
+  std::deque<Bytes> heads;
+  std::vector<std::shared_ptr<merge::MergedReader::Unit>> units;
+  std::vector<asio::const_buffer> buffers;
+  uint64_t bytes = 0;
+
+  void add(Bytes head) {
+    heads.push_back(std::move(head));
+    buffers.emplace_back(heads.back().data(), heads.back().size());
+  }
+  void add(merge::MergedReader::Slice slice) {
+    buffers.emplace_back(slice.bytes.data(), slice.bytes.size());
+    bytes += slice.bytes.size();
+    if (units.empty() || units.back() != slice.unit) units.push_back(std::move(slice.unit));
+  }
+};
 
 inline constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 

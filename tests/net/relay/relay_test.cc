@@ -115,7 +115,7 @@ struct Fixture : SparkNode {
     merge::StreamOptions stream;
     stream.lost_patience = 10ms;
     relay = std::make_unique<RelayServer>(reactor.runtime, members, catalog, reactor.budget, stream,
-                                          reactor.metrics, options);
+                                          relay_metrics, options);
     REQUIRE(relay->listen());
     relay->start();
   }
@@ -149,6 +149,7 @@ struct Fixture : SparkNode {
   Members members;
   merge::PlacementCache placements{members};
   merge::Catalog catalog{reactor.runtime, members, clock, placements, 10ms};
+  RelayMetrics relay_metrics{reactor.metrics};
   std::unique_ptr<RelayServer> relay;
 };
 
