@@ -8,16 +8,16 @@
 namespace shufflefs::net::ess {
 namespace {
 
-constexpr std::size_t kMaxStreamIdBytes = 1024;
+constexpr std::size_t kMaxIdOfStream = 1024;
 constexpr std::size_t kMaxErrorText = std::size_t{1} << 20U;
 
-WireWriter frame_of(FrameType type) {
+WireWriter begun_frame(FrameType type) {
   WireWriter writer;
   writer.number(int64_t{0}).number(static_cast<int8_t>(type));
   return writer;
 }
 
-Bytes finish(WireWriter& writer) {
+Bytes ended(WireWriter& writer) {
   Bytes frame = writer.take();
   store_be(frame.data(), static_cast<int64_t>(frame.size()));
   return frame;
@@ -26,21 +26,21 @@ Bytes finish(WireWriter& writer) {
 }  // namespace
 
 Bytes rpc_request(int64_t id, std::span<const std::byte> body) {
-  WireWriter writer = frame_of(FrameType::kRpcRequest);
+  WireWriter writer = begun_frame(FrameType::kRpcRequest);
   writer.number(id).number(static_cast<int32_t>(body.size())).raw(body);
-  return finish(writer);
+  return ended(writer);
 }
 
 Bytes chunk_request(int64_t stream, int32_t chunk) {
-  WireWriter writer = frame_of(FrameType::kChunkFetchRequest);
+  WireWriter writer = begun_frame(FrameType::kChunkFetchRequest);
   writer.number(stream).number(chunk);
-  return finish(writer);
+  return ended(writer);
 }
 
 Bytes stream_request(std::string_view stream) {
-  WireWriter writer = frame_of(FrameType::kStreamRequest);
+  WireWriter writer = begun_frame(FrameType::kStreamRequest);
   writer.text(stream);
-  return finish(writer);
+  return ended(writer);
 }
 
 Bytes whole_frame(std::span<const std::byte> frame) {
@@ -118,12 +118,12 @@ Result<ServerFrame> decode_server_frame(std::span<const std::byte> frame) {
       break;
     }
     case FrameType::kStreamResponse: {
-      const auto stream = reader.text("streamId", kMaxStreamIdBytes);
+      const auto stream = reader.text("streamId", kMaxIdOfStream);
       decoded = StreamResponse{stream, static_cast<uint64_t>(reader.id64("byteCount"))};
       break;
     }
     case FrameType::kStreamFailure: {
-      const auto stream = reader.text("streamId", kMaxStreamIdBytes);
+      const auto stream = reader.text("streamId", kMaxIdOfStream);
       decoded = StreamFailure{stream, reader.text("error", kMaxErrorText)};
       break;
     }

@@ -22,6 +22,7 @@ SECTIONS = [
     ("Reading", ("shufflefs_read_", "shufflefs_client_")),
     ("Other nodes", ("shufflefs_peer_", "shufflefs_peers", "shufflefs_members")),
     ("Spark's shuffle service", ("shufflefs_spark_",)),
+    ("The relay", ("shufflefs_relay_",)),
     ("Memory and disks", ("shufflefs_memory_", "shufflefs_disk_")),
     ("The process", ("process_", "shufflefs_")),
 ]

@@ -296,6 +296,16 @@ TEST_CASE("config: members") {
   }
 }
 
+TEST_CASE("config: the relay") {
+  Config config;
+  config.set("spark-relay", "redirect");
+  CHECK(config.reason("spark-relay").empty());
+  config.set("spark-secret-file", "/etc/spark.secret");
+  CHECK(has(config.reason("spark-relay"), "spark-secret-file"));
+  config.set("spark-relay", "off");
+  CHECK(config.reason("spark-relay").empty());
+}
+
 TEST_CASE("config: ranges that depend on each other") {
   Config config;
   config.set("memory", "32M");
@@ -318,8 +328,9 @@ void change(const ConfigKey& key, Settings& settings) {
   };
   for (const std::string& text :
        {std::string("true"), std::string("false"), number(1), number(2), std::string("debug"),
-        std::string("json"), std::string("all"), std::string("fuse"), std::string("127.0.0.1:9"),
-        std::string("node2=127.0.0.1:9"), std::string("/other"), std::string("node2")}) {
+        std::string("json"), std::string("all"), std::string("fuse"), std::string("redirect"),
+        std::string("127.0.0.1:9"), std::string("node2=127.0.0.1:9"), std::string("/other"),
+        std::string("node2")}) {
     Settings changed = settings;
     if (!read_value(key, text, changed) || value_texts(key, changed) == before) continue;
     settings = changed;
