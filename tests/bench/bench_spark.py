@@ -6,6 +6,7 @@ every record. The systems take turns, in a private network. Compare ratios, not 
 
   jvm     stock Spark and its org.apache.spark.deploy.ExternalShuffleService, one for each node
   ours    stock Spark and our service on the same port; nothing is pushed
+  relay   stock Spark, our service and its relay, pushing; each node has a network of its own
   client  our service, pushing, and the Spark client
 
 --queries runs SQL with adaptive execution instead of the job.

@@ -18,12 +18,14 @@ from client_app import ClientApp  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
 from shuffle_cluster import until  # noqa: E402
 from record_job import RecordJob  # noqa: E402
+from separate_networks import HUB, Networks, SeparateCluster  # noqa: E402
 from spark_nodes import (Connections, Disks, JvmServices, executor_cpu_seconds, executor_memory, reads_between,  # noqa: E402
                          service_costs, service_heap_mb)
 from spark_queries import QUERIES, ask, make_tables  # noqa: E402
 from standalone import spark_home  # noqa: E402
 
 PEER_PORT = 7338
+READS_MERGED = ("client", "relay")
 EXECUTOR_MIB = 1024
 CONF = {
     "spark.executor.memory": f"{EXECUTOR_MIB}m",
@@ -45,23 +47,34 @@ CONF = {
 def start(words, stack, disks):
     """The application on its nodes. `disks` are made before the services and go after them."""
     system = words["system"]
-    services = None
+    services, apart = None, {}
+    # Where nobody reads merged partitions nothing is pushed.
+    flags = (*(() if system in READS_MERGED else ("--push.enabled", "false")), *words["flag"])
     if system == "jvm":
         def services():
             return JvmServices(words, disks.prepare, spark_home(sys.executable))
-    # Without the client nobody reads merged partitions, so nothing is pushed.
-    flags = () if system == "client" else ("--push.enabled", "false")
+    if system == "relay":
+        networks = stack.enter_context(Networks(words["nodes"]))
+        apart = {"master": HUB, "prefix": networks.prefix}
+        def services():
+            return SeparateCluster(networks, "--spark-relay", "redirect", *flags, prepare=disks.prepare)
     conf = CONF | ({} if system == "client" else {"spark.locality.wait": "0s"})
     conf |= {"spark.sql.adaptive.enabled": "true", "spark.sql.shuffle.partitions": str(words["reducers"])} if words["queries"] else {}
     conf |= dict(setting.split("=", 1) for setting in words["conf"])
-    return stack.enter_context(ClientApp(sys.executable, nodes=words["nodes"], flags=(*flags, *words["flag"]), conf=conf,
-                                         client=system == "client", memory_mib=EXECUTOR_MIB, prepare=disks.prepare, services=services))
+    return stack.enter_context(ClientApp(sys.executable, nodes=words["nodes"], flags=flags, conf=conf, client=system == "client",
+                                         memory_mib=EXECUTOR_MIB, prepare=disks.prepare, services=services, **apart))
 
 
 def wait_merged(app, words, shuffle, maps):
-    if words["system"] == "client":
+    if words["system"] in READS_MERGED:
         until(lambda: shuffle in app.shuffles(), "the shuffle is known")
         app.wait_merged(shuffle, maps)
+
+
+def relayed(app, system):
+    """Merged bytes that the relays have given so far. Spark does not count them as such."""
+    found = app.cluster.relayed() if system == "relay" else {}
+    return sum(count for source, count in found.items() if source != "origin")
 
 
 def probe_seconds():
@@ -93,7 +106,7 @@ def run_job(app, disks, words):
     wait_merged(app, words, job.shuffle(), words["maps"])
     flush_s = time.monotonic() - begin + disks.settle()
     reads = disks.reads()
-    between = spent(app)
+    between, merged_before = spent(app), relayed(app, words["system"])
     with disks.forgetting(), Connections() as clients, Connections((PEER_PORT,)) as peers:
         begin = time.monotonic()
         _, metrics, stages = app.reading(job.check)
@@ -106,7 +119,7 @@ def run_job(app, disks, words):
             "map_s": map_s, "flush_s": flush_s, "reduce_s": reduce_s, "total_s": map_s + flush_s + reduce_s, **reads,
             "data_mb": wrote / 1e6, "written_mb": (disks.written_bytes() - written) / 1e6,
             "shuffle_mb": metrics["shuffleReadBytes"] / 1e6,
-            "merged_percent": 100 * metrics["shuffleMergedLocalBytesRead"] / max(1, metrics["shuffleReadBytes"]),
+            "merged_percent": 100 * (metrics["shuffleMergedLocalBytesRead"] + relayed(app, words["system"]) - merged_before) / max(1, metrics["shuffleReadBytes"]),
             "node_local_percent": 100 * places["NODE_LOCAL"] / max(1, places.total()), "fallbacks": metrics["shuffleMergedFetchFallbackCount"], "connections": clients.most, "peer_connections": peers.most,
             "services_map_cpu_s": between[0] - before[0], "services_reduce_cpu_s": after[0] - between[0],
             "services_cpu_s": after[0] - before[0], "executors_cpu_s": after[1] - before[1], **memory(app)}

@@ -24,7 +24,6 @@ from private_network import enter_private_network  # noqa: E402
 from separate_networks import HUB, Networks, SeparateCluster  # noqa: E402
 
 NODES, PARTITIONS = 3, 12
-SOURCES = ("merged_here", "merged_there", "merged_elsewhere", "origin")
 COMET = {
     "spark.plugins": "org.apache.spark.CometPlugin",
     "spark.shuffle.manager": "org.apache.spark.sql.comet.execution.shuffle.CometShuffleManager",
@@ -53,15 +52,6 @@ def make_files(session, scale, directory):
         session.read.parquet(f"{directory}/{name}").createOrReplaceTempView(name)
 
 
-def relayed(cluster):
-    found = dict.fromkeys(SOURCES, 0)
-    for node in range(NODES):
-        for source in SOURCES:
-            with contextlib.suppress(AssertionError):  # not counted yet
-                found[source] += cluster.metric(node, f'shufflefs_relay_bytes_total{{source="{source}"}}')
-    return found
-
-
 def merged_again(app, engine):
     """(the merged share of what the relay gave when a shuffle that is merged was read again, its bytes); the rows must be the same."""
     session = app.session
@@ -76,10 +66,10 @@ def merged_again(app, engine):
     first = ask()
     shuffle = min(set(app.shuffles()) - known)
     app.wait_merged(shuffle, session.table("lineitem").rdd.getNumPartitions())
-    before = relayed(app.cluster)
+    before = app.cluster.relayed()
     if ask() != first:
         raise SystemExit("the rows are others when they are read again")
-    found = {source: count - before[source] for source, count in relayed(app.cluster).items()}
+    found = {source: count - before[source] for source, count in app.cluster.relayed().items()}
     total = sum(found.values())
     return 100 * (total - found["origin"]) / max(1, total), total
 
@@ -97,7 +87,7 @@ def run(options):
                                             services=lambda: SeparateCluster(networks, "--spark-relay", "redirect")))
         make_files(app.session, options.scale, directory)
         wrong = [name for name in QUERIES if answer(app.session, name) != expected[name]]
-        of_queries = relayed(app.cluster)
+        of_queries = app.cluster.relayed()
         percent, size = merged_again(app, options.engine)
         text = (f"{len(QUERIES) - len(wrong)} of {len(QUERIES)} answers are stock Spark's; the relay gave {sum(of_queries.values()) / 1e6:.1f} MB for them; "
                 f"of a merged shuffle it gave {percent:.0f} % of {size / 1e6:.1f} MB merged")

@@ -17,12 +17,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
 from record_job import RecordJob  # noqa: E402
-from separate_networks import HUB, Networks, SeparateCluster, address_of  # noqa: E402
+from separate_networks import HUB, SOURCES, Networks, SeparateCluster, address_of  # noqa: E402
 from shuffle_cluster import until  # noqa: E402
 from standalone import main_with_spark  # noqa: E402
 
 NODES, MAPS, PARTITIONS = 3, 9, 12
-SOURCES = ("merged_here", "merged_there", "merged_elsewhere", "origin")
 # Who answers a connection to the port: a listener of this test says so at once, a relay waits to be asked.
 ASK = f"""
 import socket
@@ -56,18 +55,6 @@ class RelayTest(unittest.TestCase):
             services=lambda: SeparateCluster(self.networks, "--spark-relay", "redirect", *flags)))
         self.cluster = self.app.cluster
 
-    def relayed(self, node, what="bytes"):
-        """{source: bytes or blocks} that the relay of a node has sent."""
-        found = dict.fromkeys(SOURCES, 0)
-        for source in SOURCES:
-            with contextlib.suppress(AssertionError):
-                found[source] = self.cluster.metric(node, f'shufflefs_relay_{what}_total{{source="{source}"}}')
-        return found
-
-    def relayed_by(self, nodes):
-        each = [self.relayed(node) for node in nodes]
-        return {source: sum(found[source] for found in each) for source in SOURCES}
-
     def who_answers(self, node):
         done = self.cluster.inside(node, sys.executable, "-c", ASK)
         return done.stdout.strip() or done.stderr
@@ -98,7 +85,7 @@ class RelayTest(unittest.TestCase):
         self.app.wait_merged(job.shuffle(), MAPS)
         _, read, stages = self.app.reading(job.check)
         self.assertEqual(sum(stage.numFailedTasks() for stage in stages.values()), 0)
-        found = self.relayed_by(range(NODES))
+        found = self.cluster.relayed()
         merged = sum(found.values()) - found["origin"]
         print(f"relayed: {found}, Spark says {read['shuffleRemoteBytesRead']} remote", flush=True)
         self.assertGreater(sum(found.values()), 0.9 * read["shuffleRemoteBytesRead"])
@@ -107,13 +94,13 @@ class RelayTest(unittest.TestCase):
         self.assertGreater(found["merged_there"], 0)
 
         # Batches, as SQL asks for them: several partitions of a map output in one block.
-        before = self.relayed_by(range(NODES))
+        before = self.cluster.relayed()
         session = self.app.session
         session.conf.set("spark.sql.adaptive.enabled", "true")
         frame = session.range(0, 400000, 1, 6).selectExpr("id % 5000 as key", "id", "repeat(cast(id as string), 5) as text")
         rows = frame.repartition("key").groupBy("key").count().collect()
         self.assertEqual((len(rows), {row["count"] for row in rows}), (5000, {80}))
-        after = self.relayed_by(range(NODES))
+        after = self.cluster.relayed()
         print(f"batches: { {source: after[source] - before[source] for source in SOURCES} }", flush=True)
 
         # The connections of others pass through, and are not touched after a stop.
@@ -141,7 +128,7 @@ class RelayTest(unittest.TestCase):
         self.wait_for_direct("after SIGKILL")
         _, read, stages = self.app.reading(job.check)
         self.assertEqual(sum(stage.numFailedTasks() for stage in stages.values()), 0)
-        found = self.relayed_by(range(1, NODES))
+        found = self.cluster.relayed(range(1, NODES))
         print(f"relayed by the others: {found}, Spark says {read['shuffleRemoteBytesRead']} remote", flush=True)
         self.assertGreater(read["shuffleRemoteBytesRead"], sum(found.values()))
 

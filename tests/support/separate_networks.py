@@ -1,12 +1,14 @@
 """A development cluster whose nodes have a network each, as machines have: 10.77.0.1, 10.77.0.2, ... on one bridge, with this
 process at 10.77.0.254. For what a node does to its machine's network. REQUIRES: enter_private_network(), and iproute2."""
 
+import contextlib
 import os
 import subprocess
 
 from shuffle_cluster import Cluster, end, until
 
 HUB = "10.77.0.254"
+SOURCES = ("merged_here", "merged_there", "merged_elsewhere", "origin")
 
 
 def address_of(node):
@@ -51,10 +53,10 @@ class Networks:
 
 
 class SeparateCluster(Cluster):
-    def __init__(self, networks, *flags):
+    def __init__(self, networks, *flags, prepare=None):
         self.networks = networks
         self.moved = False
-        super().__init__(networks.count, "--insecure", "true", *flags)
+        super().__init__(networks.count, "--insecure", "true", *flags, prepare=prepare)
         members = ",".join(f"{node['name']}={address_of(i)}:7338" for i, node in enumerate(self.nodes))
         for node in range(len(self.nodes)):
             self.stop(node)
@@ -80,6 +82,15 @@ class SeparateCluster(Cluster):
     def inside(self, node, *words, timeout=60):
         """Runs a command in the node's network."""
         return subprocess.run([*self.networks.prefix(node), *words], capture_output=True, text=True, timeout=timeout, check=False)
+
+    def relayed(self, nodes=None):
+        """{source: bytes} that the relays of these nodes, or of all, have given."""
+        found = dict.fromkeys(SOURCES, 0)
+        for node in range(len(self.nodes)) if nodes is None else nodes:
+            for source in SOURCES:
+                with contextlib.suppress(AssertionError):  # not counted yet
+                    found[source] += self.metric(node, f'shufflefs_relay_bytes_total{{source="{source}"}}')
+        return found
 
     def wait_for_peers(self, nodes=None, patience=120):
         nodes = range(len(self.nodes)) if nodes is None else nodes
