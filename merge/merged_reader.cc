@@ -30,6 +30,7 @@ MergedReader::MergedReader(MergedReaders& all, PartitionPlan plan, uint64_t unit
   by_map_.resize(plan_.blocks.size());
   std::iota(by_map_.begin(), by_map_.end(), 0);
   std::ranges::sort(by_map_, {}, [&](uint32_t number) { return plan_.blocks[number].map; });
+  const NodeTag own = tag_of(all_.cluster_.self());
   for (std::size_t i = 0; i < plan_.blocks.size(); ++i) {
     const PlannedBlock& block = plan_.blocks[i];
     // Only what lies together at one holder: that is one request.
@@ -37,8 +38,9 @@ MergedReader::MergedReader(MergedReaders& all, PartitionPlan plan, uint64_t unit
                        plan_.blocks[i - 1].merged->holder == block.merged->holder &&
                        plan_.blocks[i - 1].merged->view_offset + plan_.blocks[i - 1].length ==
                            block.merged->view_offset;
-    if (!joins) units_.push_back({i, 0, 0});
+    if (!joins) units_.push_back({.first = i});
     ++units_.back().blocks;
+    if (block.id.origin != own) ++units_.back().foreign;
     units_.back().length += block.length;
   }
 }
@@ -88,7 +90,7 @@ std::shared_ptr<MergedReader::Unit> MergedReader::load(std::size_t index) {
   std::shared_ptr<Unit>& place = loaded_[index];
   if (!place) {
     place = std::make_shared<Unit>(all_.runtime_);
-    place->left = units_[index].blocks;
+    place->left = units_[index].foreign;
     all_.gate_.spawn(fetch_unit(index, place));
   }
   return place;

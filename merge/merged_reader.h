@@ -77,6 +77,7 @@ class MergedReader : public std::enable_shared_from_this<MergedReader> {
   struct Place {
     std::size_t first = 0;  // block
     std::size_t blocks = 0;
+    std::size_t foreign = 0;  // of them: of other nodes than this one, which reads its own as files
     uint64_t length = 0;
   };
 

@@ -251,6 +251,8 @@ TEST_CASE_METHOD(Fixture,
   for (int map = 0; map < kMaps; ++map) {
     members.holder->merge(1000 + map, 5, block_text(1000 + map, 5, 2000), kOrigin);
     (map % 2 == 0 ? even : odd).push_back({1000 + map, {5}});
+    // This node's own: nobody asks the relay for them.
+    if (map % 50 == 0) members.holder->merge(5000 + map, 5, "own", kSelf);
   }
   Client one = client();
   Client two = client();
