@@ -501,8 +501,12 @@ bool Committer::scan_unread() {
                                   [this](const std::string& at) { return list_for_scan(at); });
   for (const auto& [data_dir, places] : maps) learn_lives(places);
   for (const auto& [data_dir, places] : maps) scan_disk(data_dir, places);
-  const MutexLock lock(unread_mu_);
-  return unread_.empty();
+  {
+    const MutexLock lock(unread_mu_);
+    if (!unread_.empty()) return false;
+  }
+  parts_.table.scanned();
+  return true;
 }
 
 // The table may have been lost with its disk. A directory of a life was made after the drop that

@@ -125,19 +125,40 @@ MapOutputRef ShuffleTable::bury(Shuffle& shuffle, MapId map, bool files_remain) 
   return output;
 }
 
-// With the last own map output its tombstones become one range.
+// With the last own map output its tombstones become one range. Of what the first scan found an
+// earlier table may have known another commit, so its tombstone goes on to name the map output.
 void ShuffleTable::collapse(Shuffle& shuffle) {
   Tombstones& own = shuffle.ended[self_tag_];
   own.origin = self_;
-  if (!shuffle.local.empty() || own.maps.empty()) return;
-  uint64_t last = begun_;
-  for (const auto& [map, commit] : own.maps) last = std::max(last, commit);
+  if (!shuffle.local.empty() || begun_ == 0) return;
+  uint64_t last = 0;
+  std::erase_if(own.maps, [&](const auto& entry) {
+    mu_.assert_held();
+    const auto& [map, commit] = entry;
+    if (commit < begun_) return false;
+    last = std::max(last, commit);
+    if (const auto news = shuffle.ended_news.find(map); news != shuffle.ended_news.end()) {
+      news_.erase(news->second);
+      shuffle.ended_news.erase(news);
+    }
+    return true;
+  });
+  if (last == 0) return;
   own.ranges.add({begun_, last});
-  own.maps.clear();
-  for (const auto& [map, news] : shuffle.ended_news) news_.erase(news);
-  shuffle.ended_news.clear();
   news_.erase(shuffle.all_ended_news);
   shuffle.all_ended_news = add_news({News::Kind::kAllEnded, shuffle.key, {}, false});
+}
+
+void ShuffleTable::scanned() {
+  uint64_t now = 0;
+  {
+    const MutexLock lock(mu_);
+    if (begun_ != 0) return;
+    now = clock_.tick();
+  }
+  if (!log_.write_begun(now)) return;  // the next start tries again
+  const MutexLock lock(mu_);
+  begun_ = now;
 }
 
 uint64_t ShuffleTable::drops_heard() const {

@@ -8,8 +8,9 @@
 //
 // An event is a fact; absence is none. A map output whose files are gone without an event is lost,
 // not over. An ended one leaves a tombstone, so nodes that were away are told of the end. When the
-// last own map output of a shuffle ends, its tombstones become one range: all commits since this
-// table was begun. Commits of an earlier table, which was lost with its disk, are not in the range.
+// last own map output of a shuffle ends, its tombstones become one range: all commits since the
+// first scan of this table. Commits of an earlier table, which was lost with its disk, are not in
+// it.
 //
 // Threads: any; one lock, never held over I/O. Durability: each event is a record of the shuffle's
 // log; callers flush() before they tell anybody of an event. Memory: about 600 bytes for an own map
@@ -51,6 +52,9 @@ class ShuffleTable {
   // Reads the log and looks whether the files of this node's map outputs are as they were
   // committed. Before anything else; blocks on the disk.
   [[nodiscard]] Status load();
+  // All disks have been scanned: what an earlier table had known, and is left, has been found. Says
+  // something the first time. Blocks on the disk.
+  void scanned();
   // Writes the events so far to the log. Blocks on the disk.
   [[nodiscard]] Status flush();
   // Forgets names that have nothing left, the oldest first, if there are very many. Blocks.
@@ -270,7 +274,7 @@ class ShuffleTable {
   std::map<ShuffleKey, std::unique_ptr<Shuffle>> shuffles_ GUARDED_BY(mu_);
   std::map<TableLog::Name, Life> lives_ GUARDED_BY(mu_);
   uint64_t drops_heard_ GUARDED_BY(mu_) = 0;
-  uint64_t begun_ GUARDED_BY(mu_) = 0;                // the logical clock when this table was empty
+  uint64_t begun_ GUARDED_BY(mu_) = 0;  // the logical clock when the first scan had ended, or 0
   std::map<uint64_t, NewsRef> news_ GUARDED_BY(mu_);  // in the order of events
   uint64_t last_news_ GUARDED_BY(mu_) = 0;
   std::unordered_map<std::string, FileOf, SeededHash> by_path_ GUARDED_BY(mu_);

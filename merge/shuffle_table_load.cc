@@ -125,13 +125,9 @@ Status ShuffleTable::load_heard() {
 }
 
 Status ShuffleTable::load_begun() {
-  TRY_ASSIGN(std::optional<uint64_t> begun, log_.begun());
-  if (!begun) {
-    begun = clock_.tick();
-    TRY(log_.write_begun(*begun));
-  }
+  TRY_ASSIGN(const std::optional<uint64_t> begun, log_.begun());
   const MutexLock lock(mu_);
-  begun_ = *begun;
+  begun_ = begun.value_or(0);
   return ok();
 }
 

@@ -87,6 +87,25 @@ TEST_CASE("a new table says nothing of what an earlier one of its node knew") {
   }
 }
 
+TEST_CASE(
+    "what a new table finds on other disks, and then ends, ends under its former commit too") {
+  TableWorld world;
+  TableWorld other;
+  const Inspected written = world.write(kShuffle, 30, {1, 2});
+  const MapOutputRef former = world.commit(written).output;
+  tell(world.table(), kOther, 0, other.table());
+  world.lose_table_and_restart({written});
+  CHECK(world.table().find(kShuffle, MapId{30})->commit > former->commit);
+  world.table().removed(kShuffle, MapId{30});
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    tell(world.table(), kOther, 0, other.table());
+    CHECK(is_over(other.table(), kShuffle, 30, former->commit, kOther, 0));
+    CHECK(other.table().is_over(kShuffle));
+    world.flush_and_restart();
+    other.flush_and_restart();
+  }
+}
+
 TEST_CASE("own map outputs, those of others, tombstones and lives stand a restart") {
   TableWorld world;
   const MapOutputRef kept = world.commit(kShuffle, 1);

@@ -31,12 +31,12 @@ class TableWorld {
     restart();
   }
   ShuffleTable& table() { return node_->table; }
-  // Its disk is new; a clock never goes back (merge/logical_clock.h).
-  void lose_table_and_restart() {
+  // Its disk is new; a clock never goes back (merge/logical_clock.h). `found`: on other disks.
+  void lose_table_and_restart(const std::vector<Inspected>& found = {}) {
     node_.reset();
     REQUIRE(io_->remove_tree(dir_ / "table"));
     REQUIRE(io_->remove_tree(dir_ / "heard"));
-    start();
+    start(found);
   }
   LogicalClock& clock() { return node_->clock; }
   FileIo& io() { return *io_; }
@@ -82,10 +82,12 @@ class TableWorld {
     TableLog log;
     ShuffleTable table;
   };
-  void start() {
+  void start(const std::vector<Inspected>& found = {}) {
     node_ = std::make_unique<Node>(*io_, dir_.path());
     REQUIRE(node_->clock.load(WallTime(std::chrono::milliseconds(1))));
     REQUIRE(node_->table.load());
+    for (const Inspected& one : found) commit(one);
+    node_->table.scanned();
   }
 
   shufflefs::testing::InMemory in_memory_;
