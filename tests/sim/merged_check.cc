@@ -163,13 +163,11 @@ bool MergedCheck::any_record(
     if (!place || place->shuffle != written.shuffle || place->partition != partition) return false;
     const auto parsed = parse(*disk.peek(path), *place);
     if (!parsed) return false;
-    const auto& records = parsed->records;
-    for (auto record = records.begin(); record != records.end(); ++record) {
-      if (record->map != written.map || record->removal || !wanted(*place, *record)) continue;
-      const bool is_taken_out = std::any_of(record, records.end(), [&](const auto& later) {
-        return later.removal && later.map == record->map && later.id == record->id;
+    for (auto it = parsed->records.begin(); it != parsed->records.end(); ++it) {
+      const bool is_taken_out = std::any_of(it, parsed->records.end(), [&](const auto& later) {
+        return later.removal && later.map == it->map && later.id == it->id;
       });
-      if (!is_taken_out) return true;
+      if (it->map == written.map && !is_taken_out && wanted(*place, *it)) return true;
     }
     return false;
   };

@@ -158,8 +158,10 @@ void World::failed(const Reading& reading, const std::string& why, bool may_fail
   if (!reading.at_rest || may_fail_at_rest || has_unreadable_) return;
   // With everybody back only what is lost for good may be missed.
   for (const WrittenMap* written : truth_.of(reading.shuffle)) {
-    const bool may_be_asked_for = (written->committed_at && !written->removed_at) ||
-                                  (written->uncertain && !written->removed_at);
+    // Whoever has lost it cannot tell that it is removed.
+    const bool is_over =
+        written->removed_at && (written->dropped || !written->is_forgotten_at_origin);
+    const bool may_be_asked_for = (written->committed_at || written->uncertain) && !is_over;
     const bool may_count_otherwise = written->may_come_again && may_count_backwards();
     if (may_be_asked_for && (may_count_otherwise || !can_be_had(*written, reading.partition)))
       return;
