@@ -221,10 +221,11 @@ void World::heal() {
   unknown_.clear();
   network_.heal();
   for (const auto& node : nodes_) {
-    node->disk().heal();  // also of one that is leaving, which waits for its disks
+    // Also of one that is leaving, which waits for its disks.
+    node->disk().heal();
+    disk_slowness_[node->index()] = 1;
     if (has_left_[node->index()]) continue;
     node->disk().crash_after(0);
-    disk_slowness_[node->index()] = 1;
     if (!node->lives()) bring_back(*node);
     if (node->lives()) node->engine().drain(false);
   }
