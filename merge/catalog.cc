@@ -181,8 +181,8 @@ Task<Status> Catalog::drop(AppId app, std::optional<ShuffleId> shuffle) {
         [app, shuffle, life](NodeApi& node) { return node.drop(app, shuffle, life); });
     uint64_t later = 0;
     for (const auto& [name, reply] : answers.good) later = std::max(later, reply.life_before);
-    // Another node has dropped it meanwhile, and something may have been written since. (A node that
-    // knows this very life has heard of it from another one before it was asked.)
+    // Another node has dropped it meanwhile, and something may have been written since. (A node
+    // that knows this very life has heard of it from another one before it was asked.)
     if (later > life) {
       clock_.observe(later);
       continue;

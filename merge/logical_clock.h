@@ -30,8 +30,9 @@ class LogicalClock {
   [[nodiscard]] uint64_t now() const { return value_.load(); }
   // A number that is larger than all before.
   [[nodiscard]] uint64_t tick() { return value_.fetch_add(1) + 1; }
-  // As tick(), and another node's number for a drop is never the same: its last 16 bits are those of
-  // the node's tag. (Of two nodes that share them, drops at the same instant can meet in one life.)
+  // As tick(), and another node's number for a drop is never the same: its last 16 bits are those
+  // of the node's tag. (Of two nodes that share them, drops at the same instant can meet in one
+  // life.)
   [[nodiscard]] uint64_t tick_for_drop(NodeTag self);
   // Another node, or an earlier life of this one, has used this number.
   void observe(uint64_t number);

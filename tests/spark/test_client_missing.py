@@ -54,7 +54,10 @@ class MissingTest(unittest.TestCase):
         asking_for_another(self.jar, jar, name, old)
         self.assertNotEqual(missing(jar, f"{self.home}/jars"), [], "the link check sees nothing")
         log = os.path.join(self.directory, "driver.log")
-        self.app.restart_driver({"spark.driver.extraClassPath": jar, "spark.executor.extraClassPath": jar}, log)
+        self.app.restart_driver({
+            "spark.driver.extraClassPath": jar, "spark.executor.extraClassPath": jar,
+            "spark.shuffle.sort.bypassMergeThreshold": "200",  # the output of one spill is Spark's own file
+        }, log)
         job = RecordJob(self.app.session.sparkContext, MAPS, PARTITIONS, 20000)
         job.run_maps()
         self.app.wait_merged(job.shuffle(), MAPS)
