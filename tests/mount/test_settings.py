@@ -76,6 +76,7 @@ class TestSettings(unittest.TestCase):
             "http-token-file": f"{directory}/http-token", "spark-secret-file": f"{directory}/spark-secret",
             "client-dir": f"{directory}/client", "spark-allow-dir": f"{directory}/allowed",
             "log-level": "debug", "log-format": "json", "push.replicate": "all", "local-mode": "fuse",
+            "spark-relay": "off",  # does not go with the secret: a node of its own, below
             "http-listen": f"{ADDRESS}:7350", "spark-listen": f"{ADDRESS}:7351",
             "peer-listen": f"{ADDRESS}:7352", "members": f"n7={ADDRESS}:7352", "node": "n7",
         })
@@ -101,6 +102,21 @@ class TestSettings(unittest.TestCase):
                 with self.subTest(key=name):
                     self.assertEqual(shown.get(name), value)
             self.assertEqual(shown.keys(), keys.keys())
+
+
+    def test_the_relay_reaches_the_worker(self):
+        node = RelayingDaemon()
+        try:
+            self.assertEqual(tomllib.loads(read(f"{node.mount}/.shufflefs/config").decode())["spark-relay"], "redirect")
+        finally:
+            node.stop()
+
+
+class RelayingDaemon(Daemon):
+    """In a network of its own, whose connections it redirects."""
+
+    def command(self, *more):
+        return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *super().command("--spark-relay", "redirect", *more)]
 
 
 class OtherDaemon(Daemon):

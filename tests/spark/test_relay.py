@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -67,15 +68,19 @@ class RelayTest(unittest.TestCase):
     def answer_at_hub(self):
         """A service of somebody else at the hub's port 7337, which says so at once."""
         listener = socket.create_server((HUB, 7337))
-        self.addCleanup(listener.close)
         def answer():
             with contextlib.suppress(OSError):
                 while True:
                     connection, _ = listener.accept()
                     connection.sendall(b"the hub")
                     connection.close()
-        import threading  # pylint: disable=import-outside-toplevel
-        threading.Thread(target=answer, daemon=True).start()
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        def end():
+            listener.shutdown(socket.SHUT_RDWR)  # an accept that waits would hold the port
+            thread.join()
+            listener.close()
+        self.addCleanup(end)
 
     def test_reads_are_merged(self):
         self.start()
