@@ -344,16 +344,19 @@ uint64_t Executors::last_sign(const AppId& app) const {
   return it == applications_.end() ? 0 : it->second.last_sign;
 }
 
+void Executors::give_sign_locked(std::string_view app) const {
+  if (const auto it = applications_.find(app); it != applications_.end())
+    it->second.last_sign = ++signs_;
+}
+
 void Executors::give_sign(const AppId& app) const {
   const MutexLock lock(mu_);
-  if (const auto it = applications_.find(app.str()); it != applications_.end())
-    it->second.last_sign = ++signs_;
+  give_sign_locked(app.str());
 }
 
 ExecutorRef Executors::find(std::string_view app, std::string_view id) const {
   const MutexLock lock(mu_);
-  if (const auto it = applications_.find(app); it != applications_.end())
-    it->second.last_sign = ++signs_;
+  give_sign_locked(app);
   return find_locked(app, id);
 }
 

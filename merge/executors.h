@@ -94,6 +94,7 @@ class Executors {
  private:
   [[nodiscard]] Result<Executor> check(const ExecutorRecord& record) const;
   [[nodiscard]] Status check_exclusive(const Executor& executor) const REQUIRES(mu_);
+  void give_sign_locked(std::string_view app) const REQUIRES(mu_);
   [[nodiscard]] ExecutorRef find_locked(std::string_view app, std::string_view id) const
       REQUIRES(mu_);
   void put(ExecutorRef executor) REQUIRES(mu_);

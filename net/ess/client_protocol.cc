@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "base/endian.h"
 #include "net/ess/wire_fields.h"
 
 namespace shufflefs::net::ess {
@@ -11,36 +10,24 @@ namespace {
 constexpr std::size_t kMaxIdOfStream = 1024;
 constexpr std::size_t kMaxErrorText = std::size_t{1} << 20U;
 
-WireWriter begun_frame(FrameType type) {
-  WireWriter writer;
-  writer.number(int64_t{0}).number(static_cast<int8_t>(type));
-  return writer;
-}
-
-Bytes ended(WireWriter& writer) {
-  Bytes frame = writer.take();
-  store_be(frame.data(), static_cast<int64_t>(frame.size()));
-  return frame;
-}
-
 }  // namespace
 
 Bytes rpc_request(int64_t id, std::span<const std::byte> body) {
-  WireWriter writer = begun_frame(FrameType::kRpcRequest);
+  WireWriter writer = WireWriter::frame(FrameType::kRpcRequest);
   writer.number(id).number(static_cast<int32_t>(body.size())).raw(body);
-  return ended(writer);
+  return writer.take_frame();
 }
 
 Bytes chunk_request(int64_t stream, int32_t chunk) {
-  WireWriter writer = begun_frame(FrameType::kChunkFetchRequest);
+  WireWriter writer = WireWriter::frame(FrameType::kChunkFetchRequest);
   writer.number(stream).number(chunk);
-  return ended(writer);
+  return writer.take_frame();
 }
 
 Bytes stream_request(std::string_view stream) {
-  WireWriter writer = begun_frame(FrameType::kStreamRequest);
+  WireWriter writer = WireWriter::frame(FrameType::kStreamRequest);
   writer.text(stream);
-  return ended(writer);
+  return writer.take_frame();
 }
 
 Bytes whole_frame(std::span<const std::byte> frame) {

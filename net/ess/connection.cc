@@ -141,12 +141,8 @@ Task<Status> EssConnection::take_frames() {
   if (at > 0) input_since_ = services_.runtime.now();
   if (input_.empty() && input_.capacity() > kFreeBytes) input_ = Bytes();
   const uint64_t kept = input_.capacity() > kFreeBytes ? input_.capacity() : 0;
-  if (!input_share_.resize(services_.usage, kept)) {
-    co_return make_error(
-        Code::kTooLarge,
-        fmt::format("a request needs {} bytes, and {} of {} are in use: raise --spark.memory", kept,
-                    services_.usage.used(), services_.usage.max()));
-  }
+  if (!input_share_.resize(services_.usage, kept))
+    co_return services_.usage.refused("a request", kept);
   co_return ok();
 }
 

@@ -9,9 +9,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
 #include "base/metrics.h"
+#include "base/result.h"
 #include "base/runtime.h"
 
 namespace shufflefs::net::ess {
@@ -110,6 +112,8 @@ class Usage {
 
   [[nodiscard]] uint64_t used() const { return used_.load(std::memory_order_relaxed); }
   [[nodiscard]] uint64_t max() const { return max_; }
+  // Why so many bytes were refused to `what`.
+  [[nodiscard]] Error refused(std::string_view what, uint64_t bytes) const;
 
  private:
   const uint64_t max_;

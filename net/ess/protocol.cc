@@ -18,21 +18,15 @@ constexpr std::size_t kMaxStreamIdBytes = 4096;
 // A client logs what it is told; a stack of contexts is enough, a flood is not.
 constexpr std::size_t kMaxErrorBytes = 8192;
 
-// Starts a frame whose length field counts `uncounted` fewer bytes than are given in the end.
-WireWriter frame_of(FrameType type) {
-  WireWriter writer;
-  writer.number(int64_t{0}).number(static_cast<int8_t>(type));
-  return writer;
-}
-
-// Writes the length: what is in the frame so far and `body` bytes that will follow.
-Bytes finish(WireWriter& writer, uint64_t body = 0) {
-  Bytes frame = writer.take();
-  store_be(frame.data(), static_cast<int64_t>(frame.size() + body));
-  return frame;
-}
-
 }  // namespace
+
+std::optional<StreamChunk> parse_stream_chunk(std::string_view text) {
+  const auto parts = shufflefs::split(text, '_');
+  const auto stream = parts.size() == 2 ? parse_decimal(parts[0], INT64_MAX) : std::nullopt;
+  const auto chunk = parts.size() == 2 ? parse_decimal(parts[1], INT32_MAX) : std::nullopt;
+  if (!stream || !chunk) return std::nullopt;
+  return StreamChunk{static_cast<int64_t>(*stream), static_cast<int32_t>(*chunk)};
+}
 
 Result<std::size_t> decode_length(std::span<const std::byte, kLengthBytes> bytes,
                                   std::size_t max_bytes) {
@@ -90,39 +84,39 @@ Result<ClientFrame> decode_frame(std::span<const std::byte> frame) {
 }
 
 Bytes chunk_success_head(int64_t stream, int32_t chunk, uint64_t bytes) {
-  WireWriter writer = frame_of(FrameType::kChunkFetchSuccess);
+  WireWriter writer = WireWriter::frame(FrameType::kChunkFetchSuccess);
   writer.number(stream).number(chunk);
-  return finish(writer, bytes);
+  return writer.take_frame(bytes);
 }
 
 Bytes chunk_failure(int64_t stream, int32_t chunk, std::string_view error) {
-  WireWriter writer = frame_of(FrameType::kChunkFetchFailure);
+  WireWriter writer = WireWriter::frame(FrameType::kChunkFetchFailure);
   writer.number(stream).number(chunk).text(error.substr(0, kMaxErrorBytes));
-  return finish(writer);
+  return writer.take_frame();
 }
 
 Bytes rpc_response(int64_t id, std::span<const std::byte> body) {
-  WireWriter writer = frame_of(FrameType::kRpcResponse);
+  WireWriter writer = WireWriter::frame(FrameType::kRpcResponse);
   writer.number(id).number(static_cast<int32_t>(body.size())).raw(body);
-  return finish(writer);
+  return writer.take_frame();
 }
 
 Bytes rpc_failure(int64_t id, std::string_view error) {
-  WireWriter writer = frame_of(FrameType::kRpcFailure);
+  WireWriter writer = WireWriter::frame(FrameType::kRpcFailure);
   writer.number(id).text(error.substr(0, kMaxErrorBytes));
-  return finish(writer);
+  return writer.take_frame();
 }
 
 Bytes stream_response_head(std::string_view stream, uint64_t bytes) {
-  WireWriter writer = frame_of(FrameType::kStreamResponse);
+  WireWriter writer = WireWriter::frame(FrameType::kStreamResponse);
   writer.text(stream).number(static_cast<int64_t>(bytes));
-  return finish(writer);
+  return writer.take_frame();
 }
 
 Bytes stream_failure(std::string_view stream, std::string_view error) {
-  WireWriter writer = frame_of(FrameType::kStreamFailure);
+  WireWriter writer = WireWriter::frame(FrameType::kStreamFailure);
   writer.text(stream).text(error.substr(0, kMaxErrorBytes));
-  return finish(writer);
+  return writer.take_frame();
 }
 
 Bytes sign_of_life() {

@@ -54,6 +54,12 @@ struct RpcRequest {
 struct StreamRequest {
   std::string_view stream;
 };
+// What a StreamRequest names: "<stream>_<chunk>". Nothing for another text.
+struct StreamChunk {
+  int64_t stream = 0;
+  int32_t chunk = 0;
+};
+[[nodiscard]] std::optional<StreamChunk> parse_stream_chunk(std::string_view text);
 struct OneWayMessage {
   std::span<const std::byte> body;
 };

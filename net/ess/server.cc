@@ -40,6 +40,12 @@ EssMetrics::EssMetrics(Metrics& metrics)
       chunk_seconds(metrics.histogram("shufflefs_spark_chunk_seconds",
                                       "Time from a block's request to its first byte.")) {}
 
+Error Usage::refused(std::string_view what, uint64_t bytes) const {
+  return make_error(Code::kTooLarge,
+                    fmt::format("{} needs {} bytes, and {} of {} are in use: raise --spark.memory",
+                                what, bytes, used(), max()));
+}
+
 EssServer::EssServer(AsioRuntime& runtime, merge::SparkApps& apps, Metrics& metrics,
                      EssOptions options)
     : runtime_(runtime),

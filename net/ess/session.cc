@@ -100,13 +100,9 @@ Result<Bytes> Session::open_stream(BlockList blocks) {
   if (chunks == 0) return encode_stream_handle(services_.next_stream, 0);
   // With what is needed beside the list: the bits, and the order for reading ahead.
   const uint64_t bytes = sizeof(Stream) + blocks.bytes() + chunks / 8 + blocks.maps.size() * 4;
-  if (!stream->share.resize(services_.usage, bytes)) {
-    return make_error(
-        Code::kTooLarge,
-        fmt::format("a request for {} blocks of {} needs {} bytes, and {} of {} are "
-                    "in use: raise --spark.memory",
-                    chunks, blocks.app, bytes, services_.usage.used(), services_.usage.max()));
-  }
+  if (!stream->share.resize(services_.usage, bytes))
+    return services_.usage.refused(fmt::format("a request for {} blocks of {}", chunks, blocks.app),
+                                   bytes);
   stream->id = services_.next_stream;
   // Never negative, as Java's never is.
   services_.next_stream = (services_.next_stream + 1) & INT64_MAX;
@@ -201,16 +197,13 @@ Status Session::chunk(const ChunkFetchRequest& request) {
 }
 
 Status Session::stream(const StreamRequest& request) {
-  // "<streamId>_<chunkIndex>"
-  const auto parts = split(request.stream, '_');
-  const auto id = parts.size() == 2 ? parse_decimal(parts[0], INT64_MAX) : std::nullopt;
-  const auto chunk = parts.size() == 2 ? parse_decimal(parts[1], INT32_MAX) : std::nullopt;
+  const auto asked = parse_stream_chunk(request.stream);
   Result<std::shared_ptr<Stream>> stream = make_error(
       Code::kNotFound,
       fmt::format("Unexpected stream id format: '{}' is not <stream>_<chunk>", request.stream));
-  if (id && chunk) stream = take_chunk(static_cast<int64_t>(*id), static_cast<int64_t>(*chunk));
+  if (asked) stream = take_chunk(asked->stream, asked->chunk);
   if (stream) {
-    outbox_.push_chunk(std::move(*stream), static_cast<uint32_t>(*chunk), true);
+    outbox_.push_chunk(std::move(*stream), static_cast<uint32_t>(asked->chunk), true);
   } else {
     services_.metrics.chunks_failed.add();
     outbox_.push_in_order(stream_failure(request.stream, stream.error().message));

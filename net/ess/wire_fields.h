@@ -111,6 +111,18 @@ class WireWriter {
     return number(static_cast<int32_t>(value.size())).raw(std::as_bytes(std::span(value)));
   }
   [[nodiscard]] Bytes take() { return std::move(bytes_); }
+  // With take_frame(): a frame of this FrameType.
+  template <class Type>
+  [[nodiscard]] static WireWriter frame(Type type) {
+    WireWriter writer;
+    writer.number(int64_t{0}).number(static_cast<int8_t>(type));
+    return writer;
+  }
+  // Writes the length: what is in the frame so far and `body` bytes that will follow.
+  [[nodiscard]] Bytes take_frame(uint64_t body = 0) {
+    store_be(bytes_.data(), static_cast<int64_t>(bytes_.size() + body));
+    return take();
+  }
 
  private:
   Bytes bytes_;

@@ -112,12 +112,8 @@ Task<Status> RelayConnection::take_frames() {
   if (at > 0) input_since_ = services_.runtime.now();
   if (input_.empty()) input_ = Bytes();
   const uint64_t kept = input_.capacity() > kFreeBytes ? input_.capacity() : 0;
-  if (!input_share_.resize(services_.usage, kept)) {
-    co_return make_error(
-        Code::kTooLarge,
-        fmt::format("a request needs {} bytes, and {} of {} are in use: raise --spark.memory", kept,
-                    services_.usage.used(), services_.usage.max()));
-  }
+  if (!input_share_.resize(services_.usage, kept))
+    co_return services_.usage.refused("a request", kept);
   co_return ok();
 }
 
@@ -156,13 +152,9 @@ Task<Status> RelayConnection::open_stream(int64_t request, ess::BlockList blocks
   const std::size_t chunks = blocks.chunks();
   const uint64_t bytes = sizeof(RelayStream) + blocks.bytes() +
                          chunks * (sizeof(Choice) + sizeof(merge::MergedReaders::Part));
-  if (!stream->share.resize(services_.usage, bytes)) {
-    co_return make_error(
-        Code::kTooLarge,
-        fmt::format("a request for {} blocks of {} needs {} bytes, and {} of {} are in use: raise "
-                    "--spark.memory",
-                    chunks, blocks.app, bytes, services_.usage.used(), services_.usage.max()));
-  }
+  if (!stream->share.resize(services_.usage, bytes))
+    co_return services_.usage.refused(
+        fmt::format("a request for {} blocks of {}", chunks, blocks.app), bytes);
   stream->id = services_.next_stream++;
   stream->blocks = std::move(blocks);
   stream->asked.resize(chunks);
@@ -203,13 +195,11 @@ Task<Status> RelayConnection::chunk(const ess::ChunkFetchRequest& request,
 }
 
 Task<Status> RelayConnection::stream(const ess::StreamRequest& request) {
-  const auto parts = split(request.stream, '_');
-  const auto id = parts.size() == 2 ? parse_decimal(parts[0], INT64_MAX) : std::nullopt;
-  const auto number = parts.size() == 2 ? parse_decimal(parts[1], INT32_MAX) : std::nullopt;
+  const auto named = ess::parse_stream_chunk(request.stream);
   StreamAsk ask{nullptr, 0, std::string(request.stream)};
-  if (id && number && static_cast<int64_t>(*id) >= kFirstStream) {
-    ask.stream = take_chunk(static_cast<int64_t>(*id), static_cast<int64_t>(*number));
-    ask.chunk = static_cast<uint32_t>(*number);
+  if (named && named->stream >= kFirstStream) {
+    ask.stream = take_chunk(named->stream, named->chunk);
+    ask.chunk = static_cast<uint32_t>(named->chunk);
     if (ask.stream) ask.stream->news.set();
   }
   if (stream_asks_.size() >= services_.limits.queued_chunks)

@@ -7,11 +7,9 @@ line for each; exit code 1 if one does not hold.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import tempfile
 
@@ -20,7 +18,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
-from client_queries import answer, make_tables  # noqa: E402
+from client_queries import answer, make_tables, stock_answers  # noqa: E402
 from link_check import missing  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
 from record_job import RecordJob  # noqa: E402
@@ -109,15 +107,6 @@ def queries(app, expected, names):
         require(answer(app.session, name) == expected[name], f"query {name}: not what stock Spark answers")
 
 
-def expected_answers(directory):
-    path = os.path.join(directory, "expected.json")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
-    subprocess.run([sys.executable, HERE / "client_queries.py", "--scale", "1", "--output", path], stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, env=environment, check=True)
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
 def run(only, with_queries, local_mode):
     import pyspark  # pylint: disable=import-outside-toplevel,import-error
     scala = spark_environment(spark_home(sys.executable), "")["SPARK_SCALA_VERSION"]
@@ -128,7 +117,7 @@ def run(only, with_queries, local_mode):
     expected = {}
     if with_queries:
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as directory:
-            expected = expected_answers(directory)
+            expected = stock_answers(1, directory)
     failed = False
     with ClientApp(sys.executable, conf=COMMON | SETTINGS[only[0]], flags=("--local-mode", local_mode)) as app:
         for number, name in enumerate(only):

@@ -6,6 +6,8 @@ As a program: answers all queries with Spark in one process and its own shuffle,
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 
 TABLES = {
@@ -61,6 +63,16 @@ def make_tables(session, scale):
 
 def answer(session, name):
     return [[str(value) for value in row] for row in session.sql(QUERIES[name]).collect()]
+
+
+def stock_answers(scale, directory):
+    """{query: rows} of stock Spark, in a process of its own."""
+    path = os.path.join(directory, "expected.json")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+    subprocess.run([sys.executable, __file__, "--scale", str(scale), "--output", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   env=environment, check=True)
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 def main():

@@ -6,11 +6,9 @@ Are all answers stock Spark's, and is what is merged read merged? Prints a line;
 
 import argparse
 import contextlib
-import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import tempfile
 
@@ -19,7 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 # pylint: disable=wrong-import-position
 from client_app import ClientApp  # noqa: E402
-from client_queries import QUERIES, TABLES, answer  # noqa: E402
+from client_queries import QUERIES, TABLES, answer, stock_answers  # noqa: E402
 from private_network import enter_private_network  # noqa: E402
 from separate_networks import HUB, Networks, SeparateCluster  # noqa: E402
 
@@ -34,15 +32,6 @@ COMET = {
 }
 # What stands in a plan whose shuffle the engine writes.
 MARKS = {"spark": "Exchange hashpartitioning", "comet": "CometExchange"}
-
-
-def expected_answers(scale, directory):
-    path = os.path.join(directory, "expected.json")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
-    subprocess.run([sys.executable, HERE / "client_queries.py", "--scale", str(scale), "--output", path], stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, env=environment, check=True)
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
 
 
 def make_files(session, scale, directory):
@@ -81,7 +70,7 @@ def run(options):
         conf |= COMET | {"spark.driver.extraClassPath": options.jar, "spark.executor.extraClassPath": options.jar}
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm"))
-        expected = expected_answers(options.scale, directory)
+        expected = stock_answers(options.scale, directory)
         networks = stack.enter_context(Networks(NODES))
         app = stack.enter_context(ClientApp(sys.executable, NODES, client=False, conf=conf, memory_mib=2048, master=HUB, prefix=networks.prefix,
                                             services=lambda: SeparateCluster(networks, "--spark-relay", "redirect")))
